@@ -1,0 +1,58 @@
+# `make demo` and `make test` build .venv on their own, once; a changed pyproject.toml or constraints.txt updates it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+OUT := out
+
+# Small operators dominate: one thread each, and as many processes as `make test` starts.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
+	@echo "make test    all tests"
+	@echo "make check   format, lint, types, order of the rooms, doctests"
+	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
+	@echo "make clean   remove .venv, caches and $(OUT)"
+
+demo: $(VENV)/.installed
+	$(BIN)/torchrrm demo --out $(OUT)/demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.installed
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q --doctest-modules --doctest-glob=README.md src README.md
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist .benchmarks .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "torchrrm needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+	       "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "'$(PYTHON)' has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $@
+
+$(VENV)/.torch: $(VENV)/.created constraints.txt
+	$(PIP) install --constraint constraints.txt torch
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
