@@ -26,7 +26,7 @@ _ROOMS = (
     "units",
 )
 
-__all__ = ["__version__", *_ROOMS]
+__all__ = ["__version__"]
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -36,4 +36,4 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return [*globals(), *_ROOMS]
