@@ -1,0 +1,36 @@
+"""Learning: objectives, training, meta-learning and fine-tuning of policies, with checkpoints that resume exactly."""
+
+from torchrrm.learning.adaptation import MetaSettings, adapt, draw_episode, meta_gradient, meta_train
+from torchrrm.learning.checkpoint import CheckpointError
+from torchrrm.learning.fine_tuning import FineTuned, FineTuneSettings, fine_tune, fine_tune_many
+from torchrrm.learning.loop import RunSettings, adopt, descend, parameters_of
+from torchrrm.learning.objectives import Objective, Parameters, PolicyLoss, Unsupervised, slice_bandwidth
+from torchrrm.learning.optimisers import DescentSettings, adam, ascent
+from torchrrm.learning.trainer import TrainerSettings, train
+
+__all__ = [
+    "CheckpointError",
+    "DescentSettings",
+    "FineTuneSettings",
+    "FineTuned",
+    "MetaSettings",
+    "Objective",
+    "Parameters",
+    "PolicyLoss",
+    "RunSettings",
+    "TrainerSettings",
+    "Unsupervised",
+    "adam",
+    "adapt",
+    "adopt",
+    "ascent",
+    "descend",
+    "draw_episode",
+    "fine_tune",
+    "fine_tune_many",
+    "meta_gradient",
+    "meta_train",
+    "parameters_of",
+    "slice_bandwidth",
+    "train",
+]

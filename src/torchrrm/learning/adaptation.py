@@ -1,0 +1,228 @@
+"""Meta-learning: initial parameters from which a few gradient steps lead to a good policy for a new task.
+
+MAML [Finn2017] and hybrid-task meta-learning (HML, Algorithm 4 of [Hao2024]) are one algorithm here. With phi the initial
+parameters, a step draws I support tasks and, for each of them, I' query tasks:
+
+    theta_i = phi, then N times   theta_i <- theta_i - inner_rate * grad L(theta_i; J new samples of support task i)
+    meta-loss = mean over i of    mean over i' of L(theta_i; J' samples of query task i')
+    phi <- phi - rate * grad_phi meta-loss                             (or Adam)
+
+They differ in the query tasks only: in MAML all I' of them are support task i itself with new samples, in HML they are
+other tasks than the I support tasks. Both thus see the same number of samples in a step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+from torch.func import grad, grad_and_value, vmap
+
+from torchrrm import records
+from torchrrm.learning.loop import RunSettings, descend
+from torchrrm.learning.objectives import Parameters, PolicyLoss
+from torchrrm.learning.optimisers import DescentSettings
+from torchrrm.learning.tasks import Batch, TaskSource, draw_batch, draw_tasks, joint_loss, merge
+from torchrrm.problems.base import Problem, Task
+
+__all__ = ["Episode", "MetaSettings", "adapt", "draw_episode", "meta_gradient", "meta_train"]
+
+
+@dataclass(frozen=True)
+class MetaSettings(DescentSettings):
+    """Meta-training; the defaults are those of Table II of [Hao2024] where it gives any.
+
+    `steps`, `learning_rate`, `optimiser`, `schedule` and `clip_norm` are those of the outer loop.
+
+    Attributes:
+        method: `"hml"` or `"maml"`.
+        inner_steps: gradient steps on each support task (N); the paper does not give it.
+        inner_learning_rate: step size of the inner loop, which is plain ascent.
+        support_tasks: tasks a step (I).
+        query_tasks: query tasks for each support task (I').
+        support_samples: samples an inner step (J).
+        query_samples: samples a query task (J').
+        first_order: take the inner gradients for constants in the meta-gradient: `mean_i grad L_query(theta_i)`.
+        vectorised: run the support tasks at once, stacked; they must then be of one problem.
+    """
+
+    method: Literal["hml", "maml"] = "hml"
+    learning_rate: float = 1e-4
+    inner_steps: int = 1
+    inner_learning_rate: float = 1e-4
+    support_tasks: int = 4
+    query_tasks: int = 2
+    support_samples: int = 32
+    query_samples: int = 32
+    first_order: bool = False
+    vectorised: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method not in ("hml", "maml"):
+            raise ValueError(f"method: must be hml or maml, received {self.method}")
+        if not self.inner_learning_rate > 0.0:
+            raise ValueError(f"inner_learning_rate: must be positive, received {self.inner_learning_rate}")
+        for name in ("inner_steps", "support_tasks", "query_tasks", "support_samples", "query_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, received {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Samples of one meta-training step.
+
+    Attributes:
+        support: for each of I support tasks, instances of batch shape `[N, J]`, N inner steps.
+        query: for each support task, I' batches of instances of batch shape `[J']`.
+    """
+
+    support: Sequence[Batch]
+    query: Sequence[Sequence[Batch]]
+
+
+def draw_episode(tasks: TaskSource, settings: MetaSettings, *, generator: torch.Generator) -> Episode:
+    """Draw the tasks and the samples of one step: lines 3, 7, 11 and 13 of Algorithm 4 of [Hao2024].
+
+    Raises:
+        ValueError: if there are too few different tasks: I for MAML, I + I' for HML.
+    """
+    support = draw_tasks(tasks, settings.support_tasks, generator=generator)
+    query = [_query_tasks(tasks, support, i, settings, generator) for i in range(len(support))]
+    return Episode(
+        support=[_draw_inner(task, settings, generator) for task in support],
+        query=[
+            [draw_batch(task, settings.query_samples, generator=generator) for task in row] for row in query
+        ],
+    )
+
+
+def _query_tasks(
+    tasks: TaskSource,
+    support: list[Task[Any, Any]],
+    i: int,
+    settings: MetaSettings,
+    generator: torch.Generator,
+) -> list[Task[Any, Any]]:
+    """The query tasks of support task i: all that MAML and HML differ in."""
+    if settings.method == "maml":
+        return [support[i]] * settings.query_tasks
+    return draw_tasks(tasks, settings.query_tasks, generator=generator, exclude=support)
+
+
+def _draw_inner(task: Task[Any, Any], settings: MetaSettings, generator: torch.Generator) -> Batch:
+    """All inner steps' samples at once, which costs less than one draw for each."""
+    shape = (settings.inner_steps, settings.support_samples)
+    batch = draw_batch(task, shape[0] * shape[1], generator=generator)
+    return Batch(
+        problem=batch.problem,
+        instance=records.map_tensors(lambda tensor: tensor.unflatten(0, shape), batch.instance),
+    )
+
+
+def adapt(
+    loss: PolicyLoss, parameters: Parameters, problem: Problem[Any, Any], support: Any, learning_rate: float
+) -> Parameters:
+    """Parameters after one plain gradient step on each `[J]` of the instances `[N, J]`: lines 5 to 10 of Algorithm 4.
+
+    Differentiable with respect to the parameters: second-order methods follow the gradient through all steps.
+    """
+    for step in range(records.batch_shape(support)[0]):
+        gradients = grad(loss)(parameters, problem, records.index(support, step))
+        parameters = {name: value - learning_rate * gradients[name] for name, value in parameters.items()}
+    return parameters
+
+
+def meta_gradient(
+    loss: PolicyLoss, parameters: Parameters, episode: Episode, settings: MetaSettings
+) -> tuple[Parameters, Tensor]:
+    """Gradient of the meta-loss with respect to the initial parameters, and the meta-loss: line 17 of Algorithm 4.
+
+    Returns:
+        The gradients by name and the scalar meta-loss, both means over the support tasks.
+
+    Raises:
+        ValueError: if the tasks are to be vectorised and their problems differ.
+    """
+    per_task = _vectorised if settings.vectorised else _sequential
+    gradients, losses = per_task(loss, parameters, episode, settings)
+    return {name: value.mean(dim=0) for name, value in gradients.items()}, losses.mean()
+
+
+def _task_gradient(
+    loss: PolicyLoss, parameters: Parameters, support: Batch, query: Sequence[Batch], settings: MetaSettings
+) -> tuple[Parameters, Tensor]:
+    """One support task's share of the meta-gradient and of the meta-loss."""
+
+    def adapted(initial: Parameters) -> Parameters:
+        return adapt(loss, initial, support.problem, support.instance, settings.inner_learning_rate)
+
+    def query_loss(final: Parameters) -> Tensor:
+        return joint_loss(loss, final, query)
+
+    if settings.first_order:
+        return grad_and_value(query_loss)(adapted(parameters))
+    return grad_and_value(lambda initial: query_loss(adapted(initial)))(parameters)
+
+
+def _sequential(
+    loss: PolicyLoss, parameters: Parameters, episode: Episode, settings: MetaSettings
+) -> tuple[Parameters, Tensor]:
+    shares = [
+        _task_gradient(loss, parameters, support, merge(query), settings)
+        for support, query in zip(episode.support, episode.query, strict=True)
+    ]
+    gradients = {name: torch.stack([share[0][name] for share in shares]) for name in parameters}
+    return gradients, torch.stack([share[1] for share in shares])
+
+
+def _vectorised(
+    loss: PolicyLoss, parameters: Parameters, episode: Episode, settings: MetaSettings
+) -> tuple[Parameters, Tensor]:
+    problem = episode.support[0].problem
+    batches = [*episode.support, *(batch for row in episode.query for batch in row)]
+    if any(batch.problem != problem for batch in batches):
+        raise ValueError("vectorised: must be off for tasks of different problems, received on")
+    support = records.stack([batch.instance for batch in episode.support])  # [I, N, J]
+    # A record is stacked once, to one user count over all tasks: [I I', J'] and then [I, I', J'].
+    rows = records.stack([batch.instance for row in episode.query for batch in row])
+    query = records.map_tensors(lambda tensor: tensor.unflatten(0, (len(episode.query), -1)), rows)
+
+    def share(initial: Parameters, support: Any, query: Any) -> tuple[Parameters, Tensor]:
+        return _task_gradient(loss, initial, Batch(problem, support), [Batch(problem, query)], settings)
+
+    return vmap(share, in_dims=(None, 0, 0))(parameters, support, query)
+
+
+def meta_train(
+    loss: PolicyLoss,
+    tasks: TaskSource,
+    settings: MetaSettings,
+    *,
+    generator: torch.Generator,
+    run: RunSettings | None = None,
+) -> Float64[Tensor, "step"]:
+    """Meta-train `loss.policy` in place by MAML or HML (Algorithm 4 of [Hao2024]), and return the meta-loss of each step.
+
+    The paper has two task sets, support and query, with the same tasks and different samples; here both are
+    drawn from `tasks`, and each draw of samples is a new one.
+
+    Args:
+        loss: of the policy, whose parameters are the first initial parameters.
+        tasks: a sequence, or a function that draws one with a generator. A resumed run must be given the same.
+        settings: of the meta-training.
+        generator: draws the tasks and the samples.
+        run: checkpoints, progress and TensorBoard.
+
+    Raises:
+        CheckpointError: if there is a checkpoint and it is not of this run, or if it cannot be written.
+        ValueError: if the loss is not finite, or if there are too few tasks.
+    """
+
+    def gradient(parameters: Parameters, generator: torch.Generator) -> tuple[Parameters, Tensor]:
+        episode = draw_episode(tasks, settings, generator=generator)
+        return meta_gradient(loss, parameters, episode, settings)
+
+    return descend(loss.policy, gradient, settings, generator=generator, run=run)

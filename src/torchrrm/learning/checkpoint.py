@@ -1,0 +1,99 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+A checkpoint is one safetensors file with a JSON header, written atomically. Its tensors are groups of named tensors
+(parameters, buffers, the optimiser's state, the generator's state, the losses so far), its header says which run it belongs to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch, write_tensors
+
+__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+
+SCHEMA = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written, or read, or that belongs to another run; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State of a run between two steps.
+
+    Attributes:
+        identity: what makes the run the same run: method, policy, settings; JSON values.
+        step: number of steps done.
+        groups: tensors by group and name.
+    """
+
+    identity: Mapping[str, Any]
+    step: int
+    groups: Mapping[str, Mapping[str, Tensor]]
+
+
+def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint atomically.
+
+    Raises:
+        CheckpointError: if the file cannot be written; the last good one is then left untouched.
+    """
+    header = {"schema": SCHEMA, "identity": dict(checkpoint.identity), "step": checkpoint.step}
+    try:
+        write_tensors(path, _flatten(checkpoint.groups), header)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint: must be writable, received {path} ({error})") from error
+
+
+def load_checkpoint(path: Path | str, expected: Checkpoint) -> Checkpoint:
+    """Read the checkpoint of a run whose first state is `expected`.
+
+    The losses may be of any length; all other tensors must have the names and shapes of `expected`.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, foreign, or of a run with another identity.
+    """
+    try:
+        tensors, header = read_tensors(path)
+    except WeightsError as error:
+        raise CheckpointError(str(error).replace("path:", "checkpoint:", 1)) from error
+    if header.get("schema") != SCHEMA or not isinstance(header.get("step"), int):
+        raise CheckpointError(f"checkpoint: must be one of schema {SCHEMA}, received {path} of another kind")
+    _check_identity(path, expected.identity, header.get("identity"))
+    groups = _unflatten(tensors)
+    mismatch = shape_mismatch(_fixed(expected.groups), _fixed(groups))
+    if mismatch or "losses" not in groups:
+        raise CheckpointError(
+            f"checkpoint: must be of the same policy, received {path}: {mismatch or 'no losses'}"
+        )
+    return Checkpoint(identity=expected.identity, step=header["step"], groups=groups)
+
+
+def _check_identity(path: Path | str, expected: Mapping[str, Any], received: Any) -> None:
+    for key, value in expected.items():
+        found = received.get(key) if isinstance(received, dict) else None
+        if isinstance(value, Mapping):
+            _check_identity(path, value, found)
+        elif found != value:
+            raise CheckpointError(f"checkpoint: must be of {key} {value}, received {path} of {found}")
+
+
+def _fixed(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return _flatten({name: group for name, group in groups.items() if name != "losses"})
+
+
+def _flatten(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{group}:{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+
+
+def _unflatten(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        group, _, name = key.partition(":")
+        groups.setdefault(group, {})[name] = tensor
+    return groups

@@ -1,0 +1,70 @@
+"""What a policy is trained for: a loss of its actions, minimised."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from torchrrm.problems.base import Problem
+
+__all__ = ["Objective", "Parameters", "PolicyLoss", "Unsupervised", "slice_bandwidth"]
+
+Parameters = dict[str, Tensor]
+
+
+class Objective(Protocol):
+    """Loss of a batch of actions, a scalar to be minimised; the lower, the better."""
+
+    def __call__(self, problem: Problem[Any, Any], instance: Any, action: Any, /) -> Float[Tensor, ""]: ...
+
+
+def slice_bandwidth(instance: Any) -> Float[Tensor, "*batch"]:
+    """Scale of slicing: the slice's bandwidth in Hz, which makes the loss a spectral efficiency in bit/s/Hz."""
+    return instance.bandwidth_hz
+
+
+@dataclass(frozen=True)
+class Unsupervised:
+    """Negative mean of the problem's objective over the batch, in units of `scale`: Eq. (15) of [Hao2024].
+
+    `loss = -mean_j objective_j / scale(instance)_j`. The paper has no scale. In bit/s the objective and its gradient are
+    about 1e8 times larger than in bit/s/Hz, and a learning rate such as the paper's 1e-4 is meaningless without
+    the unit; dividing by the slice's bandwidth also weighs tasks of 10 MHz and of 100 MHz alike.
+
+    Attributes:
+        scale: maps an instance to its scale [*batch], a positive tensor in the unit of the objective or a part of it.
+    """
+
+    scale: Callable[[Any], Float[Tensor, "*batch"]]
+
+    def __call__(self, problem: Problem[Any, Any], instance: Any, action: Any, /) -> Float[Tensor, ""]:
+        return -(problem.evaluate(instance, action).objective / self.scale(instance)).mean()
+
+
+def _serve_every_problem(policy: nn.Module, _problem: Problem[Any, Any]) -> nn.Module:
+    return policy
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """Loss of a policy as a pure function of its parameters, of a problem and of instances.
+
+    Attributes:
+        policy: whose forward pass maps an instance to an action. It must draw no random numbers of its own.
+        objective: scores the action.
+        bind: gives the module that serves a problem, with the policy's parameters under the same names. The default is the
+            policy itself; one that serves several problems passes, for example, `SliceGNN.serving`.
+    """
+
+    policy: nn.Module
+    objective: Objective
+    bind: Callable[[Any, Problem[Any, Any]], nn.Module] = _serve_every_problem
+
+    def __call__(
+        self, parameters: Parameters, problem: Problem[Any, Any], instance: Any
+    ) -> Float[Tensor, ""]:
+        action = functional_call(self.bind(self.policy, problem), parameters, (instance,))
+        return self.objective(problem, instance, action)

@@ -1,0 +1,128 @@
+"""Gradient steps as pure functions of parameter dictionaries.
+
+A step is elementwise, so parameters stacked along a leading axis (seeds, tasks) take the same step all at once, and the
+whole state of an optimiser is a flat dictionary of tensors, which a checkpoint keeps as it is.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from torchrrm.learning.objectives import Parameters
+
+__all__ = ["DescentSettings", "Optimiser", "adam", "ascent", "clip", "make_optimiser", "rate_at"]
+
+
+@dataclass(frozen=True)
+class DescentSettings:
+    """How a loss is minimised.
+
+    Attributes:
+        steps: number of updates (the papers' epochs).
+        learning_rate: step size, in the units of the loss: see `Unsupervised`.
+        optimiser: `"adam"`, or `"ascent"` for the plain gradient ascent on the objective printed in [Hao2024].
+        schedule: `"constant"`, or `"cosine"`: from `learning_rate` down to 0 at the last step.
+        clip_norm: largest Euclidean norm of the whole gradient; `None` leaves it alone.
+    """
+
+    steps: int = 1000
+    learning_rate: float = 1e-3
+    optimiser: Literal["adam", "ascent"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"steps: must be at least 0, received {self.steps}")
+        if not 0.0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate: must be positive and finite, received {self.learning_rate}")
+        if self.optimiser not in ("adam", "ascent"):
+            raise ValueError(f"optimiser: must be adam or ascent, received {self.optimiser}")
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(f"schedule: must be constant or cosine, received {self.schedule}")
+        if self.clip_norm is not None and not self.clip_norm > 0.0:
+            raise ValueError(f"clip_norm: must be positive, received {self.clip_norm}")
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """A pair of pure functions.
+
+    Attributes:
+        init: `init(parameters) -> state`.
+        update: `update(gradients, state, parameters, learning_rate) -> (parameters, state)`.
+    """
+
+    init: Callable[[Parameters], Parameters]
+    update: Callable[[Parameters, Parameters, Parameters, float], tuple[Parameters, Parameters]]
+
+
+def ascent() -> Optimiser:
+    """Plain step `theta - rate * gradient` of the loss: the ascent on the objective in Algorithms 2 to 4 of [Hao2024]."""
+
+    def update(
+        gradients: Parameters, state: Parameters, parameters: Parameters, learning_rate: float
+    ) -> tuple[Parameters, Parameters]:
+        return {name: value - learning_rate * gradients[name] for name, value in parameters.items()}, state
+
+    return Optimiser(init=lambda parameters: {}, update=update)
+
+
+def adam(decays: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> Optimiser:
+    """Adam, Algorithm 1 of [Kingma2015], with the numbers and the order of operations of `torch.optim.Adam`."""
+    mean_decay, square_decay = decays
+
+    def init(parameters: Parameters) -> Parameters:
+        state = {"count": torch.zeros((), dtype=torch.float64)}
+        for name, value in parameters.items():
+            state[f"mean.{name}"] = torch.zeros_like(value)
+            state[f"square.{name}"] = torch.zeros_like(value)
+        return state
+
+    def update(
+        gradients: Parameters, state: Parameters, parameters: Parameters, learning_rate: float
+    ) -> tuple[Parameters, Parameters]:
+        # The count is in float64 and the corrections are Python floats: float32 powers of 0.999 are off by 1e-4 early on.
+        count = state["count"] + 1.0
+        steps = count.item()
+        step_size = learning_rate / (1.0 - mean_decay**steps)
+        root_correction = math.sqrt(1.0 - square_decay**steps)
+        updated, new = {}, {"count": count}
+        for name, value in parameters.items():
+            gradient = gradients[name]
+            mean = torch.lerp(state[f"mean.{name}"], gradient, 1.0 - mean_decay)
+            square = (state[f"square.{name}"] * square_decay).addcmul_(
+                gradient, gradient, value=1.0 - square_decay
+            )
+            updated[name] = torch.addcdiv(
+                value, mean, (square.sqrt() / root_correction).add_(epsilon), value=-step_size
+            )
+            new[f"mean.{name}"], new[f"square.{name}"] = mean, square
+        return updated, new
+
+    return Optimiser(init=init, update=update)
+
+
+def make_optimiser(settings: DescentSettings) -> Optimiser:
+    """The optimiser that the settings name."""
+    return adam() if settings.optimiser == "adam" else ascent()
+
+
+def rate_at(settings: DescentSettings, step: int) -> float:
+    """Learning rate of a step, counted from 0; cosine: `rate * (1 + cos(pi * step / steps)) / 2`."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / settings.steps))
+
+
+def clip(gradients: Parameters, norm: float | None) -> Parameters:
+    """The gradients, scaled down to the given Euclidean norm over all of them if theirs is larger."""
+    if norm is None:
+        return gradients
+    squares: list[Tensor] = [gradient.square().sum() for gradient in gradients.values()]
+    factor = (norm / torch.stack(squares).sum().sqrt()).clamp(max=1.0)
+    return {name: gradient * factor for name, gradient in gradients.items()}

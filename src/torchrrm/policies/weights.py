@@ -1,0 +1,202 @@
+"""Weights of policies on disk: safetensors with a JSON header, never pickle.
+
+The header lies in the file's metadata under the key `torchrrm`:
+
+    {"schema": 1, "policy": class name, "arguments": {constructor arguments}, "provenance": {commit, seed, recipe, ...}}
+
+so that a file says by itself what it is and how it came to be, and reading one runs no code of its author.
+"""
+
+import importlib.resources
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from torchrrm.files import atomic_write_bytes
+
+__all__ = [
+    "Weights",
+    "WeightsError",
+    "list_pretrained",
+    "load_policy",
+    "load_pretrained",
+    "load_weights",
+    "read_tensors",
+    "save_weights",
+    "shape_mismatch",
+    "write_tensors",
+]
+
+SCHEMA = 1
+_KEY = "torchrrm"
+_SUFFIX = ".safetensors"
+
+
+class WeightsError(ValueError):
+    """A file of weights that cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file of weights holds.
+
+    Attributes:
+        policy: name of the policy's class.
+        arguments: what its constructor takes.
+        provenance: where the weights come from.
+        tensors: the state of the policy, parameters and buffers.
+    """
+
+    policy: str
+    arguments: dict[str, Any]
+    provenance: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header as one safetensors file, atomically: a reader sees the old file or the new one.
+
+    Raises:
+        TypeError: if the header holds what JSON cannot.
+        OSError: if the file cannot be written; an older one is then left untouched.
+    """
+    # Copies, since safetensors refuses tensors that share memory, such as tied weights.
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    atomic_write_bytes(Path(path), safetensors.torch.save(plain, {_KEY: json.dumps(header, sort_keys=True)}))
+
+
+def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file of `write_tensors`.
+
+    Raises:
+        WeightsError: if there is no such file, or if it is truncated or foreign.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except FileNotFoundError as error:
+        raise WeightsError(f"path: must be an existing file, received {path}") from error
+    except KeyError as error:
+        raise WeightsError(
+            f"path: must be written by torchrrm, received {path} without its header"
+        ) from error
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"path: must be a whole safetensors file, received {path} ({reason})") from error
+    if not isinstance(header, dict):
+        raise WeightsError(
+            f"path: must be written by torchrrm, received {path} with a header of another form"
+        )
+    return tensors, header
+
+
+def shape_mismatch(expected: Mapping[str, Tensor], received: Mapping[str, Tensor]) -> str | None:
+    """The first difference in names or shapes, in words; `None` if there is none."""
+    for name in sorted(expected.keys() | received.keys()):
+        if name not in received:
+            return f"{name} is missing"
+        if name not in expected:
+            return f"{name} is not expected"
+        if expected[name].shape != received[name].shape:
+            return f"{name} must have shape {tuple(expected[name].shape)}, received {tuple(received[name].shape)}"
+    return None
+
+
+def save_weights(path: Path | str, policy: nn.Module, provenance: Mapping[str, Any]) -> None:
+    """Write a policy's state, its constructor's arguments and its provenance, atomically.
+
+    Args:
+        path: file to write; the suffix by convention `.safetensors`.
+        policy: must expose `arguments`, a dictionary of JSON values with which its class makes it anew.
+        provenance: commit, seed, recipe, settings, date: JSON values.
+
+    Raises:
+        WeightsError: if the policy exposes no `arguments`.
+    """
+    name, arguments = type(policy).__name__, getattr(policy, "arguments", None)
+    if not isinstance(arguments, Mapping):
+        raise WeightsError(
+            f"policy: must expose its constructor's arguments as a dictionary, received {name}"
+        )
+    header = {"schema": SCHEMA, "policy": name, "arguments": dict(arguments), "provenance": dict(provenance)}
+    write_tensors(path, policy.state_dict(), header)
+
+
+def load_weights(path: Path | str) -> Weights:
+    """Read a file of `save_weights` without making the policy.
+
+    Raises:
+        WeightsError: if the file is missing, truncated, foreign, or of another schema.
+    """
+    tensors, header = read_tensors(path)
+    if header.get("schema") != SCHEMA or not isinstance(header.get("policy"), str):
+        raise WeightsError(
+            f"path: must hold weights of schema {SCHEMA}, received {path} of {header.get('schema')}"
+        )
+    arguments, provenance = header.get("arguments"), header.get("provenance")
+    if not isinstance(arguments, dict) or not isinstance(provenance, dict):
+        raise WeightsError(f"path: must say its arguments and provenance, received {path}")
+    return Weights(policy=header["policy"], arguments=arguments, provenance=provenance, tensors=tensors)
+
+
+def load_policy(path: Path | str, registry: Mapping[str, type[nn.Module]]) -> nn.Module:
+    """Make the policy whose weights a file holds.
+
+    Args:
+        path: a file of `save_weights`.
+        registry: the policies that may be made; a class is found by its own name, whatever its key.
+
+    Raises:
+        WeightsError: also if the policy is not in the registry or its weights do not fit it.
+    """
+    weights = load_weights(path)
+    classes = {policy.__name__: policy for policy in registry.values()}
+    if weights.policy not in classes:
+        raise WeightsError(
+            f"path: must hold weights of {', '.join(sorted(classes))}, received {weights.policy} in {path}"
+        )
+    try:
+        policy = classes[weights.policy](**weights.arguments)
+    except (TypeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"path: must hold arguments of {weights.policy}, received {path} ({reason})"
+        ) from error
+    mismatch = shape_mismatch(policy.state_dict(), weights.tensors)
+    if mismatch:
+        raise WeightsError(f"path: must fit {weights.policy}, received {path}: {mismatch}")
+    policy.load_state_dict(weights.tensors)
+    return policy.eval()
+
+
+def _shipped() -> Any:
+    return importlib.resources.files("torchrrm.policies").joinpath("weights")
+
+
+def list_pretrained() -> list[str]:
+    """Names of the weights that ship with the package."""
+    folder = _shipped()
+    if not folder.is_dir():
+        return []
+    return sorted(file.name.removesuffix(_SUFFIX) for file in folder.iterdir() if file.name.endswith(_SUFFIX))
+
+
+def load_pretrained(name: str, registry: Mapping[str, type[nn.Module]]) -> nn.Module:
+    """The policy whose weights ship with the package under this name.
+
+    Raises:
+        WeightsError: if there are none of that name.
+    """
+    if name not in list_pretrained():
+        raise WeightsError(
+            f"name: must be one of {', '.join(list_pretrained()) or '(none ships)'}, received {name}"
+        )
+    with importlib.resources.as_file(_shipped().joinpath(name + _SUFFIX)) as path:
+        return load_policy(path, registry)

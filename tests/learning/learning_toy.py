@@ -1,0 +1,80 @@
+"""A tiny problem and policy: share one unit of a budget among users of given gains, with diminishing returns."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from torchrrm.learning import PolicyLoss, Unsupervised
+from torchrrm.problems.base import Evaluation, Task
+from torchrrm.records import tensor_record
+
+
+@tensor_record
+class Toy:
+    gain: Float[Tensor, "*batch user"]
+    budget: Float[Tensor, "*batch"]
+    active: Bool[Tensor, "*batch user"]
+
+
+@tensor_record
+class Share:
+    share: Float[Tensor, "*batch user"]
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Sum of `log(1 + gain share / softness)`."""
+
+    softness: float = 1.0
+
+    def evaluate(self, instance: Toy, action: Share, /) -> Evaluation:
+        utility = torch.log1p(instance.gain * action.share / self.softness) * instance.active
+        excess = action.share.sum(dim=-1) / instance.budget - 1.0
+        return Evaluation(objective=utility.sum(dim=-1), utility=utility, violation={"budget": excess})
+
+
+@dataclass(frozen=True)
+class Draw:
+    users: int = 4
+    strength: float = 1.0
+    dtype: torch.dtype = torch.float32
+
+    def __call__(self, batch_size: int, *, generator: torch.Generator) -> Toy:
+        gain = self.strength * torch.rand(batch_size, self.users, generator=generator, dtype=self.dtype)
+        budget = torch.full((batch_size,), 2.0, dtype=self.dtype)
+        return Toy(gain=gain, budget=budget, active=torch.ones(batch_size, self.users, dtype=torch.bool))
+
+
+class SharePolicy(nn.Module):
+    def __init__(self, width: int = 8, seed: int = 0) -> None:
+        super().__init__()
+        self.arguments = {"width": width}
+        self.net = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for value in self.parameters():
+                value.copy_(torch.randn(value.shape, generator=generator) * 0.5)
+
+    def forward(self, instance: Toy) -> Share:
+        budget = instance.budget.unsqueeze(-1)
+        features = torch.stack([instance.gain, budget.expand_as(instance.gain)], dim=-1)
+        score = self.net(features).squeeze(-1).masked_fill(~instance.active, -torch.inf)
+        return Share(share=torch.softmax(score, dim=-1) * budget)
+
+
+def toy_loss(dtype: torch.dtype = torch.float32, seed: int = 0) -> PolicyLoss:
+    return PolicyLoss(SharePolicy(seed=seed).to(dtype), Unsupervised(scale=lambda instance: instance.budget))
+
+
+def toy_tasks(count: int = 6, dtype: torch.dtype = torch.float32) -> list[Task[Toy, Share]]:
+    """Tasks of different user counts and strengths."""
+    return [
+        Task(problem=Sharing(), sample=Draw(users=3 + i, strength=1.0 + 2.0 * i, dtype=dtype))
+        for i in range(count)
+    ]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
