@@ -1,0 +1,168 @@
+"""Scenarios: random sources of channels, composed of a topology, a path loss, shadowing and fading."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from torchrrm.channels.fading import Fading, LogNormal, Rayleigh
+from torchrrm.channels.pathloss import (
+    LosNlos,
+    PathLoss,
+    PowerLaw,
+    UrbanMacro,
+    UrbanMicro,
+    uma_los_probability,
+    umi_los_probability,
+)
+from torchrrm.channels.topology import DiscCell, SquareCell, Topology
+from torchrrm.records import tensor_record
+
+__all__ = ["SCENARIOS", "ChannelDraw", "Scenario", "hml_scenario", "uma_scenario", "umi_scenario"]
+
+_RAYLEIGH = Rayleigh()
+
+
+@tensor_record
+class ChannelDraw:
+    """Channels of one draw of a scenario. `gain[..., k, j]` is the link from transmitter `j` to receiver `k`.
+
+    Attributes:
+        large_scale_gain: path loss and shadowing, linear.
+        small_scale_gain: fading, linear, of unit mean.
+        rx_position_m: positions of the receivers.
+        tx_position_m: positions of the transmitters.
+    """
+
+    large_scale_gain: Float[Tensor, "*batch rx tx"]
+    small_scale_gain: Float[Tensor, "*batch rx tx"]
+    rx_position_m: Float[Tensor, "*batch rx 3"]
+    tx_position_m: Float[Tensor, "*batch tx 3"]
+
+    @property
+    def gain(self) -> Float[Tensor, "*batch rx tx"]:
+        """`|h|^2`, the product of both."""
+        return self.large_scale_gain * self.small_scale_gain
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A random source of channels.
+
+    Shadowing and fading are independent over links. With a `LosNlos` path loss the state of each link is
+    drawn from its probability of line of sight, and `nlos_shadowing_db` (by default `shadowing_db`) applies
+    without it.
+    """
+
+    topology: Topology
+    path_loss: PathLoss
+    shadowing_db: float = 0.0
+    fading: Fading = field(default_factory=Rayleigh)
+    nlos_shadowing_db: float | None = None
+
+    def sample(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int = 1,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> ChannelDraw:
+        """Draw channels of `receivers` and `transmitters`, on the generator's device.
+
+        Shapes: gains `[*batch rx tx]`, positions `[*batch rx 3]` and `[*batch tx 3]`.
+
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> draw = hml_scenario().sample(4, transmitters=10, receivers=2, generator=generator)
+        >>> tuple(draw.gain.shape)
+        (4, 2, 10)
+        """
+        drop = self.topology.sample(
+            *batch_shape, transmitters=transmitters, receivers=receivers, generator=generator, dtype=dtype
+        )
+        large_scale_gain = self._large_scale_gain(drop.rx_position_m, drop.tx_position_m, generator)
+        return ChannelDraw(
+            large_scale_gain=large_scale_gain,
+            small_scale_gain=self.fading.sample_gain(
+                tuple(large_scale_gain.shape), generator=generator, dtype=dtype
+            ),
+            rx_position_m=drop.rx_position_m,
+            tx_position_m=drop.tx_position_m,
+        )
+
+    def _large_scale_gain(
+        self, rx_position_m: Tensor, tx_position_m: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        offset = rx_position_m[..., :, None, :2] - tx_position_m[..., None, :, :2]  # [*batch rx tx 2]
+        horizontal_m = torch.hypot(offset[..., 0], offset[..., 1])
+        rx_height_m = rx_position_m[..., :, None, 2]  # [*batch rx 1]
+        tx_height_m = tx_position_m[..., None, :, 2]  # [*batch 1 tx]
+        shape, dtype = tuple(horizontal_m.shape), horizontal_m.dtype
+        shadowing = LogNormal(self.shadowing_db).sample_gain(shape, generator=generator, dtype=dtype)
+        if not isinstance(self.path_loss, LosNlos):
+            return self.path_loss.gain(horizontal_m, rx_height_m, tx_height_m) * shadowing
+        probability = self.path_loss.los_probability(horizontal_m, rx_height_m, tx_height_m)
+        line_of_sight = (
+            torch.rand(shape, generator=generator, dtype=dtype, device=generator.device) < probability
+        )
+        if self.nlos_shadowing_db is not None:
+            blocked = LogNormal(self.nlos_shadowing_db).sample_gain(shape, generator=generator, dtype=dtype)
+            shadowing = torch.where(line_of_sight, shadowing, blocked)
+        return self.path_loss.gain_given(line_of_sight, horizontal_m, rx_height_m, tx_height_m) * shadowing
+
+
+def hml_scenario(
+    path_loss_exponent: float = 4.0, shadowing_db: float = 8.0, fading: Fading = _RAYLEIGH
+) -> Scenario:
+    """The cell of Section V-A of [Hao2024], literally; the defaults are Table III's for meta-testing.
+
+    Users, and as receiver 1 the eavesdropper, are uniform in a square of 200 m around the station, receiver
+    0; the large-scale gain is `d^-gamma` (`d` in metres, clipped at 1 m), with log-normal shadowing whose
+    "psi_dB" is read as the standard deviation.
+    """
+    return Scenario(
+        topology=SquareCell(),
+        path_loss=PowerLaw(path_loss_exponent),
+        shadowing_db=shadowing_db,
+        fading=fading,
+    )
+
+
+def umi_scenario(carrier_hz: float = 3.5e9, radius_m: float = 100.0, fading: Fading = _RAYLEIGH) -> Scenario:
+    """A UMi street-canyon cell of 3GPP TR 38.901.
+
+    The station stands at 10 m, outdoor users at 1.5 m, 10 m to `radius_m` away. The default radius is half of
+    the inter-site distance of 200 m (Table 7.2-1 of [TR38901]). Links from a user to an eavesdropper, which
+    the report does not model, take the same formulas with both ends at 1.5 m.
+    """
+    return Scenario(
+        topology=DiscCell(
+            outer_radius_m=radius_m, inner_radius_m=10.0, station_height_m=10.0, user_height_m=1.5
+        ),
+        path_loss=LosNlos(UrbanMicro(carrier_hz, True), UrbanMicro(carrier_hz, False), umi_los_probability),
+        shadowing_db=4.0,
+        nlos_shadowing_db=7.82,
+        fading=fading,
+    )
+
+
+def uma_scenario(carrier_hz: float = 3.5e9, radius_m: float = 250.0, fading: Fading = _RAYLEIGH) -> Scenario:
+    """A UMa cell of 3GPP TR 38.901.
+
+    The station stands at 25 m, outdoor users at 1.5 m, 35 m to `radius_m` away. The default radius is half of
+    the inter-site distance of 500 m (Table 7.2-1 of [TR38901]). Eavesdroppers as in `umi_scenario`.
+    """
+    return Scenario(
+        topology=DiscCell(
+            outer_radius_m=radius_m, inner_radius_m=35.0, station_height_m=25.0, user_height_m=1.5
+        ),
+        path_loss=LosNlos(UrbanMacro(carrier_hz, True), UrbanMacro(carrier_hz, False), uma_los_probability),
+        shadowing_db=4.0,
+        nlos_shadowing_db=6.0,
+        fading=fading,
+    )
+
+
+SCENARIOS: dict[str, Callable[[], Scenario]] = {"hml": hml_scenario, "umi": umi_scenario, "uma": uma_scenario}

@@ -1,0 +1,191 @@
+"""Topologies: where transmitters and receivers stand.
+
+A topology draws positions in metres, `z` upward. Which node means what is the topology's to say: in a cell
+the users transmit, receiver 0 is the station and further receivers eavesdrop; in paired links receiver `k`
+belongs to transmitter `k`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from torchrrm.records import tensor_record
+
+__all__ = ["DiscCell", "Drop", "PairedLinks", "SquareCell", "Topology"]
+
+
+@tensor_record
+class Drop:
+    """Positions of one draw of a topology, in metres."""
+
+    rx_position_m: Float[Tensor, "*batch rx 3"]
+    tx_position_m: Float[Tensor, "*batch tx 3"]
+
+
+class Topology(Protocol):
+    """A random source of positions."""
+
+    def sample(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> Drop:
+        """Positions `[*batch rx 3]` and `[*batch tx 3]`, on the generator's device."""
+        ...
+
+
+@dataclass(frozen=True)
+class SquareCell:
+    """Users uniform in a square whose centre, the origin, holds the base station.
+
+    Transmitters are users, receiver 0 is the station, every further receiver is an eavesdropper, uniform in
+    the same square at the users' height. The defaults are the cell of Section V-A of [Hao2024]: coordinates
+    in [-100, 100] m and no heights.
+    """
+
+    side_m: float = 200.0
+    station_height_m: float = 0.0
+    user_height_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_at_least("side_m", self.side_m, 0.0, strict=True)
+        _require_at_least("station_height_m", self.station_height_m, 0.0)
+        _require_at_least("user_height_m", self.user_height_m, 0.0)
+
+    def sample(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int = 1,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> Drop:
+        """See `Topology.sample`."""
+        _require_counts(transmitters, receivers)
+        shape = (*batch_shape, transmitters + receivers - 1)
+        ground = (_uniform((*shape, 2), generator, dtype) - 0.5) * self.side_m
+        return _cell_drop(ground, transmitters, self.station_height_m, self.user_height_m)
+
+
+@dataclass(frozen=True)
+class DiscCell:
+    """Users uniform (by area) in an annulus around the base station at the origin; nodes as in `SquareCell`.
+
+    The radii bound the horizontal distance to the station: `inner_radius_m <= r <= outer_radius_m`.
+    """
+
+    outer_radius_m: float
+    inner_radius_m: float = 0.0
+    station_height_m: float = 0.0
+    user_height_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_at_least("inner_radius_m", self.inner_radius_m, 0.0)
+        _require_at_least("outer_radius_m", self.outer_radius_m, self.inner_radius_m, strict=True)
+        _require_at_least("station_height_m", self.station_height_m, 0.0)
+        _require_at_least("user_height_m", self.user_height_m, 0.0)
+
+    def sample(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int = 1,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> Drop:
+        """See `Topology.sample`."""
+        _require_counts(transmitters, receivers)
+        shape = (*batch_shape, transmitters + receivers - 1)
+        inner, outer = self.inner_radius_m**2, self.outer_radius_m**2
+        radius = torch.sqrt(inner + (outer - inner) * _uniform(shape, generator, dtype))
+        ground = _polar(radius, _uniform(shape, generator, dtype))
+        return _cell_drop(ground, transmitters, self.station_height_m, self.user_height_m)
+
+
+@dataclass(frozen=True)
+class PairedLinks:
+    """Transmitters uniform in a square, each with its receiver around it.
+
+    Receiver `k` is at a distance uniform in `[min_distance_m, max_distance_m]` from transmitter `k`. The
+    direction is uniform, so a receiver near the border may stand outside the square. The distances are
+    horizontal.
+    """
+
+    side_m: float = 500.0
+    min_distance_m: float = 10.0
+    max_distance_m: float = 50.0
+    transmitter_height_m: float = 0.0
+    receiver_height_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_at_least("side_m", self.side_m, 0.0, strict=True)
+        _require_at_least("min_distance_m", self.min_distance_m, 0.0)
+        _require_at_least("max_distance_m", self.max_distance_m, self.min_distance_m)
+        _require_at_least("transmitter_height_m", self.transmitter_height_m, 0.0)
+        _require_at_least("receiver_height_m", self.receiver_height_m, 0.0)
+
+    def sample(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> Drop:
+        """See `Topology.sample`; as many receivers as transmitters."""
+        _require_counts(transmitters, receivers)
+        if receivers != transmitters:
+            raise ValueError(
+                f"receivers: must equal the number of transmitters {transmitters}, received {receivers}"
+            )
+        shape = (*batch_shape, transmitters)
+        tx = (_uniform((*shape, 2), generator, dtype) - 0.5) * self.side_m
+        span = self.max_distance_m - self.min_distance_m
+        distance = self.min_distance_m + span * _uniform(shape, generator, dtype)
+        rx = tx + _polar(distance, _uniform(shape, generator, dtype))
+        return Drop(
+            rx_position_m=_raise_to(rx, self.receiver_height_m),
+            tx_position_m=_raise_to(tx, self.transmitter_height_m),
+        )
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    return torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
+
+
+def _polar(radius: Tensor, turn: Tensor) -> Tensor:
+    """Points `[*batch n 2]` at `radius` and at the angle of `turn` in [0, 1)."""
+    angle = 2.0 * math.pi * turn
+    return torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+
+
+def _raise_to(ground: Tensor, height_m: float) -> Tensor:
+    """Points `[*batch n 3]` above points `[*batch n 2]` of the ground."""
+    return torch.nn.functional.pad(ground, (0, 1), value=height_m)
+
+
+def _cell_drop(ground: Tensor, transmitters: int, station_height_m: float, user_height_m: float) -> Drop:
+    """The station at the origin; users first, then eavesdroppers, from ground positions `[*batch n 2]`."""
+    mobile = _raise_to(ground, user_height_m)
+    station = _raise_to(torch.zeros_like(ground[..., :1, :]), station_height_m)
+    users, eavesdroppers = mobile[..., :transmitters, :], mobile[..., transmitters:, :]
+    return Drop(rx_position_m=torch.cat((station, eavesdroppers), dim=-2), tx_position_m=users)
+
+
+def _require_counts(transmitters: int, receivers: int) -> None:
+    for name, count in (("transmitters", transmitters), ("receivers", receivers)):
+        if count < 1:
+            raise ValueError(f"{name}: must be at least 1, received {count}")
+
+
+def _require_at_least(name: str, value: float, bound: float, *, strict: bool = False) -> None:
+    if not math.isfinite(value) or value < bound or (strict and value == bound):
+        relation = "above" if strict else "at least"
+        raise ValueError(f"{name}: must be finite and {relation} {bound}, received {value}")

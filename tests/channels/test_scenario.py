@@ -1,0 +1,146 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torchrrm.channels import (
+    SCENARIOS,
+    ChannelDraw,
+    Drop,
+    LosNlos,
+    Nakagami,
+    PowerLaw,
+    Rayleigh,
+    Rice,
+    Scenario,
+    SquareCell,
+    hml_scenario,
+    umi_scenario,
+)
+from torchrrm.records import batch_shape, stack
+
+
+class FixedPlaces:
+    """Two transmitters and three receivers on a line, none at the same distance from another."""
+
+    def sample(self, *batch_shape, transmitters, receivers, generator, dtype=torch.float32) -> Drop:
+        rx = torch.tensor([[0.0, 0.0, 0.0], [20.0, 0.0, 0.0], [70.0, 0.0, 0.0]], dtype=dtype)
+        tx = torch.tensor([[10.0, 0.0, 0.0], [60.0, 0.0, 8.0]], dtype=dtype)
+        return Drop(rx_position_m=rx.expand(*batch_shape, 3, 3), tx_position_m=tx.expand(*batch_shape, 2, 3))
+
+
+class TestIndexOrder:
+    """`gain[..., rx, tx]`: a transposed gain changes rates in silence."""
+
+    def test_gain_is_receiver_by_transmitter(self, generator):
+        scenario = Scenario(FixedPlaces(), PowerLaw(2.0))
+        draw = scenario.sample(4, transmitters=2, receivers=3, generator=generator, dtype=torch.float64)
+        expected = torch.tensor(
+            [[1 / 100, 1 / 3664], [1 / 100, 1 / 1664], [1 / 3600, 1 / 164]], dtype=torch.float64
+        )
+        torch.testing.assert_close(draw.large_scale_gain, expected.expand(4, 3, 2))
+
+    def test_station_is_receiver_zero(self, generator):
+        draw = hml_scenario(shadowing_db=0.0).sample(
+            transmitters=5, receivers=2, generator=generator, dtype=torch.float64
+        )
+        for receiver in range(2):
+            distance = (draw.rx_position_m[receiver] - draw.tx_position_m).norm(dim=-1)
+            torch.testing.assert_close(draw.large_scale_gain[receiver], distance.clamp_min(1.0) ** -4.0)
+        assert draw.rx_position_m[0].tolist() == [0.0, 0.0, 0.0]
+
+
+@given(
+    name=st.sampled_from(sorted(SCENARIOS)),
+    batch=st.lists(st.integers(0, 3), max_size=2),
+    transmitters=st.integers(1, 5),
+    receivers=st.integers(1, 4),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_shapes_range_and_reproducibility(name, batch, transmitters, receivers, dtype):
+    draws = [
+        SCENARIOS[name]().sample(
+            *batch,
+            transmitters=transmitters,
+            receivers=receivers,
+            generator=torch.Generator().manual_seed(3),
+            dtype=dtype,
+        )
+        for _ in range(2)
+    ]
+    shape = (*batch, receivers, transmitters)
+    assert draws[0].large_scale_gain.shape == draws[0].small_scale_gain.shape == draws[0].gain.shape == shape
+    assert draws[0].gain.dtype == dtype
+    assert batch_shape(draws[0]) == tuple(batch)
+    assert bool((draws[0].gain >= 0.0).all() and draws[0].gain.isfinite().all())
+    assert torch.equal(draws[0].gain, draws[1].gain)
+
+
+def test_gain_is_the_product(generator):
+    draw = hml_scenario().sample(7, transmitters=3, generator=generator)
+    assert torch.equal(draw.gain, draw.large_scale_gain * draw.small_scale_gain)
+
+
+def test_draws_stack(generator):
+    draws = [hml_scenario().sample(transmitters=k, receivers=2, generator=generator) for k in (3, 5)]
+    stacked = stack(draws)
+    assert isinstance(stacked, ChannelDraw)
+    assert stacked.gain.shape == (2, 2, 5)
+
+
+@pytest.mark.parametrize("fading", [Rayleigh(), Nakagami(3), Rice.from_amplitude(2)], ids=str)
+def test_small_scale_gain_has_unit_mean(fading, generator):
+    draw = hml_scenario(fading=fading).sample(1000, transmitters=50, generator=generator, dtype=torch.float64)
+    size = draw.small_scale_gain.numel()
+    assert float(draw.small_scale_gain.mean()) == pytest.approx(1.0, abs=5.0 / math.sqrt(size))
+
+
+def test_shadowing_in_decibels(generator):
+    draw = Scenario(SquareCell(), PowerLaw(3.0), shadowing_db=5.0).sample(
+        2000, transmitters=20, generator=generator, dtype=torch.float64
+    )
+    distance = (draw.rx_position_m - draw.tx_position_m).norm(dim=-1).clamp_min(1.0)
+    residual_db = 10.0 * (draw.large_scale_gain[:, 0] * distance**3.0).log10()
+    assert abs(float(residual_db.mean())) < 5 * 5.0 / math.sqrt(residual_db.numel())
+    assert float(residual_db.std()) == pytest.approx(5.0, rel=0.02)
+
+
+def test_hml_defaults_are_the_meta_testing_channels():
+    assert hml_scenario() == Scenario(SquareCell(200.0), PowerLaw(4.0), 8.0, Rayleigh())
+
+
+def test_line_of_sight_by_its_probability_and_shadowing_by_state(generator):
+    """Two constant path losses 200 dB apart tell the state of each link."""
+    path_loss = LosNlos(
+        PowerLaw(1e-9), PowerLaw(1e-9, loss_at_1m_db=200.0), lambda d, h: torch.full_like(d, 0.3)
+    )
+    scenario = Scenario(SquareCell(), path_loss, shadowing_db=2.0, nlos_shadowing_db=6.0)
+    draw = scenario.sample(1000, transmitters=50, generator=generator, dtype=torch.float64)
+    gain_db = 10.0 * draw.large_scale_gain.log10()
+    seen = gain_db > -100.0
+    assert float(seen.double().mean()) == pytest.approx(0.3, abs=5 * math.sqrt(0.3 * 0.7 / 50_000))
+    assert float(gain_db[seen].std()) == pytest.approx(2.0, rel=0.03)
+    assert float(gain_db[~seen].std()) == pytest.approx(6.0, rel=0.03)
+    shared = Scenario(SquareCell(), path_loss, shadowing_db=2.0).sample(
+        1000, transmitters=50, generator=generator, dtype=torch.float64
+    )
+    gain_db = 10.0 * shared.large_scale_gain.log10()
+    assert float(gain_db[gain_db < -100.0].std()) == pytest.approx(2.0, rel=0.03)
+
+
+def test_3gpp_cells_are_plausible(generator):
+    """Median loss of outdoor users: some 100 dB in the small cell, more in the large one."""
+    median_db = {}
+    for name in ("umi", "uma"):
+        draw = SCENARIOS[name]().sample(2000, transmitters=10, generator=generator)
+        median_db[name] = float(-10.0 * draw.large_scale_gain.log10().median())
+    assert 85.0 < median_db["umi"] < median_db["uma"] < 125.0
+
+
+def test_umi_keeps_its_arguments():
+    scenario = umi_scenario(carrier_hz=28e9, radius_m=50.0, fading=Nakagami(2))
+    assert scenario.topology.outer_radius_m == 50.0  # pyright: ignore[reportAttributeAccessIssue]
+    assert scenario.path_loss.los.carrier_hz == 28e9  # pyright: ignore[reportAttributeAccessIssue]
+    assert scenario.fading == Nakagami(2)

@@ -1,0 +1,111 @@
+import math
+
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torchrrm.channels import DiscCell, PairedLinks, SquareCell
+from torchrrm.records import batch_shape
+
+TOPOLOGIES = [SquareCell(), DiscCell(100.0, 10.0), PairedLinks()]
+
+
+def uniform_pvalue(sample: torch.Tensor, low: float, high: float) -> float:
+    return scipy.stats.kstest(sample.flatten().numpy(), scipy.stats.uniform(low, high - low).cdf).pvalue
+
+
+class TestSquareCell:
+    def test_the_paper_cell(self, generator):
+        drop = SquareCell().sample(
+            500, transmitters=20, receivers=2, generator=generator, dtype=torch.float64
+        )
+        assert torch.equal(drop.rx_position_m[:, 0], torch.zeros(500, 3, dtype=torch.float64))
+        for coordinate in (
+            drop.tx_position_m[..., 0],
+            drop.tx_position_m[..., 1],
+            drop.rx_position_m[:, 1, 0],
+        ):
+            assert uniform_pvalue(coordinate, -100.0, 100.0) > 1e-3
+        assert torch.equal(drop.tx_position_m[..., 2], torch.zeros(500, 20, dtype=torch.float64))
+
+    def test_heights(self, generator):
+        cell = SquareCell(50.0, station_height_m=25.0, user_height_m=1.5)
+        drop = cell.sample(transmitters=3, receivers=3, generator=generator)
+        assert drop.rx_position_m[:, 2].tolist() == [25.0, 1.5, 1.5]
+        assert drop.tx_position_m[:, 2].tolist() == [1.5, 1.5, 1.5]
+        assert float(drop.tx_position_m[:, :2].abs().max()) <= 25.0
+
+
+def test_disc_cell_is_uniform_by_area(generator):
+    drop = DiscCell(100.0, 30.0).sample(transmitters=20_000, generator=generator, dtype=torch.float64)
+    radius = drop.tx_position_m[:, :2].norm(dim=-1)
+    assert float(radius.min()) >= 30.0
+    assert float(radius.max()) <= 100.0
+    assert uniform_pvalue(radius.square(), 900.0, 10_000.0) > 1e-3
+    angle = torch.atan2(drop.tx_position_m[:, 1], drop.tx_position_m[:, 0])
+    assert uniform_pvalue(angle, -math.pi, math.pi) > 1e-3
+
+
+def test_paired_links_keep_their_distances(generator):
+    links = PairedLinks(500.0, 10.0, 50.0, transmitter_height_m=3.0, receiver_height_m=1.5)
+    drop = links.sample(200, transmitters=20, receivers=20, generator=generator, dtype=torch.float64)
+    offset = drop.rx_position_m - drop.tx_position_m
+    assert uniform_pvalue(offset[..., :2].norm(dim=-1), 10.0, 50.0) > 1e-3
+    assert uniform_pvalue(torch.atan2(offset[..., 1], offset[..., 0]), -math.pi, math.pi) > 1e-3
+    assert uniform_pvalue(drop.tx_position_m[..., 0], -250.0, 250.0) > 1e-3
+    torch.testing.assert_close(offset[..., 2], torch.full((200, 20), -1.5, dtype=torch.float64))
+
+
+@given(
+    topology=st.sampled_from(TOPOLOGIES),
+    batch=st.lists(st.integers(0, 3), max_size=3),
+    nodes=st.integers(1, 6),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_shapes_and_reproducibility(topology, batch, nodes, dtype):
+    drops = [
+        topology.sample(
+            *batch,
+            transmitters=nodes,
+            receivers=nodes,
+            generator=torch.Generator().manual_seed(7),
+            dtype=dtype,
+        )
+        for _ in range(2)
+    ]
+    assert drops[0].rx_position_m.shape == drops[0].tx_position_m.shape == (*batch, nodes, 3)
+    assert drops[0].rx_position_m.dtype == drops[0].tx_position_m.dtype == dtype
+    assert batch_shape(drops[0]) == tuple(batch)
+    assert torch.equal(drops[0].tx_position_m, drops[1].tx_position_m)
+    assert torch.equal(drops[0].rx_position_m, drops[1].rx_position_m)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SquareCell(0.0), "side_m: must be finite and above 0.0, received 0.0"),
+        (lambda: SquareCell(math.nan), "side_m: must be finite and above 0.0, received nan"),
+        (
+            lambda: SquareCell(user_height_m=-1.0),
+            "user_height_m: must be finite and at least 0.0, received -1.0",
+        ),
+        (lambda: DiscCell(10.0, 10.0), "outer_radius_m: must be finite and above 10.0, received 10.0"),
+        (
+            lambda: PairedLinks(100.0, 20.0, 10.0),
+            "max_distance_m: must be finite and at least 20.0, received 10.0",
+        ),
+        (
+            lambda: SquareCell().sample(transmitters=0, generator=torch.Generator()),
+            "transmitters: must be at least 1, received 0",
+        ),
+        (
+            lambda: PairedLinks().sample(transmitters=3, receivers=2, generator=torch.Generator()),
+            "receivers: must equal the number of transmitters 3, received 2",
+        ),
+    ],
+)
+def test_bad_parameters(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
