@@ -1,0 +1,21 @@
+"""The bench: every allocator meets the same instances, and every table carries what it takes to judge it."""
+
+from torchrrm.bench.metrics import Latency
+from torchrrm.bench.report import Display, Plate, html_report, markdown_table, terminal_table
+from torchrrm.bench.results import Results, Row
+from torchrrm.bench.runner import Bound, best_known, certified, score
+
+__all__ = [
+    "Bound",
+    "Display",
+    "Latency",
+    "Plate",
+    "Results",
+    "Row",
+    "best_known",
+    "certified",
+    "html_report",
+    "markdown_table",
+    "score",
+    "terminal_table",
+]

@@ -1,0 +1,145 @@
+"""Numbers of a result row, for any problem: means with intervals, violations, service, latency."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from torchrrm.problems.base import Evaluation
+
+__all__ = [
+    "VIOLATION_TOLERANCE",
+    "Latency",
+    "mean_interval",
+    "measure_latency",
+    "ratio_interval",
+    "served_fraction",
+    "violated",
+    "worst_violation",
+]
+
+VIOLATION_TOLERANCE = 1e-5
+"""A constraint counts as violated above this; single precision leaves less behind."""
+
+_T_975_FEW = (12.7062, 4.3027, 3.1824)
+
+
+def t_975(degrees: int) -> float:
+    """The 97.5 % quantile of Student's distribution.
+
+    A table up to 3 degrees of freedom; then the expansion around the normal quantile z, Eq. 26.7.5 of
+    [Abramowitz1964], which is right to 0.1 % there.
+
+    >>> round(t_975(4), 2), round(t_975(100), 3)
+    (2.78, 1.984)
+    """
+    if degrees <= len(_T_975_FEW):
+        return _T_975_FEW[degrees - 1]
+    z = NormalDist().inv_cdf(0.975)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / degrees**power for power, term in enumerate(terms, start=1))
+
+
+def mean_interval(values: Float[Tensor, " sample"]) -> tuple[float, tuple[float, float] | None]:
+    """Mean and its 95 % interval, `mean +- t s / sqrt(n)`; no interval for a single sample."""
+    values = values.double()
+    mean, count = values.mean().item(), values.numel()
+    if count < 2:
+        return mean, None
+    half = t_975(count - 1) * values.std().item() / math.sqrt(count)
+    return mean, (mean - half, mean + half)
+
+
+def ratio_interval(
+    numerator: Float[Tensor, " sample"], denominator: Float[Tensor, " sample"]
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Ratio of means r and its 95 % interval, samples being paired.
+
+    The interval is that of the linearised ratio (delta method): `r +- t std(a - r b) / (sqrt(n) mean(b))`.
+    No ratio if the denominator's mean is not positive.
+    """
+    numerator, denominator = numerator.double(), denominator.double()
+    base = denominator.mean().item()
+    if not base > 0:
+        return None, None
+    ratio = numerator.mean().item() / base
+    _, interval = mean_interval((numerator - ratio * denominator) / base)
+    return ratio, interval and (ratio + interval[0], ratio + interval[1])
+
+
+def _violations(evaluation: Evaluation) -> Float[Tensor, "batch rest"]:
+    """Every violation of an instance in its row."""
+    batch = evaluation.objective.numel()
+    parts = [violation.reshape(batch, -1) for violation in evaluation.violation.values()]
+    return torch.cat(parts, dim=-1) if parts else evaluation.objective.new_zeros(batch, 1)
+
+
+def worst_violation(evaluation: Evaluation) -> float:
+    """Largest violation of any constraint in any instance: 0 if all are met, infinite if one is NaN."""
+    return _violations(evaluation).nan_to_num(nan=math.inf, posinf=math.inf).max().clamp_min(0.0).item()
+
+
+def violated(evaluation: Evaluation, tolerance: float = VIOLATION_TOLERANCE) -> Bool[Tensor, " batch"]:
+    """Whether an instance has a constraint violated by more than `tolerance`, or by what is not a number."""
+    return ~(_violations(evaluation) <= tolerance).all(dim=-1)
+
+
+def served_fraction(
+    evaluation: Evaluation, active: Bool[Tensor, "*batch user"], tolerance: float = VIOLATION_TOLERANCE
+) -> float | None:
+    """Fraction of the active users with a positive utility and no violated constraint of their own.
+
+    A constraint is a user's own if its violation has the shape of the utility. None if nobody is active.
+    """
+    served = active & (evaluation.utility > 0)
+    for violation in evaluation.violation.values():
+        if violation.shape == evaluation.utility.shape:
+            served = served & (violation <= tolerance)
+    count = active.sum().item()
+    return served.sum().item() / count if count else None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How single calls are timed: `warmup` calls, then at most `calls`, none begun after `budget_s`.
+
+    The budget is for the slow ones: of few calls the 99th percentile is close to the slowest.
+    """
+
+    warmup: int = 3
+    calls: int = 500
+    budget_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0 or self.calls < 1 or not self.budget_s > 0:
+            raise ValueError(f"latency: warmup >= 0, calls >= 1 and budget_s > 0 are needed, received {self}")
+
+
+def measure_latency(
+    calls: Sequence[Callable[[], object]], how: Latency, device: torch.device
+) -> tuple[float, float]:
+    """Median and 99th percentile, in microseconds, of the calls, taken in turn."""
+    synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    for i in range(how.warmup):
+        calls[i % len(calls)]()
+    synchronize()
+    taken_s: list[float] = []
+    deadline = time.perf_counter() + how.budget_s
+    while len(taken_s) < how.calls and (not taken_s or time.perf_counter() < deadline):
+        call = calls[len(taken_s) % len(calls)]
+        start = time.perf_counter()
+        call()
+        synchronize()
+        taken_s.append(time.perf_counter() - start)
+    taken_us = 1e6 * torch.tensor(taken_s, dtype=torch.float64)
+    return taken_us.quantile(0.5).item(), taken_us.quantile(0.99).item()

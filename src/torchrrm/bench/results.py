@@ -1,0 +1,166 @@
+"""What a run leaves behind: rows, and the circumstances in which they were measured, as JSON."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal
+
+import torch
+
+import torchrrm
+from torchrrm.files import atomic_write_text
+
+__all__ = ["BoundKind", "Kind", "Results", "Row", "source_commit"]
+
+Kind = Literal["policy", "solver", "trivial"]
+BoundKind = Literal["certified", "best known", "none"]
+Interval = tuple[float, float] | None
+
+
+def source_commit() -> str:
+    """The commit of the package's sources (`-dirty` if changed since), or its release outside of git."""
+    folder = Path(torchrrm.__file__).parent
+    release = f"release {torchrrm.__version__}"
+    try:
+        # Installed into somebody else's repository, the package is no file of it.
+        _git(folder, "ls-files", "--error-unmatch", "__init__.py")
+        return _git(folder, "describe", "--always", "--dirty", "--abbrev=12") or release
+    except (OSError, subprocess.SubprocessError):
+        return release
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Score of an allocator on the instances of a setting.
+
+    Attributes:
+        objective: mean over the instances, with its 95 % interval (Student's t; none for a single instance).
+        bound: mean upper bound of the same instances, or None.
+        optimality: mean objective over mean bound, with its 95 % interval (paired, delta method).
+        violation_max: largest violation of any constraint, as the problem defines it; 0 is none.
+        violation_rate: fraction of the instances with a violation above the tolerance.
+        served_fraction: fraction of the active users that are served; None if nobody is active.
+        p50_us: median latency of a single-instance call, in microseconds; `p99_us` its 99th percentile.
+        infeasible: instances whose demands cannot all be met; None if the problem cannot tell.
+        published: the published counterpart of `optimality`, where there is one.
+    """
+
+    problem: str
+    setting: str
+    allocator: str
+    kind: Kind
+    objective: float
+    objective_ci95: Interval
+    bound: float | None
+    bound_kind: BoundKind
+    optimality: float | None
+    optimality_ci95: Interval
+    violation_max: float
+    violation_rate: float
+    served_fraction: float | None
+    p50_us: float
+    p99_us: float
+    instances: int
+    infeasible: int | None
+    published: float | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of one run and what is needed to run it again."""
+
+    command: str
+    seed: int
+    rows: Sequence[Row]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    commit: str = field(default_factory=source_commit)
+    device: str = "cpu"
+    threads: int = field(default_factory=torch.get_num_threads)
+    schema: int = 1
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The run as JSON, also written to `path` if one is given; what is not finite becomes null."""
+        text = json.dumps(_plain(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+        if path is not None:
+            atomic_write_text(path, text)
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> "Results":
+        """The run that `to_json` wrote, from its text or from the file at a path.
+
+        Raises:
+            ValueError: if it is not JSON or not of this schema, or if a key is missing, unknown or mistyped.
+        """
+        text = Path(source).read_text(encoding="utf-8") if isinstance(source, os.PathLike) else source
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"results: must be JSON, received {text[:40]!r} ({error})") from error
+        if not isinstance(data, dict) or data.get("schema") != 1:
+            received = data.get("schema") if isinstance(data, dict) else type(data).__name__
+            raise ValueError(f"results: must have schema 1, received {received!r}")
+        rows = data.get("rows")
+        if not isinstance(rows, list):
+            raise ValueError(f"results: rows must be a list, received {type(rows).__name__}")
+        return _build(cls, {**data, "rows": [_build(Row, row) for row in rows]})
+
+
+def _plain(value: Any) -> Any:
+    """The value with what JSON has: numbers that are not finite become null, unknown objects their text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+T = typing.TypeVar("T", Row, Results)
+
+
+def _build(cls: type[T], data: Any) -> T:
+    """An object of the dataclass from JSON data, its keys and types checked."""
+    name = cls.__name__.lower()
+    if not isinstance(data, dict):
+        raise ValueError(f"{name}: must be an object, received {type(data).__name__}")
+    hints = typing.get_type_hints(cls)
+    if set(data) != set(hints):
+        missing, unknown = sorted(set(hints) - set(data)), sorted(set(data) - set(hints))
+        raise ValueError(f"{name}: must have exactly its keys, received missing {missing}, unknown {unknown}")
+    return cls(**{key: _checked(f"{name}.{key}", value, hints[key]) for key, value in data.items()})
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    if hint is float and value is None:  # what was not finite
+        return math.nan
+    options = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if not any(_is_a(value, option) for option in options):
+        raise ValueError(f"{name}: must be {getattr(hint, '__name__', hint)}, received {value!r}")
+    return tuple(value) if hint == Interval and value is not None else value
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint) or hint
+    if origin is Literal:
+        return value in typing.get_args(hint)
+    if origin is tuple:
+        return isinstance(value, list) and [_is_a(item, float) for item in value] == [True, True]
+    if origin in (int, float):
+        return isinstance(value, (int, origin)) and not isinstance(value, bool)
+    return isinstance(value, origin)

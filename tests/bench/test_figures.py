@@ -1,0 +1,94 @@
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from tests.bench.test_results import ROW
+
+from torchrrm.bench import figures
+
+ROWS = [
+    dataclasses.replace(
+        ROW,
+        setting=setting,
+        allocator=f"a{i}",
+        optimality=0.9 + i / 100,
+        optimality_ci95=(0.85, 1.0),
+        p50_us=10.0**i,
+    )
+    for setting in ("data-rate", "secrecy")
+    for i in range(9)
+]
+POSITIONS = np.random.default_rng(0).uniform(-200, 200, (30, 3))
+AMOUNT = np.maximum(0, np.random.default_rng(1).normal(1, 1, 30))
+
+
+def drawn() -> dict[str, Figure]:
+    panels = {f"kind {i}": AMOUNT for i in range(4)}
+    return {
+        "map": figures.city_map(POSITIONS, [0, 0, 25], panels, title="Cell", attribution="(c) somebody"),
+        "bars": figures.bars_against_bound(ROWS),
+        "front": figures.latency_front(ROWS),
+        "cdf": figures.rate_cdf({"a": AMOUNT, "b": 2 * AMOUNT}),
+        "curves": figures.curves({"a": np.random.default_rng(2).normal(size=(5, 20)), "b": np.ones(20)}),
+    }
+
+
+@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "curves"])
+def test_figures_are_drawn_the_same_twice(name: str) -> None:
+    data = figures.render(drawn()[name], "svg")
+    assert data.startswith(b"<?xml")
+    assert data == figures.render(drawn()[name], "svg")
+    assert figures.render(drawn()[name], "png").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "curves"])
+def test_figures_name_their_axes_and_explain_their_marks(name: str) -> None:
+    figure = drawn()[name]
+    labels = [axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes]
+    assert any(labels) or (figure.get_supxlabel() and figure.get_supylabel())
+    assert figure.legends
+    assert all(axes.get_legend() is None for axes in figure.axes)  # outside of the data
+
+
+def test_marker_areas_follow_the_amounts() -> None:
+    figure = figures.city_map([[0, 0], [1, 1], [2, 2]], [0, 0], {"": [1.0, 4.0, 0.0]})
+    served = figure.axes[0].collections[0]
+    assert served.get_sizes()[1] / served.get_sizes()[0] == pytest.approx(4.0)  # pyright: ignore[reportAttributeAccessIssue]
+    assert figure.axes[0].get_title() == ": 2 of 3 users served"
+
+
+def test_a_map_where_nobody_is_served() -> None:
+    figure = figures.city_map([[0, 0], [1, 1]], [0, 0], {"none": [0.0, 0.0]})
+    assert figures.render(figure, "png")
+
+
+def test_the_front_holds_what_nothing_beats_in_both() -> None:
+    fast_bad, slow_good, slow_bad = (
+        dataclasses.replace(ROW, allocator=name, p50_us=p50_us, optimality=optimality)
+        for name, p50_us, optimality in (("fb", 1.0, 0.8), ("sg", 9.0, 0.9), ("sb", 10.0, 0.7))
+    )
+    figure = figures.latency_front([slow_bad, slow_good, fast_bad])
+    steps = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert np.asarray(steps[0].get_xdata()).tolist() == [1.0, 9.0]
+
+
+def test_rows_without_a_bound_cannot_be_held_against_it() -> None:
+    unbounded = dataclasses.replace(ROW, bound=None, bound_kind="none", optimality=None)
+    with pytest.raises(ValueError, match="must have a bound"):
+        figures.bars_against_bound([unbounded])
+
+
+def test_save_writes_by_ending_and_refuses_others(tmp_path: Path) -> None:
+    figure = figures.rate_cdf({"a": AMOUNT})
+    assert figures.save(figure, tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
+    with pytest.raises(ValueError, match=r"must end in .png, .svg or .pdf"):
+        figures.save(figure, tmp_path / "a.bmp")
+
+
+def test_pyplot_stays_out() -> None:
+    code = "import sys, torchrrm.bench; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,97 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from torchrrm.bench.results import Results, Row, source_commit
+
+ROW = Row(
+    problem="sharing",
+    setting="three users",
+    allocator="equal",
+    kind="policy",
+    objective=19.5,
+    objective_ci95=(1.0, 38.0),
+    bound=22.5,
+    bound_kind="certified",
+    optimality=0.87,
+    optimality_ci95=None,
+    violation_max=0.0,
+    violation_rate=0.0,
+    served_fraction=1.0,
+    p50_us=12.5,
+    p99_us=20.0,
+    instances=4,
+    infeasible=None,
+)
+RESULTS = Results(
+    command="torchrrm evaluate", seed=3, rows=[ROW], settings={"users": 3, "gap": {"max": 1e-9}}
+)
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    text = RESULTS.to_json(path)
+    assert path.read_text(encoding="utf-8") == text
+    assert Results.from_json(path) == Results.from_json(text) == RESULTS
+
+
+def test_json_has_the_documented_keys() -> None:
+    data = json.loads(RESULTS.to_json())
+    assert set(data) == {"schema", "command", "commit", "device", "threads", "seed", "settings", "rows"}
+    documented = """problem setting allocator kind objective objective_ci95 bound bound_kind optimality
+        violation_max violation_rate served_fraction p50_us p99_us instances infeasible published"""
+    assert set(data["rows"][0]) == {*documented.split(), "optimality_ci95"}
+
+
+def test_what_is_not_finite_becomes_null_and_comes_back_as_nan() -> None:
+    broken = dataclasses.replace(ROW, objective=math.inf, violation_max=math.nan)
+    text = dataclasses.replace(RESULTS, rows=[broken]).to_json()
+    assert json.loads(text)["rows"][0]["objective"] is None
+    (row,) = Results.from_json(text).rows
+    assert math.isnan(row.objective)
+    assert math.isnan(row.violation_max)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "schema 1, received 2"),
+        ({"seed": "3"}, "results.seed: must be int, received '3'"),
+        ({"seed": True}, "results.seed"),
+        ({"rows": {}}, "rows must be a list"),
+        ({"rows": [{}]}, "row: must have exactly its keys"),
+        ({"rows": [7]}, "row: must be an object, received int"),
+        ({"extra": 1}, r"unknown \['extra'\]"),
+    ],
+)
+def test_foreign_json_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Results.from_json(json.dumps({**json.loads(RESULTS.to_json()), **change}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "oracle"}, "row.kind"),
+        ({"instances": 1.5}, "row.instances"),
+        ({"optimality": "1"}, "row.optimality"),
+        ({"objective_ci95": [1.0]}, "row.objective_ci95"),
+    ],
+)
+def test_rows_are_checked(change: dict[str, object], message: str) -> None:
+    data = json.loads(RESULTS.to_json())
+    data["rows"][0] |= change
+    with pytest.raises(ValueError, match=message):
+        Results.from_json(json.dumps(data))
+
+
+def test_truncated_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be JSON"):
+        Results.from_json(RESULTS.to_json()[:-20])
+
+
+def test_commit_is_known() -> None:
+    assert source_commit()

@@ -1,0 +1,95 @@
+import dataclasses
+
+import pytest
+import torch
+from tests.bench.toy import Equal, Sharing, Winner, pies
+
+from torchrrm import records
+from torchrrm.bench import Latency, best_known, certified, score
+
+QUICK = Latency(warmup=1, calls=3)
+
+
+def test_rows_hold_what_hand_calculation_gives() -> None:
+    # best gains 3, 6, 9, 12 and a budget of 3: the optima are 9, 18, 27, 36, equal splits 6, 15, 24, 33
+    rows = score(
+        Sharing(),
+        pies(),
+        {"winner": Winner(), "equal": Equal()},
+        setting="three users",
+        bound=Winner(),
+        published={"equal": 0.9},
+        latency=QUICK,
+    )
+    winner, equal = rows
+    assert (winner.problem, winner.setting, winner.kind, equal.kind) == (
+        "sharing",
+        "three users",
+        "trivial",
+        "policy",
+    )
+    assert (winner.objective, winner.bound, winner.optimality, winner.bound_kind) == (
+        22.5,
+        22.5,
+        1.0,
+        "certified",
+    )
+    assert equal.optimality == pytest.approx(19.5 / 22.5)
+    assert equal.objective_ci95 is not None
+    assert equal.objective_ci95[0] < 19.5 < equal.objective_ci95[1]
+    assert (winner.violation_max, winner.violation_rate) == (1.0, 1.0)  # two of three go hungry
+    assert winner.served_fraction == pytest.approx(1 / 3)
+    assert (equal.violation_max, equal.violation_rate, equal.served_fraction) == (0.0, 0.0, 1.0)
+    assert (equal.instances, equal.infeasible, equal.published, winner.published) == (4, 0, 0.9, None)
+    assert 0 < equal.p50_us <= equal.p99_us
+
+
+def test_infeasible_instances_are_counted_and_kept() -> None:
+    instances = records.replace(pies(), budget=torch.tensor([3.0, 0.0, 3.0, 3.0]))
+    (row,) = score(Sharing(), instances, {"equal": Equal()}, setting="-", bound=Winner(), latency=QUICK)
+    assert (row.instances, row.infeasible) == (4, 1)
+    assert row.objective == pytest.approx((6 + 0 + 24 + 33) / 4)
+
+
+def test_best_known_takes_the_best_valid_action_only() -> None:
+    bound = best_known(Sharing(), pies(), {"winner": Winner(), "equal": Equal()})
+    assert bound.kind == "best known"
+    assert bound.value.tolist() == [6.0, 15.0, 24.0, 33.0]  # the winner's actions violate
+
+
+def test_certified_bound_tells_its_gap() -> None:
+    assert certified(Sharing(), pies(), Winner()).gap == 0.0
+
+    class Loose(Winner):
+        def solve(self, instance):
+            bound = torch.full((4,), 45.0)
+            return dataclasses.replace(super().solve(instance), upper_bound=bound)
+
+    assert certified(Sharing(), pies(), Loose()).gap == pytest.approx(1 - 9 / 45)
+
+
+def test_a_solver_without_a_bound_certifies_nothing() -> None:
+    class Silent(Winner):
+        def solve(self, instance):
+            return dataclasses.replace(super().solve(instance), upper_bound=None)
+
+    with pytest.raises(ValueError, match="certifies, received Silent"):
+        certified(Sharing(), pies(), Silent())
+
+
+def test_without_a_bound_the_row_says_so() -> None:
+    (row,) = score(Sharing(), pies(), {"equal": Equal()}, setting="-", latency=QUICK)
+    assert (row.bound, row.bound_kind, row.optimality, row.optimality_ci95) == (None, "none", None, None)
+
+
+def test_instances_need_one_batch_axis() -> None:
+    with pytest.raises(ValueError, match="one batch axis"):
+        score(Sharing(), records.index(pies(), 0), {"equal": Equal()}, setting="-")
+
+
+def test_a_problem_that_cannot_tell_feasibility() -> None:
+    class Untold:
+        evaluate = Sharing().evaluate
+
+    (row,) = score(Untold(), pies(), {"equal": Equal()}, setting="-", latency=QUICK)
+    assert (row.problem, row.infeasible) == ("Untold", None)
