@@ -1,0 +1,154 @@
+"""Minimum bandwidth and scheduling of one slice, compiled."""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.elementary import log1p_nonnegative, log_positive
+from torchrrm.kernels.link_rates import curve
+
+__all__ = ["minimum_bandwidth", "minimum_bandwidth_batch", "peak", "schedule", "schedule_batch", "shannon_bandwidth"]
+
+_LN2 = math.log(2.0)
+_STEPS = 60
+_CLOSE = 1e-5  # of a Halley step: the error after it is of third order
+
+
+@njit(inline="always", error_model="numpy")
+def shannon_bandwidth(rate, cn0):
+    """Bandwidth in Hz of a Shannon rate in bit/s: solves `w ln(1 + c/w) = r ln 2`, without branches.
+
+    With `k = r ln 2 / c` it is `c k / (v - k)` with `v = -W_{-1}(-k e^{-k})`, the root of `v - ln v = k - ln k` above 1; the start
+    is between the bounds of [Chatzigeorgiou2013]. Not defined for `k >= 1`, where no bandwidth is enough.
+    """
+    k = rate * _LN2 / cn0
+    u = k - 1.0 - log_positive(k)
+    v = 1.0 + math.sqrt(2.0 * u) + 0.7 * u
+    for _ in range(2):
+        v = v * (u + log_positive(v)) / (v - 1.0)
+    width = rate * _LN2 / (v - k)
+    for _ in range(2):  # polished where the subtraction above has cancelled
+        snr = cn0 / width
+        log_snr = log1p_nonnegative(snr)
+        width += (rate * _LN2 - width * log_snr) / (log_snr - snr / (1.0 + snr))
+    return width
+
+
+@njit(error_model="numpy", cache=True)
+def peak(low, high, cn0, eavesdropper_cn0, law):
+    """Bandwidth between `low` and `high` at which the slope turns negative (weak users at finite blocklength)."""
+    for _ in range(_STEPS):
+        middle = math.sqrt(low * high)
+        if curve(middle, cn0, eavesdropper_cn0, law)[1] > 0.0:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@njit(error_model="numpy", cache=True)
+def _reaching(rate, limit, cn0, eavesdropper_cn0, law):
+    """A bandwidth up to `limit` with at least `rate`: the limit itself or the peak before it; `inf` if there is none."""
+    value, slope, _ = curve(limit, cn0, eavesdropper_cn0, law)
+    if value >= rate:
+        return limit
+    if slope >= 0.0:
+        return math.inf
+    top = peak(shannon_bandwidth(rate, cn0), limit, cn0, eavesdropper_cn0, law)
+    return top if curve(top, cn0, eavesdropper_cn0, law)[0] >= rate else math.inf
+
+
+@njit(error_model="numpy", cache=True)
+def _needed(rate, limit, cn0, eavesdropper_cn0, law):
+    """Least bandwidth with at least `rate`, `inf` where none up to `limit` has it: Halley steps kept inside a bracket."""
+    if not cn0 > eavesdropper_cn0 or rate * _LN2 >= cn0 - eavesdropper_cn0:
+        return math.inf
+    low, high = shannon_bandwidth(rate, cn0), limit  # no kind needs less than the Shannon rate does
+    if not low < limit:
+        return math.inf
+    width = low
+    for _ in range(_STEPS):
+        value, slope, curvature = curve(width, cn0, eavesdropper_cn0, law)
+        if value < rate:
+            low = width
+        else:
+            high = width
+        excess = value - rate
+        step = -2.0 * excess * slope / (2.0 * slope * slope - excess * curvature)
+        if slope > 0.0 and abs(step) <= _CLOSE * width:
+            return width + step
+        width += step
+        if not low < width < high:
+            if high == limit:  # not yet seen: the rate may be out of reach, or past its peak
+                high = _reaching(rate, limit, cn0, eavesdropper_cn0, law)
+                if high == math.inf:
+                    return high
+            width = math.sqrt(low * high)
+    return high
+
+
+@njit(error_model="numpy", cache=True)
+def minimum_bandwidth(cn0, eavesdropper_cn0, min_rate, limit, active, law):
+    """Least bandwidth in Hz that gives each user its minimum rate, `inf` where inactive or out of reach within `limit`."""
+    users = cn0.size
+    width = np.full(users, math.inf)
+    exponent, loss_factor, _, _, _ = law
+    if exponent == 0.0 and loss_factor == 0.0 and not eavesdropper_cn0.any():
+        for i in range(users):
+            width[i] = shannon_bandwidth(min_rate[i], cn0[i])
+        for i in range(users):
+            if min_rate[i] * _LN2 >= cn0[i] or not width[i] <= limit:
+                width[i] = math.inf
+    else:
+        for i in range(users):
+            if active[i] and min_rate[i] > 0.0:
+                width[i] = _needed(min_rate[i], limit, cn0[i], eavesdropper_cn0[i], law)
+    for i in range(users):
+        if not active[i]:
+            width[i] = math.inf
+        elif min_rate[i] <= 0.0:
+            width[i] = 0.0 if cn0[i] > eavesdropper_cn0[i] else math.inf
+    return width
+
+
+@njit(error_model="numpy", cache=True)
+def schedule(width, limit):
+    """Which users are served: as many as fit, those that need least first. Returns the mask and the surplus in Hz."""
+    total = 0.0
+    for i in range(width.size):
+        total += width[i]
+    if total <= limit:
+        return np.ones(width.size, np.bool_), limit - total
+    served = np.zeros(width.size, np.bool_)
+    used = 0.0
+    for i in np.argsort(width, kind="mergesort"):
+        if not used + width[i] <= limit:
+            break
+        served[i] = True
+        used += width[i]
+    return served, limit - used
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def schedule_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
+    """Scheduled users `[batch user]`, their least bandwidth `[batch user]` (0 for the others) and the surplus `[batch]`."""
+    served = np.zeros(cn0.shape, np.bool_)
+    width = np.empty(cn0.shape)
+    surplus = np.empty(cn0.shape[0])
+    for row in prange(cn0.shape[0]):
+        width[row] = minimum_bandwidth(cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law)
+        served[row], surplus[row] = schedule(width[row], limit[row])
+        for i in range(cn0.shape[1]):
+            if not served[row, i]:
+                width[row, i] = 0.0
+    return served, width, surplus
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def minimum_bandwidth_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
+    """`minimum_bandwidth` for each row of `[batch user]` arrays."""
+    width = np.empty(cn0.shape)
+    for row in prange(cn0.shape[0]):
+        width[row] = minimum_bandwidth(cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law)
+    return width

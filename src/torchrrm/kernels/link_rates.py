@@ -1,0 +1,112 @@
+"""Rate, slope and curvature of one link by bandwidth, compiled: the formulae of `torchrrm.rates` in scalar float64.
+
+A `law` is the tuple `(exponent_per_bit, loss_factor, leakage_factor, gain, weight)`. With an exponent of 0 the curve is the
+secrecy rate (the data rate, if the eavesdropper hears nothing); with a positive one it is the effective capacity over the nodes.
+"""
+
+import math
+
+from numba import njit
+
+from torchrrm.kernels.elementary import exp_nonpositive, log1p_nonnegative
+
+__all__ = ["curve"]
+
+_LOG2E = 1.0 / math.log(2.0)
+_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
+
+
+@njit(inline="always", error_model="numpy")
+def _excess(share, log_ratio):
+    """`-ln(1 - q) - q` given `-ln(1 - q)`, by its series where the difference would cancel."""
+    if share > 0.02:
+        return log_ratio - share
+    q = share
+    series = 1 / 2 + q * (1 / 3 + q * (1 / 4 + q * (1 / 5 + q * (1 / 6 + q * (1 / 7 + q * (1 / 8 + q / 9))))))
+    return q * q * series
+
+
+@njit(inline="always", error_model="numpy")
+def _dispersion(width, cn0):
+    """`sqrt(w V)` with its first and second derivative by bandwidth."""
+    s = cn0 / (width + cn0)
+    root = math.sqrt(width)
+    h = s * math.sqrt(s / (2.0 - s)) * (3.0 - 2.0 * s) * 0.5
+    bend = (1.0 - s) * (1.5 - 2.0 * s / (3.0 - 2.0 * s) + 0.5 * s / (2.0 - s)) + 0.5
+    return root * math.sqrt(s * (2.0 - s)), h / root, -h * bend / (width * root)
+
+
+@njit(error_model="numpy", cache=True)
+def _secrecy(width, cn0, eavesdropper_cn0, loss_factor, leakage_factor):
+    s = cn0 / (width + cn0)
+    t = eavesdropper_cn0 / (width + eavesdropper_cn0)
+    q = (cn0 - eavesdropper_cn0) / (width + cn0)
+    log_ratio = log1p_nonnegative((cn0 - eavesdropper_cn0) / (width + eavesdropper_cn0))
+    rate = _LOG2E * width * log_ratio
+    slope = _LOG2E * (_excess(q, log_ratio) + q * t)
+    curvature = -_LOG2E * q * (1.0 - t) * (s + t) / width
+    if loss_factor != 0.0:
+        loss, loss_slope, loss_curvature = _dispersion(width, cn0)
+        rate -= loss_factor * loss
+        slope -= loss_factor * loss_slope
+        curvature -= loss_factor * loss_curvature
+    if leakage_factor != 0.0 and eavesdropper_cn0 > 0.0:
+        loss, loss_slope, loss_curvature = _dispersion(width, eavesdropper_cn0)
+        rate -= leakage_factor * loss
+        slope -= leakage_factor * loss_slope
+        curvature -= leakage_factor * loss_curvature
+    return rate, slope, curvature
+
+
+@njit(error_model="numpy", fastmath=_FLAGS, cache=True)
+def _capacity(width, cn0, exponent, gain, weight):
+    """Effective capacity of long blocks: one pass over the nodes."""
+    total, mean, square, bend = 0.0, 0.0, 0.0, 0.0
+    scale, inverse = exponent * width * _LOG2E, 1.0 / width
+    for i in range(gain.size):
+        snr = cn0 * gain[i] * inverse
+        log_snr = log1p_nonnegative(snr)
+        share = snr / (1.0 + snr)
+        # Cancels at low SNR, where the slope is negligible beside the mean over the nodes.
+        slope = log_snr - share
+        tilted = weight[i] * exp_nonpositive(-scale * log_snr)
+        total += tilted
+        mean += tilted * slope
+        square += tilted * slope * slope
+        bend += tilted * share * share
+    mean, square, bend = _LOG2E * mean / total, _LOG2E * _LOG2E * square / total, _LOG2E * inverse * bend / total
+    return -math.log(total) / exponent, mean, -bend - exponent * (square - mean * mean)
+
+
+@njit(error_model="numpy", fastmath=_FLAGS, cache=True)
+def _short_capacity(width, cn0, exponent, loss_factor, gain, weight):
+    """Effective capacity of short blocks: one pass over the nodes."""
+    total, mean, square, bend = 0.0, 0.0, 0.0, 0.0
+    inverse, root = 1.0 / width, math.sqrt(width)
+    inverse_root = 1.0 / root
+    for i in range(gain.size):
+        snr = cn0 * gain[i] * inverse
+        log_snr = log1p_nonnegative(snr)
+        s = snr / (1.0 + snr)
+        h = s * math.sqrt(s / (2.0 - s)) * (3.0 - 2.0 * s) * 0.5
+        turn = (1.0 - s) * (1.5 - 2.0 * s / (3.0 - 2.0 * s) + 0.5 * s / (2.0 - s)) + 0.5
+        rate = _LOG2E * width * log_snr - loss_factor * root * math.sqrt(s * (2.0 - s))
+        slope = _LOG2E * (log_snr - s) - loss_factor * h * inverse_root
+        tilted = weight[i] * exp_nonpositive(-exponent * rate)
+        total += tilted
+        mean += tilted * slope
+        square += tilted * slope * slope
+        bend += tilted * (loss_factor * h * turn * inverse * inverse_root - _LOG2E * s * s * inverse)
+    mean, square, bend = mean / total, square / total, bend / total
+    return -math.log(total) / exponent, mean, bend - exponent * (square - mean * mean)
+
+
+@njit(inline="always", error_model="numpy")
+def curve(width, cn0, eavesdropper_cn0, law):
+    """Rate in bit/s, slope in bit/s/Hz and curvature in bit/s/Hz^2 at a positive bandwidth; `cn0 > eavesdropper_cn0`."""
+    exponent, loss_factor, leakage_factor, gain, weight = law
+    if exponent == 0.0:
+        return _secrecy(width, cn0, eavesdropper_cn0, loss_factor, leakage_factor)
+    if loss_factor == 0.0:
+        return _capacity(width, cn0, exponent, gain, weight)
+    return _short_capacity(width, cn0, exponent, loss_factor, gain, weight)

@@ -1,0 +1,306 @@
+"""Optimal split of one slice's surplus bandwidth, compiled: the single-instance form of `torchrrm.solvers.ExactSlicing`.
+
+Each user's curve is increasing up to its useful bandwidth, convex up to one inflection and concave from there (concave
+throughout in long blocks). The sum of their concave envelopes is maximised by one price for bandwidth, and its value is the
+bound: no allocation can exceed it. See `ExactSlicing` for the argument; names follow it.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.bandwidth import minimum_bandwidth, peak, schedule
+from torchrrm.kernels.link_rates import curve
+
+__all__ = ["solve", "solve_batch"]
+
+_STEPS = 100
+_BRANCHES = 400
+_BRANCH_TOLERANCE = 1e-5
+_FLOOR = 1e-12  # of the slice: smallest bandwidth that a curve is evaluated at
+_CLOSE = 1e-6  # relative size of a Newton step after which the next would be below rounding
+
+
+@njit(error_model="numpy", cache=True)
+def _fill(least, cn0, limit):
+    """Long-block data rate: `w = max(least, t c)` with the `t` that spends `limit`, by lowering `t` until it is feasible."""
+    free = np.ones(cn0.size, np.bool_)
+    remaining, weight = limit, cn0.sum()
+    while True:
+        level, changed = remaining / weight, False
+        for i in range(cn0.size):
+            if free[i] and level * cn0[i] < least[i]:
+                free[i] = False
+                remaining -= least[i]
+                weight -= cn0[i]
+                changed = True
+        if not changed:
+            break
+    width = least.copy()
+    for i in range(cn0.size):
+        if free[i]:
+            width[i] = level * cn0[i]
+    return width
+
+
+@njit(error_model="numpy", cache=True)
+def _tangent(low, high, low_value, cn0, eavesdropper_cn0, law):
+    """Where the tangent of the concave part passes through `(low, low_value)`; `high` if it does nowhere before."""
+    value, slope, _ = curve(high, cn0, eavesdropper_cn0, law)
+    if slope * (high - low) >= value - low_value:
+        return high
+    origin = low
+    for _ in range(_STEPS):
+        middle = math.sqrt(low * high)
+        value, slope, _ = curve(middle, cn0, eavesdropper_cn0, law)
+        if slope * (middle - origin) > value - low_value:
+            low = middle
+        else:
+            high = middle
+        if high - low <= 1e-13 * high:
+            break
+    return high
+
+
+@njit(error_model="numpy", cache=True)
+def _envelope(least, cap, cn0, eavesdropper_cn0, law):
+    """Each user's useful bandwidth, the start of its concave part, and the price at which it starts to be served."""
+    users = cn0.size
+    most, start, entry = cap.copy(), least.copy(), np.empty(users)
+    for i in range(users):
+        value, slope, curvature = curve(least[i], cn0[i], eavesdropper_cn0[i], law)
+        entry[i] = slope
+        if law[1] == 0.0:
+            continue  # long blocks: concave and increasing
+        if curve(most[i], cn0[i], eavesdropper_cn0[i], law)[1] < 0.0:
+            most[i] = peak(least[i], most[i], cn0[i], eavesdropper_cn0[i], law)
+        if curvature > 0.0 and most[i] > least[i]:
+            start[i] = _tangent(least[i], most[i], value, cn0[i], eavesdropper_cn0[i], law)
+            entry[i] = (curve(start[i], cn0[i], eavesdropper_cn0[i], law)[0] - value) / (start[i] - least[i])
+    return most, start, entry
+
+
+@njit(error_model="numpy", cache=True)
+def _demand(price, width, start, most, cn0, eavesdropper_cn0, law):
+    """Bandwidth in `[start, most]` at which the slope equals the price, and the curvature there; `width` is the guess."""
+    low, high = start, most
+    curvature = -math.inf
+    for _ in range(_STEPS):
+        _, slope, curvature = curve(width, cn0, eavesdropper_cn0, law)
+        if slope > price:
+            low = width
+        else:
+            high = width
+        if high - low <= 1e-15 * high:
+            break
+        # Newton's step in log scale: slopes are nearly straight lines there.
+        ratio = (price - slope) / (width * curvature)
+        if abs(ratio) <= _CLOSE and curvature < 0.0:
+            return min(max(width * (1.0 + ratio), start), most), curvature
+        trial = width * math.exp(min(max(ratio, -3.0), 3.0)) if curvature < 0.0 else low
+        if trial >= most:
+            if curve(most, cn0, eavesdropper_cn0, law)[1] >= price:
+                return most, -math.inf
+        elif trial <= start:
+            if curve(start, cn0, eavesdropper_cn0, law)[1] <= price:
+                return start, -math.inf
+        width = trial if low < trial < high else math.sqrt(low * high)
+    return width, curvature
+
+
+@njit(error_model="numpy", cache=True)
+def _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
+    """Fill `width` with each user's bandwidth at the price; returns their sum and its derivative by price."""
+    total, slope = 0.0, 0.0
+    for i in range(cn0.size):
+        if entry[i] <= price:
+            width[i] = least[i]
+        else:
+            guess = min(max(width[i], start[i]), most[i])
+            width[i], curvature = _demand(price, guess, start[i], most[i], cn0[i], eavesdropper_cn0[i], law)
+            slope += 1.0 / curvature
+        total += width[i]
+    return total, slope
+
+
+@njit(error_model="numpy", cache=True)
+def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
+    """Lowest price (to rounding) whose demand stays within `limit`; `width` ends as the demand at it."""
+    price = high
+    trial = 0.5 * (low + high)
+    for _ in range(_STEPS):
+        total, slope = _at_price(trial, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+        if total > limit:
+            low = trial
+        else:
+            high = price = trial
+            if limit - total <= 1e-13 * limit:
+                return price
+        if high - low <= 1e-15 * high:
+            break
+        step = trial + (limit - total) / slope if slope < 0.0 else low
+        trial = step if low < step < high else 0.5 * (low + high)
+    _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+    return price
+
+
+@njit(error_model="numpy", cache=True)
+def _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
+    """Value of the dual at a price: an upper bound at any price, rounded up by what the demands miss of their optimum."""
+    bound = price * limit
+    for i in range(cn0.size):
+        value, slope, _ = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
+        bound += value - price * width[i]
+        if entry[i] > price:
+            bound += max((slope - price) * (most[i] - width[i]), (slope - price) * (start[i] - width[i]), 0.0)
+    return bound
+
+
+@njit(error_model="numpy", cache=True)
+def _total(width, cn0, eavesdropper_cn0, law):
+    total = 0.0
+    for i in range(cn0.size):
+        total += curve(width[i], cn0[i], eavesdropper_cn0[i], law)[0]
+    return total
+
+
+@njit(error_model="numpy", cache=True)
+def _winner_takes_all(limit, entry, start, most, least, cn0, eavesdropper_cn0, law):
+    """The allocation in which the first user in price takes all, its price, and whether nobody else would pay that."""
+    first = np.argmax(entry)
+    width = least.copy()
+    width[first] += limit - least.sum()
+    if width[first] > most[first]:
+        return width, 0.0, False
+    price = entry[first]
+    if most[first] > start[first]:
+        price = max(curve(most[first], cn0[first], eavesdropper_cn0[first], law)[1], 0.0)
+    for i in range(cn0.size):
+        if i != first and entry[i] > price:
+            return width, price, False
+    return width, price, True
+
+
+@njit(error_model="numpy", cache=True)
+def _share(least, cap, limit, cn0, eavesdropper_cn0, law):
+    """Bandwidths between `least` and `cap`, the bound on any such, and the user (or -1) and place to split a loose bound at."""
+    most, start, entry = _envelope(least, cap, cn0, eavesdropper_cn0, law)
+    width, price, alone = _winner_takes_all(limit, entry, start, most, least, cn0, eavesdropper_cn0, law)
+    if alone:
+        return width, _total(width, cn0, eavesdropper_cn0, law), -1, 0.0
+    width = np.minimum(least + (limit - least.sum()) / cn0.size, most)
+    price = _price(limit, price, entry.max(), entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+    bound = _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+    edge = _edge(price, entry, start, least)
+    if edge < 0 or limit - width.sum() <= 1e-12 * limit:
+        return width, bound, -1, 0.0
+    width = _spend(edge, price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+    return width, bound, edge, 0.5 * (least[edge] + start[edge])
+
+
+@njit(error_model="numpy", cache=True)
+def _edge(price, entry, start, least):
+    """The user, not concave from its least bandwidth on, whose demand jumps at the price; -1 if there is none."""
+    edge, distance = -1, math.inf
+    for i in range(entry.size):
+        if start[i] > least[i] and abs(entry[i] - price) < distance:
+            edge, distance = i, abs(entry[i] - price)
+    return edge
+
+
+@njit(error_model="numpy", cache=True)
+def _spend(edge, price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
+    """The best of three ways to spend what the demand at the price leaves, where the demand of user `edge` jumps."""
+    best = width.copy()
+    best[edge] = min(width[edge] + limit - width.sum(), most[edge])  # the user at the edge takes it
+    best_total = _total(best, cn0, eavesdropper_cn0, law)
+    inside = np.where(entry > price, entry, -math.inf)
+    if inside.max() > 0.0:  # those inside share it
+        _price(limit, 0.0, price, inside, start, most, least, cn0, eavesdropper_cn0, law, width)
+        total = _total(width, cn0, eavesdropper_cn0, law)
+        if total > best_total:
+            best, best_total = width.copy(), total
+    for i in range(cn0.size):  # one user takes all
+        if entry[i] >= price or i == edge:
+            width = least.copy()
+            width[i] = min(limit - least.sum() + least[i], most[i])
+            total = _total(width, cn0, eavesdropper_cn0, law)
+            if total > best_total:
+                best, best_total = width, total
+    return best
+
+
+@njit(error_model="numpy", cache=True)
+def _branch(least, limit, cn0, eavesdropper_cn0, law):
+    """Optimum of a sum of curves that are not all concave: splits the range of the user whose demand jumps."""
+    users = cn0.size
+    least_of, cap_of = np.empty((_BRANCHES + 2, users)), np.empty((_BRANCHES + 2, users))
+    bound_of = np.empty(_BRANCHES + 2)
+    least_of[0], cap_of[0], bound_of[0], waiting = least, least + (limit - least.sum()), math.inf, 1
+    best, best_total, closed = least, -math.inf, -math.inf
+    for _ in range(_BRANCHES):
+        if waiting == 0:
+            break
+        waiting -= 1
+        low, cap, above = least_of[waiting].copy(), cap_of[waiting].copy(), bound_of[waiting]
+        width, bound, user, place = _share(low, cap, limit, cn0, eavesdropper_cn0, law)
+        bound, total = min(bound, above), _total(width, cn0, eavesdropper_cn0, law)
+        if total > best_total:
+            best, best_total = width, total
+        if user < 0 or bound <= best_total * (1.0 + _BRANCH_TOLERANCE):
+            closed = max(closed, bound)
+            continue
+        least_of[waiting], cap_of[waiting], bound_of[waiting] = low, cap, bound
+        cap_of[waiting, user] = place
+        waiting += 1
+        low[user] = place
+        if low.sum() <= limit:
+            least_of[waiting], bound_of[waiting] = low, bound
+            cap_of[waiting] = np.minimum(cap, low + (limit - low.sum()))
+            waiting += 1
+    for i in range(waiting):
+        closed = max(closed, bound_of[i])
+    return best, max(closed, best_total)
+
+
+@njit(error_model="numpy", cache=True)
+def solve(cn0, eavesdropper_cn0, min_rate, limit, active, law):
+    """Optimal bandwidth of each user of one slice in Hz (0 if not scheduled) and the upper bound on the sum rate in bit/s."""
+    needed = minimum_bandwidth(cn0, eavesdropper_cn0, min_rate, limit, active, law)
+    served, _ = schedule(needed, limit)
+    width = np.zeros(cn0.size)
+    chosen = np.flatnonzero(served)
+    if chosen.size == 0:
+        return width, 0.0
+    least = np.maximum(needed[chosen], _FLOOR * limit)
+    limit = max(limit, least.sum())
+    cn0, eavesdropper_cn0 = cn0[chosen], eavesdropper_cn0[chosen]
+    if law[0] > 0.0 or law[1] > 0.0 or eavesdropper_cn0.any():
+        width[chosen], bound = _branch(least, limit, cn0, eavesdropper_cn0, law)
+    else:
+        optimal = _fill(least, cn0, limit)
+        width[chosen], bound = optimal, _linear_bound(optimal, least, limit - least.sum(), cn0, eavesdropper_cn0, law)
+    return width, bound
+
+
+@njit(error_model="numpy", cache=True)
+def _linear_bound(width, least, surplus, cn0, eavesdropper_cn0, law):
+    """Bound of a concave sum by its tangent plane: the value plus what the steepest user could gain."""
+    value, steepest, spent = 0.0, 0.0, 0.0
+    for i in range(cn0.size):
+        rate, slope, _ = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
+        value += rate
+        steepest = max(steepest, slope)
+        spent += slope * (width[i] - least[i])
+    return value + max(steepest * surplus - spent, 0.0)
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def solve_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
+    """`solve` for each row: `[batch user]` arrays in, bandwidths `[batch user]` and bounds `[batch]` out."""
+    width = np.empty(cn0.shape)
+    bound = np.empty(cn0.shape[0])
+    for row in prange(cn0.shape[0]):
+        width[row], bound[row] = solve(cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law)
+    return width, bound

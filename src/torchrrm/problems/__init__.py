@@ -1,0 +1,28 @@
+"""Problems: what an instance and an action are, and how an action is scored."""
+
+from torchrrm.problems.base import Allocator, Evaluation, Problem, Task
+from torchrrm.problems.reservation import reserve_bandwidth
+from torchrrm.problems.slicing import (
+    KINDS,
+    QoS,
+    SliceAction,
+    SliceBandwidth,
+    SliceInstance,
+    SliceSchedule,
+    slice_instance,
+)
+
+__all__ = [
+    "KINDS",
+    "Allocator",
+    "Evaluation",
+    "Problem",
+    "QoS",
+    "SliceAction",
+    "SliceBandwidth",
+    "SliceInstance",
+    "SliceSchedule",
+    "Task",
+    "reserve_bandwidth",
+    "slice_instance",
+]

@@ -1,0 +1,51 @@
+"""What a problem is: it scores an action on an instance, and nothing else."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["Allocator", "Evaluation", "Problem", "Task"]
+
+I = TypeVar("I")  # noqa: E741
+A = TypeVar("A")
+I_contra = TypeVar("I_contra", contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
+A_contra = TypeVar("A_contra", contravariant=True)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Score of an action.
+
+    Attributes:
+        objective: to be maximised, in the problem's unit.
+        utility: each user's share of it.
+        violation: how far each constraint is exceeded; `<= 0` is satisfied, 0 where a user is inactive.
+    """
+
+    objective: Float[Tensor, "*batch"]
+    utility: Float[Tensor, "*batch user"]
+    violation: Mapping[str, Tensor]
+
+
+class Problem(Protocol[I_contra, A_contra]):
+    """Scores an action on an instance; draws no random number and knows no allocator."""
+
+    def evaluate(self, instance: I_contra, action: A_contra, /) -> Evaluation: ...
+
+
+class Allocator(Protocol[I_contra, A_co]):
+    """Maps an instance of any leading batch shape to an action: a learned policy or a classical solver."""
+
+    def __call__(self, instance: I_contra, /) -> A_co: ...
+
+
+@dataclass(frozen=True)
+class Task(Generic[I, A]):
+    """A problem with a source of instances: what a learner trains on. `sample(batch_size, *, generator)` draws."""
+
+    problem: Problem[I, A]
+    sample: Callable[..., I]

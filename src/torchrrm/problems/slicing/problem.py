@@ -1,0 +1,206 @@
+"""Bandwidth allocation within one network slice [Hao2024].
+
+A slice of bandwidth `W` serves users of one quality of service. Each scheduled user `k` gets `w_k`, at least the bandwidth that its
+minimum rate needs; the surplus is split so that the sum of the rates is largest (problem (11)):
+
+    maximise sum_k r_k(w_k)   subject to   sum_k w_k <= W,   w_k >= w_min,k.
+
+If not everybody fits, the users of the smallest minimum bandwidth are scheduled, as many as fit.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from torchrrm import rates
+from torchrrm.channels import Fading, Rayleigh
+from torchrrm.problems.base import Evaluation
+from torchrrm.problems.slicing import schedule as scheduling
+from torchrrm.problems.slicing.records import SliceAction, SliceInstance, SliceSchedule
+
+__all__ = ["KINDS", "QoS", "SliceBandwidth", "slice_instance"]
+
+
+class QoS(Enum):
+    """What a user's rate counts: the data rate, the effective capacity under a queueing delay, or the secrecy rate."""
+
+    DATA_RATE = "data-rate"
+    EFFECTIVE_CAPACITY = "effective-capacity"
+    SECRECY = "secrecy"
+
+
+@dataclass(frozen=True)
+class SliceBandwidth:
+    """Sum rate of one slice under a quality of service: six kinds, by `qos` and `finite_blocklength`.
+
+    Attributes:
+        qos: what is summed.
+        finite_blocklength: whether code words are short (normal approximation) or long (Shannon).
+        error_probability: `eps` of a short block.
+        information_leakage: `delta` of a short block (secrecy).
+        block_duration_s: duration `T_s` of a short block in s; its length is `T_s w` symbols.
+        qos_exponent_per_bit: `theta T_c`, QoS exponent times coherence time, per bit (effective capacity).
+        fading: law of the small-scale gain that the effective capacity averages over.
+
+    The defaults are Table II of [Hao2024].
+    """
+
+    qos: QoS
+    finite_blocklength: bool = False
+    error_probability: float = 1e-5
+    information_leakage: float = 1e-2
+    block_duration_s: float = 0.125e-3
+    qos_exponent_per_bit: float = 1e-6
+    fading: Fading = Rayleigh()
+
+    def __post_init__(self) -> None:
+        for name in ("error_probability", "information_leakage"):
+            if not 0 < getattr(self, name) < 0.5:
+                raise ValueError(f"{name}: must lie in (0, 0.5), received {getattr(self, name)}")
+        for name in ("block_duration_s", "qos_exponent_per_bit"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: must be positive and finite, received {getattr(self, name)}")
+
+    @property
+    def name(self) -> str:
+        """Name of the kind: `data-rate`, `secrecy-short`, ..."""
+        return self.qos.value + ("-short" if self.finite_blocklength else "")
+
+    @functools.cached_property
+    def loss_factor(self) -> float:
+        """Rate lost to decoding errors in bit/s, by `sqrt(w V)`; 0 for long blocks."""
+        return rates.back_off(self.error_probability, self.block_duration_s) if self.finite_blocklength else 0.0
+
+    @functools.cached_property
+    def leakage_factor(self) -> float:
+        """Rate given up to information leakage in bit/s, by `sqrt(w V_e)`; 0 for long blocks."""
+        return rates.back_off(self.information_leakage, self.block_duration_s) if self.finite_blocklength else 0.0
+
+    @functools.cached_property
+    def quadrature(self) -> tuple[Tensor, Tensor]:
+        """Gains and weights of the fading law, float64."""
+        return self.fading.quadrature()
+
+    @functools.cached_property
+    def law(self) -> tuple[float, float, float, Any, Any]:
+        """The curve as the kernels take it: exponent, loss and leakage factors, nodes and weights."""
+        gain, weight = self.quadrature
+        capacity = self.qos is QoS.EFFECTIVE_CAPACITY
+        leakage = self.leakage_factor if self.qos is QoS.SECRECY else 0.0
+        exponent = self.qos_exponent_per_bit if capacity else 0.0
+        return exponent, self.loss_factor, leakage, gain.numpy(), weight.numpy()
+
+    def eavesdropper(self, instance: SliceInstance) -> Float[Tensor, "*batch user"]:
+        """The eavesdropper's carrier-to-noise density ratio in Hz where the kind counts it, else 0."""
+        if self.qos is QoS.SECRECY:
+            return instance.eavesdropper_cn0_hz
+        return torch.zeros_like(instance.cn0_hz)
+
+    def rate(self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]) -> Float[Tensor, "*batch user"]:
+        """Each user's rate in bit/s (Eqs. (2) to (6)); at very small bandwidths short blocks give negative values."""
+        return self._curve(instance, bandwidth_hz, rates.effective_capacity, rates.secrecy_rate)
+
+    def slope(self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]) -> Float[Tensor, "*batch user"]:
+        """Derivative of `rate` by bandwidth in bit/s/Hz."""
+        return self._curve(instance, bandwidth_hz, rates.effective_capacity_slope, rates.secrecy_slope)
+
+    def curvature(
+        self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]
+    ) -> Float[Tensor, "*batch user"]:
+        """Second derivative of `rate` by bandwidth in bit/s/Hz^2."""
+        return self._curve(instance, bandwidth_hz, rates.effective_capacity_curvature, rates.secrecy_curvature)
+
+    def _curve(self, instance: SliceInstance, bandwidth_hz: Tensor, capacity: Any, link: Any) -> Tensor:
+        if self.qos is QoS.EFFECTIVE_CAPACITY:
+            law = (self.quadrature, self.qos_exponent_per_bit, self.loss_factor)
+            return capacity(bandwidth_hz, instance.cn0_hz, *law)
+        leakage = self.leakage_factor if self.qos is QoS.SECRECY else 0.0
+        return link(bandwidth_hz, instance.cn0_hz, self.eavesdropper(instance), self.loss_factor, leakage)
+
+    def minimum_bandwidth(self, instance: SliceInstance) -> Float[Tensor, "*batch user"]:
+        """Least bandwidth in Hz that gives each user its minimum rate.
+
+        `inf` where a user is inactive, where the whole slice is not enough, or where the eavesdropper's channel is at least as good.
+        Found to 1e-12 relative: compiled on a CPU when no gradient is asked for, else by bisection in log scale, in batch.
+        """
+        return scheduling.minimum_bandwidth(self, instance)
+
+    def schedule(self, instance: SliceInstance) -> SliceSchedule:
+        """Schedule the users of the smallest minimum bandwidth, as many as fit; a schedule is returned as it is."""
+        if isinstance(instance, SliceSchedule):
+            return instance
+        scheduled, minimum_hz, surplus_hz = scheduling.schedule(self, instance)
+        return SliceSchedule(
+            cn0_hz=instance.cn0_hz,
+            eavesdropper_cn0_hz=instance.eavesdropper_cn0_hz,
+            min_rate_bps=instance.min_rate_bps,
+            bandwidth_hz=instance.bandwidth_hz,
+            active=scheduled,
+            minimum_bandwidth_hz=minimum_hz,
+            surplus_hz=surplus_hz,
+        )
+
+    def feasible(self, instance: SliceInstance) -> Bool[Tensor, "*batch"]:
+        """Whether every active user can be scheduled."""
+        return (self.schedule(instance).active == instance.active).all(-1)
+
+    def evaluate(self, instance: SliceInstance, action: SliceAction) -> Evaluation:
+        """Sum rate of the scheduled users in bit/s.
+
+        Violations, relative: `bandwidth` `[*batch]` `(sum w - W) / W`; `min_rate` `[*batch user]` `(r_min - r) / r_min` of scheduled
+        users, whether served or not; `sign` `[*batch user]` `-w / W`. A user outside the schedule adds nothing to the objective.
+        """
+        schedule = self.schedule(instance)
+        rate = self.rate(schedule, action.bandwidth_hz)
+        zero = torch.zeros_like(rate)
+        demand = torch.where(schedule.min_rate_bps > 0, schedule.min_rate_bps, torch.ones_like(rate))
+        wanting = schedule.active & (schedule.min_rate_bps > 0)
+        utility = torch.where(schedule.active, torch.clamp(rate, min=0), zero)
+        total = schedule.bandwidth_hz
+        violation = {
+            "bandwidth": (action.bandwidth_hz.sum(-1) - total) / total,
+            "min_rate": torch.where(wanting, (schedule.min_rate_bps - rate) / demand, zero),
+            "sign": -action.bandwidth_hz / total[..., None],
+        }
+        return Evaluation(objective=utility.sum(-1), utility=utility, violation=violation)
+
+    def validate(self, instance: SliceInstance) -> SliceInstance:
+        """The instance, if it is one: shapes agree and values are finite and not negative.
+
+        Raises:
+            ValueError: naming the field, the rule and the value.
+        """
+        return scheduling.validate(instance)
+
+
+KINDS: dict[str, SliceBandwidth] = {
+    problem.name: problem for qos in QoS for problem in (SliceBandwidth(qos), SliceBandwidth(qos, True))
+}
+
+
+def slice_instance(
+    gain: Float[Tensor, "*batch user"],
+    eavesdropper_gain: Float[Tensor, "*batch user"],
+    *,
+    min_rate_bps: float | Tensor = 10e6,
+    bandwidth_hz: float | Tensor = 100e6,
+    power_w: float = 10 ** (23 / 10) / 1e3,
+    noise_psd_w_per_hz: float = 10 ** (-174 / 10) / 1e3,
+) -> SliceInstance:
+    """Instance of linear channel gains: `c = P h / N0`, everybody active. Defaults: Tables II and III of [Hao2024]."""
+    cn0_hz = gain * (power_w / noise_psd_w_per_hz)
+    rate = torch.as_tensor(min_rate_bps, dtype=gain.dtype, device=gain.device)
+    width = torch.as_tensor(bandwidth_hz, dtype=gain.dtype, device=gain.device)
+    return SliceInstance(
+        cn0_hz=cn0_hz,
+        eavesdropper_cn0_hz=eavesdropper_gain * (power_w / noise_psd_w_per_hz),
+        min_rate_bps=rate.expand(gain.shape) if rate.ndim == 0 else rate[..., None].expand(gain.shape),
+        bandwidth_hz=width.expand(gain.shape[:-1]),
+        active=torch.ones_like(gain, dtype=torch.bool),
+    )

@@ -1,0 +1,140 @@
+"""Minimum bandwidth, scheduling and validation of a slice: compiled on a CPU, in torch elsewhere and for gradients."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchrrm.kernels import bandwidth as kernels
+from torchrrm.problems.slicing.records import SliceInstance
+from torchrrm.records import map_tensors, to
+
+__all__ = ["Curve", "arrays", "is_compilable", "minimum_bandwidth", "schedule", "validate"]
+
+
+class Curve(Protocol):
+    """Rate of a user by bandwidth, as `SliceBandwidth` has it."""
+
+    @property
+    def finite_blocklength(self) -> bool: ...
+    @property
+    def law(self) -> tuple[float, float, float, Any, Any]: ...
+    def eavesdropper(self, instance: SliceInstance) -> Tensor: ...
+    def rate(self, instance: SliceInstance, bandwidth_hz: Tensor) -> Tensor: ...
+    def slope(self, instance: SliceInstance, bandwidth_hz: Tensor) -> Tensor: ...
+
+
+# No rate exceeds 128 bit/s/Hz: float32 holds no larger SNR. So `r_min / 128` is a lower end for any bisection.
+_MOST_BIT_PER_HZ = 128.0
+_BISECTIONS = 24
+_NEWTON_STEPS = 4
+
+
+def is_compilable(instance: SliceInstance) -> bool:
+    """Whether a kernel may serve the instance: on a CPU, no gradient asked for, outside any `torch.func` transform."""
+    tensors = (instance.cn0_hz, instance.eavesdropper_cn0_hz, instance.min_rate_bps, instance.bandwidth_hz)
+    if instance.cn0_hz.device.type != "cpu" or any(tensor.requires_grad for tensor in tensors):
+        return False
+    transformed = any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+    return not (transformed or torch.compiler.is_compiling())
+
+
+def arrays(curve: Curve, instance: SliceInstance) -> tuple[Any, ...]:
+    """The instance as the kernels take it: float64 arrays `[batch user]`, `[batch]` limits, and the law."""
+    users = instance.cn0_hz.shape[-1]
+
+    def rows(tensor: Tensor) -> Any:
+        return np.ascontiguousarray(tensor.detach().expand(instance.cn0_hz.shape).reshape(-1, users).numpy(), np.float64)
+
+    limit = np.ascontiguousarray(instance.bandwidth_hz.detach().reshape(-1).numpy(), np.float64)
+    active = np.ascontiguousarray(instance.active.reshape(-1, users).numpy())
+    eavesdropper = rows(curve.eavesdropper(instance))
+    return rows(instance.cn0_hz), eavesdropper, rows(instance.min_rate_bps), limit, active, curve.law
+
+
+def minimum_bandwidth(curve: Curve, instance: SliceInstance) -> Tensor:
+    """See `SliceBandwidth.minimum_bandwidth`."""
+    if is_compilable(instance):
+        width = torch.from_numpy(kernels.minimum_bandwidth_batch(*arrays(curve, instance)))
+        return width.reshape(instance.cn0_hz.shape).to(instance.cn0_hz.dtype)
+    return _minimum_bandwidth_torch(curve, instance)
+
+
+def schedule(curve: Curve, instance: SliceInstance) -> tuple[Tensor, Tensor, Tensor]:
+    """Scheduled mask `[*batch user]`, their minimum bandwidth in Hz (0 elsewhere), and the surplus `[*batch]` in Hz."""
+    if is_compilable(instance):
+        served, width, surplus = kernels.schedule_batch(*arrays(curve, instance))
+        shape, dtype = instance.cn0_hz.shape, instance.cn0_hz.dtype
+        minimum_hz = torch.from_numpy(width).reshape(shape).to(dtype)
+        surplus_hz = torch.from_numpy(surplus).reshape(shape[:-1]).to(dtype)
+        return torch.from_numpy(served).reshape(shape), minimum_hz, surplus_hz
+    width = _minimum_bandwidth_torch(curve, instance)
+    ordered, order = width.double().sort(dim=-1, stable=True)
+    fits = ordered.cumsum(-1) <= instance.bandwidth_hz.double()[..., None]
+    served = torch.zeros_like(fits).scatter(-1, order, fits)
+    minimum_hz = torch.where(served, width, torch.zeros_like(width))
+    return served, minimum_hz, torch.clamp(instance.bandwidth_hz - minimum_hz.sum(-1), min=0)
+
+
+def _minimum_bandwidth_torch(curve: Curve, instance: SliceInstance) -> Tensor:
+    """Bisection in log scale and Newton's steps in float64, then one step in the caller's graph, which carries the gradient."""
+    with torch.no_grad():
+        exact = to(map_tensors(torch.Tensor.detach, instance), dtype=torch.float64)
+        limit = exact.bandwidth_hz[..., None].expand_as(exact.cn0_hz)
+        high = _useful(curve, exact, limit)
+        reachable = (curve.rate(exact, high) >= exact.min_rate_bps) & exact.active
+        reachable &= exact.cn0_hz > curve.eavesdropper(exact)
+        low = torch.minimum(torch.clamp(exact.min_rate_bps, min=1e-30) / _MOST_BIT_PER_HZ, high)
+        for _ in range(_BISECTIONS):
+            middle = torch.sqrt(low * high)
+            enough = curve.rate(exact, middle) >= exact.min_rate_bps
+            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+        width = high
+        for _ in range(_NEWTON_STEPS):
+            step = (exact.min_rate_bps - curve.rate(exact, width)) / curve.slope(exact, width)
+            width = torch.clamp(width + torch.nan_to_num(step), low, high)
+        width = torch.where(exact.min_rate_bps > 0, width, torch.zeros_like(width))
+    dtype = instance.cn0_hz.dtype
+    found = width.to(dtype)
+    if torch.is_grad_enabled() and any(getattr(instance, name).requires_grad for name in ("cn0_hz", "min_rate_bps")):
+        missing = instance.min_rate_bps - curve.rate(instance, found)
+        found = found + torch.where(reachable & (found > 0), missing / curve.slope(exact, width).to(dtype), 0.0)
+    return torch.where(reachable, found, torch.full_like(found, torch.inf))
+
+
+def _useful(curve: Curve, instance: SliceInstance, limit: Tensor) -> Tensor:
+    """The limit, or the bandwidth before it at which the rate peaks: weak users at finite blocklength lose beyond."""
+    if not curve.finite_blocklength:
+        return limit
+    low, high = torch.clamp(instance.min_rate_bps, min=1.0) / _MOST_BIT_PER_HZ, limit
+    for _ in range(_BISECTIONS * 2):
+        middle = torch.sqrt(low * high)
+        rising = curve.slope(instance, middle) > 0
+        low, high = torch.where(rising, middle, low), torch.where(rising, high, middle)
+    return torch.where(curve.slope(instance, limit) >= 0, limit, low)
+
+
+def validate(instance: SliceInstance) -> SliceInstance:
+    """See `SliceBandwidth.validate`."""
+    shape = tuple(instance.cn0_hz.shape)
+    if not shape or shape[-1] == 0:
+        raise ValueError(f"cn0_hz: must have shape [*batch, user] with at least one user, received {list(shape)}")
+    for name in ("eavesdropper_cn0_hz", "min_rate_bps", "active"):
+        if tuple(getattr(instance, name).shape) != shape:
+            received = list(getattr(instance, name).shape)
+            raise ValueError(f"{name}: must have the shape of cn0_hz {list(shape)}, received {received}")
+    if tuple(instance.bandwidth_hz.shape) != shape[:-1]:
+        received = list(instance.bandwidth_hz.shape)
+        raise ValueError(f"bandwidth_hz: must have the batch shape {list(shape[:-1])}, received {received}")
+    for name in ("cn0_hz", "eavesdropper_cn0_hz", "min_rate_bps", "bandwidth_hz"):
+        _validate_values(name, getattr(instance, name), positive=name == "bandwidth_hz")
+    return instance
+
+
+def _validate_values(name: str, values: Tensor, *, positive: bool) -> None:
+    bad = ~torch.isfinite(values) | (values <= 0 if positive else values < 0)
+    if bad.any():
+        place = [int(i) for i in bad.nonzero()[0]]
+        rule = "positive and finite" if positive else "finite and not negative"
+        raise ValueError(f"{name}: must be {rule}, received {values[bad][0].item()} at {place}")

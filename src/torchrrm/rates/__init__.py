@@ -1,0 +1,31 @@
+"""Rates of a link as functions of its bandwidth: value, slope and curvature; pure functions of tensors."""
+
+from torchrrm.rates.effective_capacity import (
+    effective_capacity,
+    effective_capacity_curvature,
+    effective_capacity_slope,
+)
+from torchrrm.rates.finite_blocklength import (
+    back_off,
+    finite_blocklength_curvature,
+    finite_blocklength_rate,
+    finite_blocklength_slope,
+)
+from torchrrm.rates.secrecy import secrecy_curvature, secrecy_rate, secrecy_slope
+from torchrrm.rates.shannon import shannon_curvature, shannon_rate, shannon_slope
+
+__all__ = [
+    "back_off",
+    "effective_capacity",
+    "effective_capacity_curvature",
+    "effective_capacity_slope",
+    "finite_blocklength_curvature",
+    "finite_blocklength_rate",
+    "finite_blocklength_slope",
+    "secrecy_curvature",
+    "secrecy_rate",
+    "secrecy_slope",
+    "shannon_curvature",
+    "shannon_rate",
+    "shannon_slope",
+]

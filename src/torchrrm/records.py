@@ -1,0 +1,118 @@
+"""Tensor records: frozen dataclasses of tensors whose axes have names.
+
+An instance, an action or a state is a record. Its jaxtyping annotations (`Float[Tensor, "*batch user"]`) say which axis
+is which, so that stacking and padding need no code of their own for a new record. Records are pytrees: `torch.func`
+transforms map over them and `torch.export` accepts them.
+"""
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, dataclass_transform
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+__all__ = ["batch_shape", "index", "map_tensors", "pad", "replace", "stack", "tensor_record", "to"]
+
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+
+replace = dataclasses.replace
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def tensor_record(cls: C) -> C:
+    """Make `cls` a frozen, keyword-only dataclass of tensors, registered as a pytree and for `torch.export`."""
+    record = dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
+    pytree.register_dataclass(record)
+    return typing.cast(C, record)
+
+
+@functools.cache
+def _axes(cls: type) -> dict[str, tuple[str, ...]]:
+    """Names of the axes behind `*batch`, a field: `{"cn0_hz": ("user",), "bandwidth_hz": ()}`."""
+    hints = typing.get_type_hints(cls)
+    axes = {}
+    for field in dataclasses.fields(cls):
+        names = str(getattr(hints[field.name], "dim_str", "*batch")).split()
+        axes[field.name] = tuple(name for name in names if not name.startswith("*"))
+    return axes
+
+
+def _fields(record: Any) -> dict[str, Tensor]:
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], record: R) -> R:
+    """The record with `function` applied to each tensor."""
+    return type(record)(**{name: function(value) for name, value in _fields(record).items()})
+
+
+def batch_shape(record: Any) -> torch.Size:
+    """Leading shape `*batch` that the record's tensors share."""
+    name, tensor = next(iter(_fields(record).items()))
+    return tensor.shape[: tensor.ndim - len(_axes(type(record))[name])]
+
+
+def index(record: R, key: Any) -> R:
+    """The record at `key` (an integer, a slice, a mask or an index tensor) of its first batch axis."""
+    if not batch_shape(record):
+        raise ValueError(f"record: must have a batch axis to be indexed, received a single {type(record).__name__}")
+    return map_tensors(lambda tensor: tensor[key], record)
+
+
+def pad(record: R, **sizes: int) -> R:
+    """The record with each named axis padded to the given size by zeros (`False` in masks).
+
+    A padded user is thus not `active`. Shapes: `pad(instance, user=50)` turns `[*batch user]` into `[*batch 50]`.
+
+    Raises:
+        ValueError: if an axis is longer than the size asked for, or if no tensor has an axis of that name.
+    """
+    axes = _axes(type(record))
+    unknown = set(sizes) - {name for names in axes.values() for name in names}
+    if unknown:
+        raise ValueError(f"sizes: must name axes of {type(record).__name__}, received {sorted(unknown)}")
+    return type(record)(**{name: _pad_axes(value, axes[name], sizes) for name, value in _fields(record).items()})
+
+
+def _pad_axes(tensor: Tensor, names: tuple[str, ...], sizes: dict[str, int]) -> Tensor:
+    widths: list[int] = []
+    for axis, name in zip(range(-1, -len(names) - 1, -1), reversed(names), strict=True):
+        missing = sizes.get(name, tensor.shape[axis]) - tensor.shape[axis]
+        if missing < 0:
+            raise ValueError(f"{name}: must be at least {tensor.shape[axis]} to pad to, received {sizes[name]}")
+        widths += [0, missing]
+    return torch.nn.functional.pad(tensor, widths) if any(widths) else tensor
+
+
+def stack(records: Sequence[R]) -> R:
+    """One record with a new leading batch axis; records of different sizes are padded to the largest, a named axis each.
+
+    Raises:
+        ValueError: if `records` is empty or holds different types.
+    """
+    if not records or any(type(record) is not type(records[0]) for record in records):
+        kinds = sorted({type(record).__name__ for record in records})
+        raise ValueError(f"records: must be one or more records of one type, received {kinds or 'none'}")
+    axes = _axes(type(records[0]))
+    sizes: dict[str, int] = {}
+    for record in records:
+        for field, names in axes.items():
+            shape = getattr(record, field).shape
+            for name, size in zip(names, shape[len(shape) - len(names) :], strict=True):
+                sizes[name] = max(sizes.get(name, 0), size)
+    padded = [pad(record, **sizes) for record in records]
+    return type(records[0])(**{name: torch.stack([getattr(record, name) for record in padded]) for name in axes})
+
+
+def to(record: R, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> R:
+    """The record on another device, its floating-point tensors in another precision."""
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+
+    return map_tensors(move, record)

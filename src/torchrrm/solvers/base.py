@@ -1,0 +1,94 @@
+"""What a solver is: an allocator that is an algorithm and says how far it came."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from torchrrm.records import tensor_record
+
+__all__ = ["IterativeSolver", "Solution", "select"]
+
+I = TypeVar("I")  # noqa: E741
+A = TypeVar("A")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Solution(Generic[A]):
+    """Outcome of a solver.
+
+    Attributes:
+        action: the allocation.
+        converged: whether the residual of each instance fell below the tolerance.
+        iterations: steps that each instance took.
+        upper_bound: certified upper bound on the objective of each instance, or `None` if the method gives none.
+    """
+
+    action: A
+    converged: Bool[Tensor, "*batch"]
+    iterations: Int[Tensor, "*batch"]
+    upper_bound: Float[Tensor, "*batch"] | None = None
+
+
+def select(condition: Tensor, new: S, old: S) -> S:
+    """The record `new` where the batch mask holds, else `old`."""
+    merged = {}
+    for name, value in vars(new).items():
+        mask = condition.reshape(condition.shape + (1,) * (value.ndim - condition.ndim))
+        merged[name] = torch.where(mask, value, getattr(old, name))
+    return type(new)(**merged)
+
+
+class IterativeSolver(ABC, Generic[I, A, S]):
+    """A solver by steps: `init`, then `step` until `residual` is below the tolerance, then `action`.
+
+    A differentiable step can be unrolled and trained. Instances of a batch stop one by one: a converged one keeps its state.
+    """
+
+    max_steps: int
+    tolerance: float
+
+    @abstractmethod
+    def init(self, instance: I) -> S:
+        """State that the first step starts from."""
+
+    @abstractmethod
+    def step(self, instance: I, state: S) -> S:
+        """The next state."""
+
+    @abstractmethod
+    def residual(self, instance: I, old: S, new: S) -> Float[Tensor, "*batch"]:
+        """How far the last step was from a fixed point."""
+
+    @abstractmethod
+    def action(self, instance: I, state: S) -> A:
+        """The allocation that a state stands for."""
+
+    def iterate(self, instance: I) -> tuple[S, Bool[Tensor, "*batch"], Int[Tensor, "*batch"]]:
+        """Final state, which instances converged, and the steps of each."""
+        state = self.init(instance)
+        running: Tensor | None = None
+        iterations: Tensor | None = None
+        for _ in range(self.max_steps):
+            new = self.step(instance, state)
+            far = self.residual(instance, state, new) > self.tolerance
+            state = new if running is None else select(running, new, state)
+            iterations = torch.ones_like(far, dtype=torch.int64) if iterations is None else iterations + running
+            running = far if running is None else running & far
+            if not running.any():
+                break
+        if running is None or iterations is None:
+            raise ValueError(f"max_steps: must be at least 1, received {self.max_steps}")
+        return state, ~running, iterations
+
+    def solve(self, instance: I) -> Solution[A]:
+        """Run to convergence."""
+        state, converged, iterations = self.iterate(instance)
+        return Solution(self.action(instance, state), converged, iterations)
+
+    def __call__(self, instance: I) -> A:
+        return self.solve(instance).action
