@@ -34,8 +34,8 @@ class Sharing:
         over = (action.share.sum(-1) - instance.budget) / instance.budget.clamp_min(1e-9)
         return Evaluation(utility.sum(-1), utility, {"budget": over, "hunger": hunger})
 
-    def infeasible(self, instance: Pie) -> Tensor:
-        return instance.budget <= 0
+    def feasible(self, instance: Pie) -> Tensor:
+        return instance.budget > 0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from torchrrm.bench.metrics import t_975
-from torchrrm.bench.results import Row
+from torchrrm.bench.results import Row, case_names
 from torchrrm.files import atomic_write_bytes
 
 __all__ = ["bars_against_bound", "city_map", "curves", "latency_front", "rate_cdf", "render", "save"]
@@ -153,44 +153,43 @@ def _map_legend(figure: Figure, axes: Axes, top: float, label: str) -> None:
 
 
 def bars_against_bound(rows: Sequence[Row], *, title: str = "") -> Figure:
-    """Mean objective in per cent of the mean bound, with 95 % intervals: a group of bars a setting.
+    """Mean objective in per cent of the mean bound, with 95 % intervals: a group of bars a case.
 
     Raises:
         ValueError: if no row has a bound.
     """
-    rows = _bounded(rows)
-    settings, names = _unique(row.setting for row in rows), _unique(row.allocator for row in rows)
-    figure = Figure(figsize=(2.0 + 0.32 * len(settings) * (len(names) + 1), 4.2), layout="constrained")
+    cases, names = _cases(rows)
+    figure = Figure(figsize=(2.0 + 0.32 * len(cases) * (len(names) + 1), 4.2), layout="constrained")
     axes = figure.subplots()
     for i, name in enumerate(names):
-        mine = [row for row in rows if row.allocator == name]
         offset = (i - (len(names) - 1) / 2) * 0.8 / len(names)
-        at = [settings.index(row.setting) + offset for row in mine]
-        _draw_bars(axes, mine, at, 0.8 / len(names), i)
+        places = [(at + offset, row) for at, case in enumerate(cases.values()) for row in case]
+        _draw_bars(axes, {at: row for at, row in places if row.allocator == name}, 0.8 / len(names), i)
     axes.axhline(100, color="#222222", linewidth=1.0)
-    axes.set_xticks(range(len(settings)), settings, rotation=20 if len(settings) > 2 else 0)
+    axes.set_xticks(range(len(cases)), list(cases), rotation=20 if len(cases) > 2 else 0)
     axes.set(ylabel=f"objective / {_bound_word(rows)} / %", ylim=(0, 122), title=title)
     axes.set_yticks(range(0, 101, 20))
     figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False)
     return figure
 
 
-def _draw_bars(axes: Axes, rows: Sequence[Row], at: Sequence[float], width: float, i: int) -> None:
-    height = [_percent(row) for row in rows]
-    spread = np.array([_half_widths(row) for row in rows])
+def _draw_bars(axes: Axes, rows: Mapping[float, Row], width: float, i: int) -> None:
+    """The bars of the i-th allocator by position."""
+    height = [_percent(row) for row in rows.values()]
+    spread = np.array([_half_widths(row) for row in rows.values()])
     axes.bar(
-        at,
+        list(rows),
         height,
         width=width,
         yerr=spread.T,
-        label=rows[0].allocator,
+        label=next(iter(rows.values())).allocator,
         color=PALETTE[i % len(PALETTE)],
         hatch=_second(HATCHES, i),
         edgecolor="#222222",
         linewidth=0.6,
         error_kw={"elinewidth": 1.0, "capsize": 2.0},
     )
-    for x, y, above in zip(at, height, spread[:, 1], strict=True):
+    for x, y, above in zip(rows, height, spread[:, 1], strict=True):
         axes.text(x, y + above + 1, f"{y:.2f}", rotation=90, ha="center", va="bottom", fontsize="x-small")
 
 
@@ -198,16 +197,22 @@ def _percent(row: Row) -> float:
     return 100 * (row.optimality or 0.0)
 
 
-def _bounded(rows: Sequence[Row]) -> list[Row]:
-    bounded = [row for row in rows if row.optimality is not None]
-    if not bounded:
+def _cases(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], list[str]]:
+    """The rows that have a bound, by case, and the allocators' names."""
+    cases: dict[str, list[Row]] = {}
+    for name, row in zip(case_names(rows), rows, strict=True):
+        if row.optimality is not None:
+            cases.setdefault(name, []).append(row)
+    if not cases:
         raise ValueError(f"rows: at least one must have a bound, received none in {len(rows)}")
-    return bounded
+    return cases, list(dict.fromkeys(row.allocator for case in cases.values() for row in case))
 
 
 def _bound_word(rows: Sequence[Row]) -> str:
-    kinds = _unique(row.bound_kind for row in rows)
-    return {"certified": "certified bound", "best known": "best known value"}.get(kinds[0], "bound")
+    kinds = {row.bound_kind for row in rows if row.optimality is not None}
+    if len(kinds) > 1:
+        return "bound or best known value"
+    return "certified bound" if kinds == {"certified"} else "best known value"
 
 
 def _half_widths(row: Row) -> tuple[float, float]:
@@ -218,27 +223,21 @@ def _half_widths(row: Row) -> tuple[float, float]:
     return 100 * (row.optimality - low), 100 * (high - row.optimality)
 
 
-def _unique(values: Any) -> list[str]:
-    return list(dict.fromkeys(values))
-
-
 def latency_front(rows: Sequence[Row], *, title: str = "") -> Figure:
-    """Optimality against latency: a panel a setting, a marker an allocator, a whisker from p50 to p99.
+    """Optimality against latency: a panel a case, a marker an allocator, a whisker from p50 to p99.
 
     The stepped line is the front: allocators that none beats in both.
 
     Raises:
         ValueError: if no row has a bound.
     """
-    rows = _bounded(rows)
-    settings, names = _unique(row.setting for row in rows), _unique(row.allocator for row in rows)
-    figure, panels = _panels(len(settings), width=3.4, height=2.9, sharey=False)
-    for axes, setting in zip(panels, settings, strict=True):
-        mine = [row for row in rows if row.setting == setting]
+    cases, names = _cases(rows)
+    figure, panels = _panels(len(cases), width=3.4, height=2.9, sharey=False)
+    for axes, (case, mine) in zip(panels, cases.items(), strict=True):
         for row in mine:
             _draw_point(axes, row, names.index(row.allocator))
         _draw_front(axes, mine)
-        axes.set(xscale="log", title=setting)
+        axes.set(xscale="log", title=case)
         axes.title.set_fontsize("medium")
         axes.grid(alpha=0.25)
     figure.supxlabel("latency of a call, p50 to p99 / µs", fontsize="medium")

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from torchrrm.bench.figures import render
-from torchrrm.bench.results import Interval, Results, Row
+from torchrrm.bench.results import Interval, Results, Row, case_names
 from torchrrm.files import atomic_write_text
 
 __all__ = ["NOTE", "Display", "Plate", "circumstances", "html_report", "markdown_table", "terminal_table"]
@@ -91,6 +91,7 @@ Column = tuple[str, Callable[[Row], _Cell]]
 def _columns(rows: Sequence[Row], display: Display) -> list[Column]:
     """Headings and cells; a column that tells nothing in these rows is left out."""
     columns: list[Column] = [
+        ("problem", lambda row: _Cell(row.problem, row.problem)),
         ("setting", lambda row: _Cell(row.setting, row.setting)),
         ("allocator", lambda row: _Cell(row.allocator, row.allocator)),
         ("kind", lambda row: _Cell(row.kind, row.kind)),
@@ -103,20 +104,24 @@ def _columns(rows: Sequence[Row], display: Display) -> list[Column]:
         ("p50 / µs", lambda row: _number(row.p50_us, 3)),
         ("p99 / µs", lambda row: _number(row.p99_us, 3)),
     ]
-    if all(row.published is None for row in rows):
-        columns = [column for column in columns if column[0] != "published %"]
-    if len({row.setting for row in rows}) == 1:
-        columns = columns[1:]
-    return columns
+    silent = {
+        "problem": len({row.problem for row in rows}) == 1,
+        "setting": len({row.setting for row in rows}) == 1,
+        "published %": all(row.published is None for row in rows),
+    }
+    return [column for column in columns if not silent.get(column[0])]
 
 
 def circumstances(results: Results) -> str:
-    """One line: commit, device, threads, seed, instances, and what of them was infeasible."""
+    """One line: commit, device, threads, seed, instances, and how many of them were infeasible."""
     parts = [f"commit {results.commit}", results.device, f"{results.threads} threads", f"seed {results.seed}"]
-    counts = {(row.setting, row.instances, row.infeasible) for row in results.rows}
-    for setting, instances, infeasible in sorted(counts, key=str):
+    cases = zip(case_names(results.rows), results.rows, strict=True)
+    counts = {case: (row.instances, row.infeasible) for case, row in cases}
+    if len(counts) > 1 and len(set(counts.values())) == 1:
+        counts = {"each": next(iter(counts.values()))}
+    for case, (instances, infeasible) in counts.items():
         told = "feasibility not told" if infeasible is None else f"{infeasible} infeasible"
-        parts.append(f"{setting}: {instances} instances, {told}")
+        parts.append(f"{case}: {instances} instances, {told}")
     return "; ".join(parts)
 
 
@@ -136,18 +141,22 @@ def markdown_table(results: Results, display: Display | None = None) -> str:
 
 
 def terminal_table(results: Results, display: Display | None = None, title: str | None = None) -> Table:
-    """A table for `rich.console.Console.print`: a section a setting."""
-    narrow = {"setting", "kind", "violated %"}  # a setting heads its rows; the others are in the files
-    columns = [column for column in _columns(results.rows, display or Display()) if column[0] not in narrow]
+    """A table for `rich.console.Console.print`: a section a case."""
+    elsewhere = {"problem", "setting", "kind", "violated %"}  # the case heads its rows; files have all
+    columns = [
+        column for column in _columns(results.rows, display or Display()) if column[0] not in elsewhere
+    ]
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for heading, _ in columns:
-        table.add_column(heading, justify="left" if heading == "allocator" else "right", overflow="fold")
-    setting = None
-    for row in results.rows:
-        if row.setting != setting:
-            setting = row.setting
+        short = "\n".join(heading.rsplit(" ", 1))
+        name = heading == "allocator"
+        table.add_column(short, justify="left" if name else "right", no_wrap=name, overflow="fold")
+    last = None
+    for case, row in zip(case_names(results.rows), results.rows, strict=True):
+        if case != last:
+            last = case
             table.add_section()
-            table.add_row(Text(setting, style="bold"))
+            table.add_row(Text(case, style="bold"))
         table.add_row(*(cell(row).text for _, cell in columns))
     return table
 

@@ -17,7 +17,7 @@ import torch
 import torchrrm
 from torchrrm.files import atomic_write_text
 
-__all__ = ["BoundKind", "Kind", "Results", "Row", "source_commit"]
+__all__ = ["BoundKind", "Kind", "Results", "Row", "case_names", "source_commit"]
 
 Kind = Literal["policy", "solver", "trivial"]
 BoundKind = Literal["certified", "best known", "none"]
@@ -77,6 +77,14 @@ class Row:
     instances: int
     infeasible: int | None
     published: float | None = None
+
+
+def case_names(rows: Sequence[Row]) -> list[str]:
+    """What tells a row's case from those of the others: its problem, its setting, or both."""
+    if len({row.problem for row in rows}) == 1:
+        return [row.setting for row in rows]
+    one_setting = len({row.setting for row in rows}) == 1
+    return [row.problem if one_setting else f"{row.problem}, {row.setting}" for row in rows]
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ __all__ = ["Bound", "best_known", "certified", "kind_of", "score"]
 
 
 @runtime_checkable
-class TellsInfeasible(Protocol):
-    """A problem that can tell in which instances the demands cannot all be met."""
+class TellsFeasible(Protocol):
+    """A problem that can tell in which instances all demands can be met."""
 
-    def infeasible(self, instance: Any, /) -> Bool[Tensor, "*batch"]: ...
+    def feasible(self, instance: Any, /) -> Bool[Tensor, "*batch"]: ...
 
 
 class Certifying(Protocol):
@@ -98,7 +98,7 @@ def score(
     only the allocator is timed.
 
     Args:
-        problem: judges; its `name` and `infeasible(instance)`, where it has them, fill the row's.
+        problem: judges; its `name` and `feasible(instance)`, where it has them, fill the row's.
         instances: a record with one batch axis.
         allocators: by the name that the row shall carry.
         setting: what the instances have in common.
@@ -120,9 +120,7 @@ def score(
         "problem": getattr(problem, "name", type(problem).__name__),
         "setting": setting,
         "instances": shape[0],
-        "infeasible": int(problem.infeasible(instances).sum())
-        if isinstance(problem, TellsInfeasible)
-        else None,
+        "infeasible": _infeasible(problem, instances),
     }
     return [
         Row(
@@ -135,6 +133,10 @@ def score(
         )
         for name, allocator in allocators.items()
     ]
+
+
+def _infeasible(problem: Problem[Any, Any], instances: Any) -> int | None:
+    return int((~problem.feasible(instances)).sum()) if isinstance(problem, TellsFeasible) else None
 
 
 def _quality(
