@@ -1,4 +1,4 @@
-"""A tiny problem and policy: share one unit of a budget among users of given gains, with diminishing returns."""
+"""A tiny problem and policy: share a budget among users of given gains, with diminishing returns."""
 
 from dataclasses import dataclass
 

@@ -7,6 +7,7 @@ from torch.func import grad
 
 from torchrrm.learning import (
     MetaSettings,
+    RunSettings,
     adapt,
     adopt,
     draw_episode,
@@ -54,7 +55,7 @@ def test_second_order_gradient_is_the_derivative_of_the_meta_loss(method, vector
         meta_loss(loss, {n: v + s * width * directions[n] for n, v in parameters.items()}, episode, settings)
         for s in (1.0, -1.0)
     )
-    slope = sum((gradients[name] * directions[name]).sum() for name in gradients)
+    slope = torch.stack([(gradients[name] * directions[name]).sum() for name in gradients]).sum()
     assert slope.item() == pytest.approx(((ahead - behind) / (2 * width)).item(), rel=1e-7)
 
 
@@ -123,7 +124,8 @@ def test_query_tasks_of_hml_differ_from_the_support_tasks_and_those_of_maml_are_
         assert len(support) == 3
         for row in hml.query:
             queried = {users(batch) for batch in row}
-            assert len(queried) == 2 and not queried & support
+            assert len(queried) == 2
+            assert not queried & support
         maml = draw_episode(source, dataclasses.replace(SMALL, method="maml"), generator=generator)
         for batch, row in zip(maml.support, maml.query, strict=True):
             assert all(users(other) == users(batch) for other in row)
@@ -169,8 +171,6 @@ def test_meta_training_improves_what_one_inner_step_reaches(method):
 
 
 def test_meta_training_resumes_bit_by_bit(tmp_path):
-    from torchrrm.learning import RunSettings
-
     settings = dataclasses.replace(SMALL, steps=12, learning_rate=0.01, vectorised=True)
     whole, parts = toy_loss(), toy_loss()
     expected = meta_train(whole, toy_tasks(), settings, generator=seeded())

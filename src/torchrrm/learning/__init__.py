@@ -1,4 +1,4 @@
-"""Learning: objectives, training, meta-learning and fine-tuning of policies, with checkpoints that resume exactly."""
+"""Learning: objectives, training, meta-learning and fine-tuning of policies, with exact resume."""
 
 from torchrrm.learning.adaptation import MetaSettings, adapt, draw_episode, meta_gradient, meta_train
 from torchrrm.learning.checkpoint import CheckpointError

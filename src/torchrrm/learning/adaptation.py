@@ -1,14 +1,14 @@
 """Meta-learning: initial parameters from which a few gradient steps lead to a good policy for a new task.
 
-MAML [Finn2017] and hybrid-task meta-learning (HML, Algorithm 4 of [Hao2024]) are one algorithm here. With phi the initial
-parameters, a step draws I support tasks and, for each of them, I' query tasks:
+MAML [Finn2017MAML] and hybrid-task meta-learning (HML, Algorithm 4 of [Hao2024]) are one algorithm here. With
+phi the initial parameters, a step draws I support tasks and, for each of them, I' query tasks:
 
-    theta_i = phi, then N times   theta_i <- theta_i - inner_rate * grad L(theta_i; J new samples of support task i)
-    meta-loss = mean over i of    mean over i' of L(theta_i; J' samples of query task i')
-    phi <- phi - rate * grad_phi meta-loss                             (or Adam)
+    theta_i = phi; N times  theta_i <- theta_i - inner_rate * grad L(theta_i; J new samples of support task i)
+    meta-loss = mean over i of mean over i' of L(theta_i; J' samples of query task i')
+    phi <- phi - rate * grad_phi meta-loss        (or Adam)
 
-They differ in the query tasks only: in MAML all I' of them are support task i itself with new samples, in HML they are
-other tasks than the I support tasks. Both thus see the same number of samples in a step.
+They differ in the query tasks only: in MAML all I' of them are support task i itself with new samples, in HML
+they are other tasks than the I support tasks. Both thus see the same number of samples in a step.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class MetaSettings(DescentSettings):
         query_tasks: query tasks for each support task (I').
         support_samples: samples an inner step (J).
         query_samples: samples a query task (J').
-        first_order: take the inner gradients for constants in the meta-gradient: `mean_i grad L_query(theta_i)`.
+        first_order: take inner gradients for constants: the meta-gradient is `mean_i grad L_query(theta_i)`.
         vectorised: run the support tasks at once, stacked; they must then be of one problem.
     """
 
@@ -125,9 +125,10 @@ def _draw_inner(task: Task[Any, Any], settings: MetaSettings, generator: torch.G
 def adapt(
     loss: PolicyLoss, parameters: Parameters, problem: Problem[Any, Any], support: Any, learning_rate: float
 ) -> Parameters:
-    """Parameters after one plain gradient step on each `[J]` of the instances `[N, J]`: lines 5 to 10 of Algorithm 4.
+    """Parameters after a plain gradient step on each `[J]` of the instances `[N, J]`.
 
-    Differentiable with respect to the parameters: second-order methods follow the gradient through all steps.
+    Lines 5 to 10 of Algorithm 4 of [Hao2024]. Differentiable with respect to the parameters: second-order
+    methods follow the gradient through all steps.
     """
     for step in range(records.batch_shape(support)[0]):
         gradients = grad(loss)(parameters, problem, records.index(support, step))
@@ -138,7 +139,7 @@ def adapt(
 def meta_gradient(
     loss: PolicyLoss, parameters: Parameters, episode: Episode, settings: MetaSettings
 ) -> tuple[Parameters, Tensor]:
-    """Gradient of the meta-loss with respect to the initial parameters, and the meta-loss: line 17 of Algorithm 4.
+    """Gradient of the meta-loss of Algorithm 4, line 17, with respect to the initial parameters.
 
     Returns:
         The gradients by name and the scalar meta-loss, both means over the support tasks.
@@ -204,14 +205,14 @@ def meta_train(
     generator: torch.Generator,
     run: RunSettings | None = None,
 ) -> Float64[Tensor, "step"]:
-    """Meta-train `loss.policy` in place by MAML or HML (Algorithm 4 of [Hao2024]), and return the meta-loss of each step.
+    """Meta-train `loss.policy` in place by MAML or HML, Algorithm 4 of [Hao2024]; return the meta-losses.
 
     The paper has two task sets, support and query, with the same tasks and different samples; here both are
     drawn from `tasks`, and each draw of samples is a new one.
 
     Args:
         loss: of the policy, whose parameters are the first initial parameters.
-        tasks: a sequence, or a function that draws one with a generator. A resumed run must be given the same.
+        tasks: a sequence, or a function of a generator that draws one. A resumed run needs the same.
         settings: of the meta-training.
         generator: draws the tasks and the samples.
         run: checkpoints, progress and TensorBoard.

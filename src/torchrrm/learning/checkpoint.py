@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
-A checkpoint is one safetensors file with a JSON header, written atomically. Its tensors are groups of named tensors
-(parameters, buffers, the optimiser's state, the generator's state, the losses so far), its header says which run it belongs to.
+A checkpoint is one safetensors file with a JSON header, written atomically. Its tensors are groups of named
+tensors (parameters, the optimiser's state, the generator's state, the losses so far); its header says whose
+run it is of.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ SCHEMA = 1
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be written, or read, or that belongs to another run; the message is one line."""
+    """A checkpoint that cannot be written or read, or is of another run; the message is one line."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from torch.func import grad_and_value, vmap
 
 from torchrrm import records
 from torchrrm.learning.objectives import Parameters, PolicyLoss
-from torchrrm.learning.optimisers import DescentSettings, clip, make_optimiser, rate_at
+from torchrrm.learning.optimisers import DescentSettings, clip, gradient_and_value, make_optimiser, rate_at
 from torchrrm.problems.base import Task
 
-__all__ = ["Evaluate", "FineTuned", "FineTuneSettings", "fine_tune", "fine_tune_many"]
+__all__ = ["Evaluate", "FineTuneSettings", "FineTuned", "fine_tune", "fine_tune_many"]
 
 Evaluate = Callable[[Parameters], Tensor]
 """Scalar score of parameters, for example on a fixed batch of the evaluation set."""
@@ -44,8 +44,8 @@ class FineTuned:
 
     Attributes:
         parameters: adapted ones, by name, with the leading axes `*run`.
-        losses: on the fine-tuning samples of each epoch, before its step.
-        curve: scores before the first and after each epoch; `None` if nothing was to be evaluated. Entry 0 is zero-shot.
+        losses: on the fine-tuning samples of each epoch, before its step; `[0]` without epochs.
+        curve: scores before the first epoch (zero-shot) and after each; `None` without `evaluate`.
     """
 
     parameters: Parameters
@@ -75,7 +75,7 @@ def fine_tune(
 
     def gradient(current: Parameters) -> tuple[Parameters, Tensor]:
         instance = task.sample(settings.samples, generator=generator)
-        gradients, value = grad_and_value(loss)(current, task.problem, instance)
+        gradients, value = gradient_and_value(lambda theta: loss(theta, task.problem, instance), current)
         return clip(gradients, settings.clip_norm), value
 
     return _descend(gradient, parameters, settings, evaluate)
@@ -90,10 +90,11 @@ def fine_tune_many(
     generators: Sequence[torch.Generator],
     evaluate: Sequence[Evaluate] | None = None,
 ) -> FineTuned:
-    """`fine_tune` for several runs (seeds, tasks) at once, stacked along a leading axis and mapped by `torch.func.vmap`.
+    """`fine_tune` for several runs (seeds, tasks) at once, stacked along a leading axis and mapped by `vmap`.
 
-    Run i begins with `starts[i]`, on `tasks[i]` with samples drawn by `generators[i]` and scored by `evaluate[i]`; it
-    gives what `fine_tune` gives, to float rounding. The tasks may differ in size, not in their problem.
+    Run i begins with `starts[i]`, on `tasks[i]` with samples drawn by `generators[i]` and scored by
+    `evaluate[i]`; it gives what `fine_tune` gives, to float rounding. The tasks may differ in size, not in
+    their problem.
 
     Raises:
         ValueError: if the numbers of runs differ, or the problems.

@@ -59,7 +59,7 @@ def adopt(policy: nn.Module, parameters: Parameters) -> None:
 
 @dataclass(frozen=True)
 class _State:
-    """A run between two steps; frozen, so that an interrupt within a step leaves the state before it whole."""
+    """A run between two steps; frozen, so that an interrupt within a step leaves the one before it whole."""
 
     step: int
     parameters: Parameters
@@ -75,11 +75,12 @@ def descend(
     generator: torch.Generator,
     run: RunSettings | None = None,
 ) -> Float64[Tensor, "step"]:
-    """Follow a gradient from the policy's parameters, write the result into the policy, and return the losses.
+    """Follow a gradient from the policy's parameters, write the result into the policy, return the losses.
 
-    A run that is killed at any moment and started again ends bit by bit where it would have ended (on the same machine,
-    with the same number of threads), and has lost at most `run.checkpoint_every` steps. An interrupt (Ctrl-C) leaves
-    a checkpoint of the last whole step and the policy at that step. The policy's buffers are constants here.
+    A run that is killed at any moment and started again ends bit by bit where it would have ended (on the
+    same machine, with the same number of threads), and has lost at most `run.checkpoint_every` steps. An
+    interrupt (Ctrl-C) leaves a checkpoint of the last whole step and the policy at that step. The policy's
+    buffers are constants here.
 
     Raises:
         CheckpointError: if there is a checkpoint and it is not of this run, or if it cannot be written.
@@ -173,7 +174,7 @@ def _start(
     """The first state of a run, or the one that its checkpoint holds, to which the generator is then set."""
     state = _State(0, parameters, optimiser.init(parameters), generator.get_state())
     if run.checkpoint is None or not run.checkpoint.exists():
-        # Written at once, so that a path that cannot be written to is found before hours of training, not after.
+        # Written at once: a path that cannot be written to is found before hours of training, not after.
         _save(run, identity, state, [])
         return state, []
     groups = (found := load_checkpoint(run.checkpoint, _checkpoint(identity, state, []))).groups

@@ -41,7 +41,7 @@ class Monitor:
         """
         self._steps, self._start = steps, start
         self._writer = _summary_writer(tensorboard, start) if tensorboard else None
-        self._progress = _progress_bar() if progress and sys.stderr.isatty() else None
+        self._progress = _progress_bar() if progress and _is_terminal() else None
 
     def __enter__(self) -> Self:
         if self._progress:
@@ -63,6 +63,10 @@ class Monitor:
             self._progress.stop()
         if self._writer:
             self._writer.close()
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 def _progress_bar() -> Progress:

@@ -22,7 +22,7 @@ class Objective(Protocol):
 
 
 def slice_bandwidth(instance: Any) -> Float[Tensor, "*batch"]:
-    """Scale of slicing: the slice's bandwidth in Hz, which makes the loss a spectral efficiency in bit/s/Hz."""
+    """Scale of slicing: the slice's bandwidth in Hz, which makes the loss a spectral efficiency, bit/s/Hz."""
     return instance.bandwidth_hz
 
 
@@ -30,12 +30,13 @@ def slice_bandwidth(instance: Any) -> Float[Tensor, "*batch"]:
 class Unsupervised:
     """Negative mean of the problem's objective over the batch, in units of `scale`: Eq. (15) of [Hao2024].
 
-    `loss = -mean_j objective_j / scale(instance)_j`. The paper has no scale. In bit/s the objective and its gradient are
-    about 1e8 times larger than in bit/s/Hz, and a learning rate such as the paper's 1e-4 is meaningless without
-    the unit; dividing by the slice's bandwidth also weighs tasks of 10 MHz and of 100 MHz alike.
+    `loss = -mean_j objective_j / scale(instance)_j`. The paper has no scale. In bit/s the objective and its
+    gradient are about 1e8 times larger than in bit/s/Hz, so a learning rate such as the paper's 1e-4 means
+    nothing without the unit; dividing by the slice's bandwidth also weighs tasks of 10 MHz and of 100 MHz
+    alike.
 
     Attributes:
-        scale: maps an instance to its scale [*batch], a positive tensor in the unit of the objective or a part of it.
+        scale: maps an instance to its scale [*batch], positive, for example `slice_bandwidth`.
     """
 
     scale: Callable[[Any], Float[Tensor, "*batch"]]
@@ -55,8 +56,9 @@ class PolicyLoss:
     Attributes:
         policy: whose forward pass maps an instance to an action. It must draw no random numbers of its own.
         objective: scores the action.
-        bind: gives the module that serves a problem, with the policy's parameters under the same names. The default is the
-            policy itself; one that serves several problems passes, for example, `SliceGNN.serving`.
+        bind: gives the module that serves a problem, with the policy's parameters under the same names. The
+            default is the policy itself; for one that serves several problems pass, for example,
+            `SliceGNN.serving`.
     """
 
     policy: nn.Module

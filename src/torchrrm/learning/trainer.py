@@ -1,17 +1,15 @@
 """Training of a policy on samples of one or several tasks."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
-from torch.func import grad_and_value
 
 from torchrrm.learning.loop import RunSettings, descend
 from torchrrm.learning.objectives import Parameters, PolicyLoss
-from torchrrm.learning.optimisers import DescentSettings
-from torchrrm.learning.tasks import Batch, TaskSource, all_tasks, draw_batch, draw_tasks, joint_loss, merge
+from torchrrm.learning.optimisers import DescentSettings, gradient_and_value
+from torchrrm.learning.tasks import TaskSource, all_tasks, draw_batch, draw_tasks, joint_loss, merge
 
 __all__ = ["TrainerSettings", "train"]
 
@@ -22,7 +20,7 @@ class TrainerSettings(DescentSettings):
 
     Attributes:
         batch_size: instances a task and step (J in [Hao2024]).
-        tasks_per_step: how many different tasks are drawn for a step; `None` takes all of them. Their losses are averaged.
+        tasks_per_step: how many different tasks are drawn for a step, their losses averaged; `None`: all.
     """
 
     batch_size: int = 32
@@ -46,12 +44,12 @@ def train(
 ) -> Float64[Tensor, "step"]:
     """Train `loss.policy` in place on one or several tasks, and return the loss of each step.
 
-    On one task this is Algorithm 2 of [Hao2024], whose plain ascent is `optimiser="ascent"`; on the tasks of meta-training
-    it is the multi-task pre-training that the paper compares with as MTL transfer.
+    On one task this is Algorithm 2 of [Hao2024], whose plain ascent is `optimiser="ascent"`; on the tasks of
+    meta-training it is the multi-task pre-training that the paper compares with as MTL transfer.
 
     Args:
         loss: of the policy to train.
-        tasks: a sequence, or a function that draws one with a generator. A resumed run must be given the same.
+        tasks: a sequence, or a function of a generator that draws one. A resumed run needs the same.
         settings: of the training.
         generator: draws the tasks and the samples.
         run: checkpoints, progress and TensorBoard.
@@ -61,13 +59,10 @@ def train(
         ValueError: if the loss is not finite, or if there are too few tasks.
     """
 
-    def mean_loss(parameters: Parameters, batches: Sequence[Batch]) -> Tensor:
-        return joint_loss(loss, parameters, batches)
-
     def gradient(parameters: Parameters, generator: torch.Generator) -> tuple[Parameters, Tensor]:
         count = settings.tasks_per_step
         drawn = all_tasks(tasks) if count is None else draw_tasks(tasks, count, generator=generator)
         batches = merge([draw_batch(task, settings.batch_size, generator=generator) for task in drawn])
-        return grad_and_value(mean_loss)(parameters, batches)
+        return gradient_and_value(lambda theta: joint_loss(loss, theta, batches), parameters)
 
     return descend(loss.policy, gradient, settings, generator=generator, run=run)

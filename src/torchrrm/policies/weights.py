@@ -2,7 +2,8 @@
 
 The header lies in the file's metadata under the key `torchrrm`:
 
-    {"schema": 1, "policy": class name, "arguments": {constructor arguments}, "provenance": {commit, seed, recipe, ...}}
+    {"schema": 1, "policy": class name, "arguments": {constructor arguments},
+     "provenance": {commit, seed, recipe, settings, date}}
 
 so that a file says by itself what it is and how it came to be, and reading one runs no code of its author.
 """
@@ -60,7 +61,7 @@ class Weights:
 
 
 def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON header as one safetensors file, atomically: a reader sees the old file or the new one.
+    """Write tensors and a JSON header as one safetensors file, atomically.
 
     Raises:
         TypeError: if the header holds what JSON cannot.
@@ -105,7 +106,8 @@ def shape_mismatch(expected: Mapping[str, Tensor], received: Mapping[str, Tensor
         if name not in expected:
             return f"{name} is not expected"
         if expected[name].shape != received[name].shape:
-            return f"{name} must have shape {tuple(expected[name].shape)}, received {tuple(received[name].shape)}"
+            wanted, found = tuple(expected[name].shape), tuple(received[name].shape)
+            return f"{name} must have shape {wanted}, received {found}"
     return None
 
 
