@@ -20,6 +20,16 @@ from torchrrm.channels.scenario import (
     uma_scenario,
     umi_scenario,
 )
+from torchrrm.channels.snapshot import (
+    Snapshot,
+    SnapshotError,
+    bundled_snapshot,
+    from_sionna_cir,
+    from_sionna_h_freq,
+    load_deepmimo,
+    load_snapshot,
+    save_snapshot,
+)
 from torchrrm.channels.topology import DiscCell, Drop, PairedLinks, SquareCell, Topology
 
 __all__ = [
@@ -38,12 +48,20 @@ __all__ = [
     "Rayleigh",
     "Rice",
     "Scenario",
+    "Snapshot",
+    "SnapshotError",
     "SquareCell",
     "Topology",
     "UrbanMacro",
     "UrbanMicro",
     "breakpoint_distance_m",
+    "bundled_snapshot",
+    "from_sionna_cir",
+    "from_sionna_h_freq",
     "hml_scenario",
+    "load_deepmimo",
+    "load_snapshot",
+    "save_snapshot",
     "uma_los_probability",
     "uma_scenario",
     "umi_los_probability",

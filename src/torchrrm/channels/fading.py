@@ -227,8 +227,8 @@ class Rice:
 
 
 # Trapezoid in u = ln g. Its error is the aliasing of the Mellin transform, 2 |E[g^(2 pi i / step)]| to leading
-# order, plus what is cut off: mass exp(-_TAIL_EXPONENT) above, and below the lowest node (s g)^(m + 2) relative
-# to the expectation for the fastest integrand exp(-s g), for the mass there is put at its mean.
+# order, plus what is cut off: mass exp(-_TAIL_EXPONENT) above, and below the lowest node (s g)^(m + 2) of the
+# expectation for the fastest integrand exp(-s g), for the mass there is put at its mean.
 _LOG_TOLERANCE = math.log(1e-12)
 _TAIL_EXPONENT = 44.0
 _FASTEST_RATE = 3e16

@@ -1,0 +1,262 @@
+"""The snapshot itself: channels that somebody brings, checked once when they come in."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Complex64, Float32, Float64, Int8
+from torch import Tensor
+
+from torchrrm.channels.snapshot.archive import SnapshotError
+from torchrrm.units import dbm_to_watt
+
+__all__ = ["EAVESDROPPER", "SMALL_STATION", "THERMAL_NOISE_PSD_W_PER_HZ", "Snapshot"]
+
+EAVESDROPPER = 1
+"""Kind of a receiver that listens without right; the others are 0."""
+
+SMALL_STATION = 1
+"""Kind of a transmitter that is a small cell's station; users and macro stations are 0."""
+
+THERMAL_NOISE_PSD_W_PER_HZ = dbm_to_watt(-174.0)
+"""Single-sided density of thermal noise at 290 K, -174 dBm/Hz, with no noise figure."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Snapshot:
+    """Measured, ray-traced or simulated channels. `gain[..., k, j]` is transmitter `j` to receiver `k`.
+
+    Arrays may be given as tensors or numpy arrays of any real or complex precision; they are converted to the
+    types below and checked.
+
+    Attributes:
+        gain: `[*drop rx tx]`, linear power gain `|h|^2` without small-scale fading, 0 where there is no path.
+        channel: `[*drop frequency rx rx_ant tx tx_ant]`, complex amplitude, 0 where there is no path; or
+        None. frequency_offset_hz: `[frequency]`, of the channel's samples from the carrier; or None without a
+        channel. rx_position_m: `[*drop rx 3]` (or `[rx 3]` for all drops), or None. tx_position_m: `[*drop tx
+        3]` (or `[tx 3]` for all drops), or None. rx_kind: `[rx]`, 0 a station or receiver, 1 an eavesdropper
+        (default 0). tx_kind: `[tx]`, 0 a user or macro station, 1 a small cell's station (default 0). los:
+        `[*drop rx tx]`, whether a link has line of sight; or None. carrier_hz: carrier frequency, or None if
+        it is not known. noise_psd_w_per_hz: single-sided noise power density at the receivers, noise figure
+        included. name: what the snapshot is called in tables. attribution: whom to name with every use of the
+        data.
+
+    Raises:
+        SnapshotError: naming the argument, the rule and what was received.
+    """
+
+    gain: Float32[Tensor, "*drop rx tx"]
+    channel: Complex64[Tensor, "*drop frequency rx rx_ant tx tx_ant"] | None = None
+    frequency_offset_hz: Float64[Tensor, " frequency"] | None = None
+    rx_position_m: Float32[Tensor, "*drop rx 3"] | None = None
+    tx_position_m: Float32[Tensor, "*drop tx 3"] | None = None
+    rx_kind: Int8[Tensor, " rx"] = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.int8))
+    tx_kind: Int8[Tensor, " tx"] = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.int8))
+    los: Bool[Tensor, "*drop rx tx"] | None = None
+    carrier_hz: float | None = None
+    noise_psd_w_per_hz: float = THERMAL_NOISE_PSD_W_PER_HZ
+    name: str = "snapshot"
+    attribution: str = ""
+
+    def __post_init__(self) -> None:
+        gain = _checked_gain(self.gain)
+        *drop, rx, tx = gain.shape
+        checked = {
+            "gain": gain,
+            "rx_position_m": _checked_position("rx_position_m", self.rx_position_m, (*drop, rx)),
+            "tx_position_m": _checked_position("tx_position_m", self.tx_position_m, (*drop, tx)),
+            "rx_kind": _checked_kind("rx_kind", self.rx_kind, rx),
+            "tx_kind": _checked_kind("tx_kind", self.tx_kind, tx),
+            "los": _checked_los(self.los, gain),
+            "frequency_offset_hz": _checked_frequencies(self.frequency_offset_hz, self.channel),
+            "carrier_hz": None if self.carrier_hz is None else _checked_scalar("carrier_hz", self.carrier_hz),
+            "noise_psd_w_per_hz": _checked_noise(self.noise_psd_w_per_hz),
+        }
+        checked["channel"] = _checked_channel(self.channel, gain, checked["frequency_offset_hz"])
+        for field, value in checked.items():
+            object.__setattr__(self, field, value)
+
+    @property
+    def drop_shape(self) -> torch.Size:
+        """`*drop`, empty for a single drop."""
+        return self.gain.shape[:-2]
+
+    @property
+    def eavesdropper(self) -> Bool[Tensor, " rx"]:
+        """Which receivers are eavesdroppers."""
+        return self.rx_kind == EAVESDROPPER
+
+    def reciprocal(self) -> "Snapshot":
+        """The other direction of the same links: receivers transmit and transmitters receive, `gain^T`.
+
+        Turns a downlink (stations transmit, as in DeepMIMO) into an uplink and back. Kinds of transmitters
+        are lost.
+
+        Raises:
+            SnapshotError: if there is an eavesdropper, which does not transmit.
+        """
+        if bool(self.eavesdropper.any()):
+            count = int(self.eavesdropper.sum())
+            raise SnapshotError(f"rx_kind: must name no eavesdropper to turn links round, received {count}")
+        channel = self.channel
+        if channel is not None:
+            channel = channel.movedim((-4, -3), (-2, -1))  # [*drop frequency tx tx_ant rx rx_ant]
+        return dataclasses.replace(
+            self,
+            gain=self.gain.mT,
+            channel=channel,
+            los=None if self.los is None else self.los.mT,
+            rx_position_m=self.tx_position_m,
+            tx_position_m=self.rx_position_m,
+            rx_kind=torch.zeros_like(self.tx_kind),
+            tx_kind=torch.zeros_like(self.rx_kind),
+        )
+
+
+def _as_tensor(name: str, value: Any, dtype: torch.dtype, kinds: str) -> Tensor:
+    """A tensor of `dtype` from a tensor or array whose numpy kind is one of `kinds`."""
+    if isinstance(value, Tensor):
+        kind = "c" if value.is_complex() else "f" if value.is_floating_point() else "i"
+        kind = "b" if value.dtype == torch.bool else kind
+        received = str(value.dtype)
+    else:
+        value = np.asarray(value)
+        kind, received = value.dtype.kind, str(value.dtype)
+    if kind not in kinds:
+        raise SnapshotError(f"{name}: must hold {_KIND_WORDS[kinds]}, received values of type {received}")
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), copy=True))
+    return value.detach().to(dtype).contiguous()
+
+
+_KIND_WORDS = {
+    "fiu": "real numbers",
+    "cfiu": "complex numbers",
+    "iub": "integers",
+    "bui": "truth values",
+}
+
+
+def _where(bad: Tensor, values: Tensor) -> str:
+    """The first bad value with its index, for a message: `nan at [0, 3]`."""
+    place = bad.nonzero()[0].tolist()
+    return f"{values[tuple(place)].item():g} at {place}"
+
+
+def _checked_gain(value: Any) -> Tensor:
+    # In double precision first: a huge value must not pass as an infinity of float32.
+    gain = _as_tensor("gain", value, torch.float64, "fiu")
+    if gain.ndim < 2:
+        raise SnapshotError(f"gain: must have axes [*drop rx tx], received shape {tuple(gain.shape)}")
+    if not gain.numel():
+        rule = "must have at least one drop, receiver and transmitter (an empty cell)"
+        raise SnapshotError(f"gain: {rule}, received shape {tuple(gain.shape)}")
+    hint = "; gains in dB are given as gain_db"
+    for bad, rule, note in (
+        (~gain.isfinite(), "must be finite", ""),
+        (gain < 0.0, "must be at least 0 (linear)", hint),
+        (gain > 1.0, "must be at most 1 (linear, channels do not amplify)", hint),
+    ):
+        if bool(bad.any()):
+            raise SnapshotError(f"gain: {rule}, received {_where(bad, gain)}{note}")
+    return gain.to(torch.float32)
+
+
+def _checked_position(name: str, value: Any, shape: tuple[int, ...]) -> Tensor | None:
+    if value is None:
+        return None
+    position = _as_tensor(name, value, torch.float32, "fiu")
+    if tuple(position.shape) not in ((*shape, 3), (*shape[-1:], 3)):
+        raise SnapshotError(f"{name}: must have shape {(*shape, 3)}, received {tuple(position.shape)}")
+    if not bool(position.isfinite().all()):
+        raise SnapshotError(f"{name}: must be finite, received {_where(~position.isfinite(), position)}")
+    return position.expand(*shape, 3)
+
+
+def _checked_kind(name: str, value: Any, count: int) -> Tensor:
+    kind = _as_tensor(name, value, torch.int64, "iub")
+    if not kind.numel():
+        return torch.zeros(count, dtype=torch.int8)
+    if tuple(kind.shape) != (count,):
+        raise SnapshotError(f"{name}: must have shape {(count,)}, received {tuple(kind.shape)}")
+    bad = (kind != 0) & (kind != 1)
+    if bool(bad.any()):
+        raise SnapshotError(f"{name}: must be 0 or 1, received {_where(bad, kind)}")
+    return kind.to(torch.int8)
+
+
+def _checked_los(value: Any, gain: Tensor) -> Tensor | None:
+    if value is None:
+        return None
+    los = _as_tensor("los", value, torch.bool, "bui")
+    if los.shape != gain.shape:
+        wanted, received = tuple(gain.shape), tuple(los.shape)
+        raise SnapshotError(f"los: must have the gain's shape {wanted}, received {received}")
+    return los
+
+
+def _checked_frequencies(value: Any, channel: Any) -> Tensor | None:
+    if (value is None) != (channel is None):
+        missing = "missing" if value is None else "one without a channel"
+        raise SnapshotError(f"frequency_offset_hz: must come together with channel, received {missing}")
+    if value is None:
+        return None
+    offset = _as_tensor("frequency_offset_hz", value, torch.float64, "fiu")
+    if offset.ndim != 1 or not offset.numel():
+        received = tuple(offset.shape)
+        raise SnapshotError(f"frequency_offset_hz: must have shape (frequency,), received {received}")
+    bad = ~offset.isfinite()
+    if bool(bad.any()):
+        raise SnapshotError(f"frequency_offset_hz: must be finite, received {_where(bad, offset)}")
+    return offset
+
+
+def _checked_channel(value: Any, gain: Tensor, frequency_offset_hz: Tensor | None) -> Tensor | None:
+    if value is None or frequency_offset_hz is None:
+        return None
+    channel = _as_tensor("channel", value, torch.complex64, "cfiu")
+    *drop, rx, tx = gain.shape
+    wanted = (*drop, len(frequency_offset_hz), rx, "rx_ant", tx, "tx_ant")
+    shape = tuple(channel.shape)
+    if len(shape) != len(wanted) or any(
+        isinstance(want, int) and have != want for have, want in zip(shape, wanted, strict=True)
+    ):
+        raise SnapshotError(f"channel: must have shape {_shape_text(wanted)}, received {shape}")
+    if not channel.numel():
+        raise SnapshotError(f"channel: must have at least one antenna at each end, received shape {shape}")
+    if not bool(channel.isfinite().all()):
+        place = (~channel.isfinite()).nonzero()[0].tolist()
+        raise SnapshotError(f"channel: must be finite, received {channel[tuple(place)].item()} at {place}")
+    energy = channel.abs().square().amax(dim=(-5, -3, -1))  # [*drop rx tx]
+    stray = (gain == 0.0) & (energy > 0.0)
+    if bool(stray.any()):
+        received = f"an energy of {_where(stray, energy)}"
+        raise SnapshotError(f"channel: must be 0 where gain is 0, received {received}")
+    return channel
+
+
+def _shape_text(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _checked_scalar(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise SnapshotError(f"{name}: must be a number, received {value!r}") from None
+    if not (math.isfinite(number) and number > 0.0):
+        raise SnapshotError(f"{name}: must be finite and positive, received {number:g}")
+    return number
+
+
+def _checked_noise(value: Any) -> float:
+    try:
+        noise = _checked_scalar("noise_psd_w_per_hz", value)
+    except SnapshotError as error:
+        raise SnapshotError(f"{error} (in W/Hz: -174 dBm/Hz is 3.98e-21)") from None
+    if noise > 1e-9:
+        raise SnapshotError(f"noise_psd_w_per_hz: must be at most 1e-9 W/Hz, received {noise:g}")
+    return noise

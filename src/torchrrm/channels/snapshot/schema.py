@@ -1,0 +1,190 @@
+"""Our own file of a snapshot: a `.npz` archive of the schema "torchrrm-snapshot", version 1.
+
+| array | shape | what |
+| --- | --- | --- |
+| `schema` | () text | "torchrrm-snapshot" |
+| `version` | () integer | 1 |
+| `gain` | [*drop rx tx] | linear power gain in [0, 1], 0 = no path; exactly one of `gain` and `gain_db` |
+| `gain_db` | [*drop rx tx] | the same in dB, at most 0; -200 dB and below (also -inf) = no path |
+| `channel` | [*drop frequency rx rx_ant tx tx_ant] or [... 2] | optional: complex, or real pairs (re, im) on
+a last axis | | `channel_scale` | () text | "absolute" (default), or "sqrt_gain": multiply by the amplitude
+sqrt(gain) | | `frequency_offset_hz` | [frequency] | of the channel's samples from the carrier; comes with
+`channel` | | `rx_position_m`, `tx_position_m` | [*drop n 3] or [n 3] | optional | | `rx_kind` | [rx] integer
+| optional: 0 station or receiver (default), 1 eavesdropper | | `tx_kind` | [tx] integer | optional: 0 user or
+macro station (default), 1 small cell's station | | `los` | [*drop rx tx] bool | optional | | `carrier_hz` |
+() | optional | | `noise_psd_w_per_hz` | () | optional, default 10^-20.4 (-174 dBm/Hz) | | `name`,
+`attribution` | () text | optional |
+
+Numbers may have any real precision (a float16 channel wants "sqrt_gain"). Other arrays are refused, so that a
+misspelt one is not left out in silence.
+"""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchrrm.channels.snapshot.archive import SnapshotError, read_archive
+from torchrrm.channels.snapshot.record import Snapshot
+from torchrrm.files import atomic_write_bytes
+
+__all__ = ["NO_PATH_DB", "SCHEMA", "VERSION", "load_snapshot", "save_snapshot"]
+
+SCHEMA = "torchrrm-snapshot"
+VERSION = 1
+NO_PATH_DB = -200.0
+"""Gains in dB from here down say that there is no path."""
+
+_TENSORS = ("gain", "frequency_offset_hz", "rx_position_m", "tx_position_m", "rx_kind", "tx_kind", "los")
+_SCALARS = ("carrier_hz", "noise_psd_w_per_hz")
+_TEXTS = ("name", "attribution")
+_KNOWN = {"schema", "version", "gain_db", "channel", "channel_scale", *_TENSORS, *_SCALARS, *_TEXTS}
+
+
+def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, *, compact: bool = False) -> Path:
+    """Write a snapshot to `path`, compressed and at once: the file is the old one or the whole new one.
+
+    Args:
+        path: the file, by custom `*.npz`.
+        snapshot: what to write.
+        compact: store the channel as float16 pairs relative to `sqrt(gain)`, a quarter of the size with a
+        relative
+            error of 5e-4; otherwise it is stored exactly.
+
+    Raises:
+        OSError: if the file cannot be written; an existing one is then untouched.
+    """
+    arrays: dict[str, Any] = {"schema": SCHEMA, "version": VERSION}
+    for field in (*_TENSORS, *_SCALARS, *_TEXTS):
+        value = getattr(snapshot, field)
+        if value is not None:
+            arrays[field] = value.cpu().numpy() if field in _TENSORS else value
+    if snapshot.channel is not None:
+        channel = snapshot.channel.cpu().numpy()
+        if compact:
+            amplitude = _amplitude(arrays["gain"], channel.ndim)
+            relative: np.ndarray = channel / np.where(amplitude > 0.0, amplitude, 1.0)
+            channel = np.stack((relative.real, relative.imag), axis=-1).astype(np.float16)
+        arrays["channel"] = channel
+        arrays["channel_scale"] = "sqrt_gain" if compact else "absolute"
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return atomic_write_bytes(path, buffer.getvalue())
+
+
+def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
+    """Read a snapshot of the schema "torchrrm-snapshot" (see the module's text).
+
+    Raises:
+        SnapshotError: in one line, the file, the array, the rule and what was received.
+    """
+    arrays = read_archive(path)
+    try:
+        return parse_schema(arrays)
+    except SnapshotError as error:
+        raise SnapshotError(f"{Path(path).name}: {error}") from None
+
+
+def parse_schema(arrays: dict[str, np.ndarray]) -> Snapshot:
+    """A snapshot from the arrays of a file."""
+    if _text(arrays, "schema") != SCHEMA:
+        raise SnapshotError(f"schema: must be '{SCHEMA}', received {_text(arrays, 'schema')!r}")
+    version = _scalar(arrays, "version")
+    if version != VERSION:
+        received = "none" if version is None else version
+        raise SnapshotError(f"version: must be {VERSION}, received {received}")
+    unknown = sorted(set(arrays) - _KNOWN)
+    if unknown:
+        raise SnapshotError(f"arrays: must be of {', '.join(sorted(_KNOWN))}, received {unknown[0]!r}")
+    fields: dict[str, Any] = {field: arrays[field] for field in _TENSORS if field in arrays}
+    fields |= {field: _scalar(arrays, field) for field in _SCALARS if field in arrays}
+    fields |= {field: _text(arrays, field) for field in _TEXTS if field in arrays}
+    fields["gain"] = _gain(arrays)
+    if "channel" in arrays:
+        fields["channel"] = _channel(arrays, fields["gain"])
+    return Snapshot(**fields)
+
+
+def gain_from_db(gain_db: np.ndarray, name: str = "gain_db") -> np.ndarray:
+    """Linear gain, float64, of a gain in dB; `NO_PATH_DB` and below is 0.
+
+    Raises:
+        SnapshotError: for NaN and for values above 0 dB.
+    """
+    gain_db = np.asarray(gain_db)
+    if gain_db.dtype.kind not in "fiu":
+        raise SnapshotError(f"{name}: must hold real numbers, received values of type {gain_db.dtype}")
+    gain_db = gain_db.astype(np.float64)
+    for bad, rule, note in (
+        (np.isnan(gain_db), "must be no NaN (no path is -250 or -inf)", ""),
+        (gain_db > 0.0, "must be at most 0 dB", "; a loss is a negative gain, linear gains are named gain"),
+    ):
+        if bad.any():
+            place = np.argwhere(bad)[0].tolist()
+            raise SnapshotError(f"{name}: {rule}, received {gain_db[tuple(place)]:g} at {place}{note}")
+    return np.where(gain_db > NO_PATH_DB, 10.0 ** (np.maximum(gain_db, NO_PATH_DB) / 10.0), 0.0)
+
+
+def complex_from_pairs(pairs: np.ndarray, name: str = "channel") -> np.ndarray:
+    """Complex array from real pairs (re, im) on a last axis of 2; complex arrays pass unchanged."""
+    if pairs.dtype.kind == "c":
+        return pairs
+    if pairs.dtype.kind not in "fiu" or not pairs.ndim or pairs.shape[-1] != 2:
+        rule = "must be complex or real with (re, im) on a last axis of 2"
+        raise SnapshotError(f"{name}: {rule}, received {pairs.dtype} of shape {pairs.shape}")
+    pairs = pairs.astype(np.float32)
+    return pairs[..., 0] + 1j * pairs[..., 1]
+
+
+def _gain(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    given = [name for name in ("gain", "gain_db") if name in arrays]
+    if len(given) != 1:
+        rule = "must be given once, as gain (linear) or as gain_db"
+        raise SnapshotError(f"gain: {rule}, received {'both' if given else 'neither'}")
+    return arrays["gain"] if given == ["gain"] else gain_from_db(arrays["gain_db"])
+
+
+def _channel(arrays: dict[str, np.ndarray], gain: np.ndarray) -> np.ndarray:
+    channel = complex_from_pairs(arrays["channel"])
+    scale = _text(arrays, "channel_scale") if "channel_scale" in arrays else "absolute"
+    if scale not in ("absolute", "sqrt_gain"):
+        raise SnapshotError(f"channel_scale: must be 'absolute' or 'sqrt_gain', received {scale!r}")
+    if scale == "absolute":
+        return channel
+    if gain.ndim < 2 or channel.ndim != gain.ndim + 3:
+        rule = "must have axes [*drop frequency rx rx_ant tx tx_ant] for the gain's [*drop rx tx]"
+        raise SnapshotError(f"channel: {rule}, received shapes {channel.shape} and {gain.shape}")
+    amplitude = _amplitude(gain, channel.ndim)
+    try:
+        return channel * amplitude
+    except ValueError:
+        rule = f"must fit the gain's shape {gain.shape}"
+        raise SnapshotError(f"channel: {rule}, received shape {channel.shape}") from None
+
+
+def _amplitude(gain: np.ndarray, ndim: int) -> np.ndarray:
+    """sqrt(gain) [*drop rx tx] as [*drop 1 rx 1 tx 1], to scale a channel of `ndim` axes."""
+    drop, (rx, tx) = gain.shape[:-2], gain.shape[-2:]
+    with np.errstate(invalid="ignore"):  # a negative gain is reported with its place later
+        return np.sqrt(gain.astype(np.float64)).astype(np.float32).reshape(*drop, 1, rx, 1, tx, 1)
+
+
+def _text(arrays: dict[str, np.ndarray], name: str) -> str:
+    array = arrays.get(name)
+    if array is None or array.ndim or array.dtype.kind not in "US":
+        received = "none" if array is None else f"{array.dtype} of shape {array.shape}"
+        raise SnapshotError(f"{name}: must be a text without axes, received {received}")
+    value = array.item()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _scalar(arrays: dict[str, np.ndarray], name: str) -> float | int | None:
+    array = arrays.get(name)
+    if array is None:
+        return None
+    if array.ndim or array.dtype.kind not in "fiu":
+        received = f"{array.dtype} of shape {array.shape}"
+        raise SnapshotError(f"{name}: must be a number without axes, received {received}")
+    return array.item()
