@@ -23,7 +23,7 @@ FADINGS = [
     Rice.from_amplitude(5),
 ]
 RATES = [0.0, 1e-3, 1.0, 1e3, 1e6, 1e10, 1e14]
-EXPONENTS = [1e-3, 0.9, 2.5, 300.0]
+EXPONENTS = [1e-3, 2.5, 300.0]
 SCALES = [1e-6, 1e-2, 1.0, 1e2, 1e5, 1e14]
 
 

@@ -226,7 +226,7 @@ class Rice:
         return math.log(sum(math.exp(term) for term in terms))
 
 
-# Trapezoid in u = ln g. Its error is the aliasing of the Mellin transform, 2 |E[g^(2 pi i / step)]| to leading
+# Trapezoid in u = ln g. Its error is the aliasing of the Mellin transform, 2 |E[g^(2 pi i / step)]| to first
 # order, plus what is cut off: mass exp(-_TAIL_EXPONENT) above, and below the lowest node (s g)^(m + 2) of the
 # expectation for the fastest integrand exp(-s g), for the mass there is put at its mean.
 _LOG_TOLERANCE = math.log(1e-12)

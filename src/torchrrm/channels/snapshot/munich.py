@@ -76,6 +76,10 @@ def _uplink_cell(arrays: Arrays) -> dict[str, Any]:
     gain_station = gain_from_db(arrays["gain_bs_db"], "gain_bs_db")
     gain_eavesdropper = gain_from_db(arrays["gain_eve_db"], "gain_eve_db")
     offset_hz = arrays["freq_offset_eve_hz"].astype(np.float64)
+    links = (len(gain_station), gain_eavesdropper.shape[1])
+    _require_shape("gain_eve_db", gain_eavesdropper, links)
+    _require_shape("h_bs", arrays["h_bs"], (links[0], len(arrays["freq_offset_hz"]), 2))
+    _require_shape("h_eve", arrays["h_eve"], (*links, len(offset_hz), 2))
     common = _indices_of(offset_hz, arrays["freq_offset_hz"].astype(np.float64))
     gain = np.concatenate((gain_station[None], gain_eavesdropper.T))  # [rx tx]
     response = np.concatenate(
@@ -108,6 +112,12 @@ def _indices_of(wanted_hz: np.ndarray, offered_hz: np.ndarray) -> np.ndarray:
     return index
 
 
+def _require_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse shapes that would broadcast in silence."""
+    if array.shape != shape:
+        raise SnapshotError(f"{name}: must have shape {shape}, received {array.shape}")
+
+
 def _dense_network(arrays: Arrays) -> dict[str, Any]:
     return {
         "gain": gain_from_db(arrays["gain_db"]),
@@ -121,6 +131,7 @@ def _dense_network(arrays: Arrays) -> dict[str, Any]:
 
 def _device_to_device(arrays: Arrays) -> dict[str, Any]:
     gain = gain_from_db(arrays["gain_db"])  # [drop rx tx]
+    _require_shape("h", arrays["h"], (*gain.shape, len(arrays["freq_offset_hz"]), 2))
     response = np.moveaxis(complex_from_pairs(arrays["h"], "h"), -1, 1)  # [drop frequency rx tx]
     channel = response * np.sqrt(gain)[:, None]
     return {

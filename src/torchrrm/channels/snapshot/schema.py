@@ -66,7 +66,7 @@ def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, *, compact: 
         if compact:
             amplitude = _amplitude(arrays["gain"], channel.ndim)
             relative: np.ndarray = channel / np.where(amplitude > 0.0, amplitude, 1.0)
-            channel = np.stack((relative.real, relative.imag), axis=-1).astype(np.float16)
+            channel = np.stack((np.real(relative), np.imag(relative)), axis=-1).astype(np.float16)
         arrays["channel"] = channel
         arrays["channel_scale"] = "sqrt_gain" if compact else "absolute"
     buffer = io.BytesIO()
