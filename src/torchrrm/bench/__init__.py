@@ -2,8 +2,8 @@
 
 from torchrrm.bench.metrics import Latency
 from torchrrm.bench.report import Display, Plate, html_report, markdown_table, terminal_table
-from torchrrm.bench.results import Results, Row
-from torchrrm.bench.runner import Bound, best_known, certified, score
+from torchrrm.bench.results import Results, Row, plain, source_commit
+from torchrrm.bench.runner import Bound, best_known, certified, kind_of, score
 
 __all__ = [
     "Bound",
@@ -15,7 +15,10 @@ __all__ = [
     "best_known",
     "certified",
     "html_report",
+    "kind_of",
     "markdown_table",
+    "plain",
     "score",
+    "source_commit",
     "terminal_table",
 ]

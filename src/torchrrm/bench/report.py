@@ -61,14 +61,15 @@ def _number(value: float | None, digits: int = 4) -> _Cell:
     return _Cell(text, value)
 
 
-def _with_interval(value: float | None, interval: Interval, scale: float, digits: int) -> _Cell:
+def _with_interval(value: float | None, interval: Interval, scale: float, digits: int | None = None) -> _Cell:
     if value is None:
         return _number(None)
-    text = _number(value / scale).text if digits < 0 else f"{value / scale:.{digits}f}"
-    if interval is not None:
-        half = (interval[1] - interval[0]) / 2 / scale
-        text += f" ± {half:.2g}" if half >= 5e-3 else " ± <0.01"
-    return _Cell(text, value)
+    half = (interval[1] - interval[0]) / 2 / scale if interval is not None else math.nan
+    if digits is None:
+        text, spread = _number(value / scale).text, f" ± {half:.2g}"
+    else:
+        text, spread = f"{value / scale:.{digits}f}", f" ± {half:.{digits}f}"
+    return _Cell(text + (spread if interval is not None else ""), value)
 
 
 def _bound(row: Row) -> _Cell:
@@ -95,7 +96,7 @@ def _columns(rows: Sequence[Row], display: Display) -> list[Column]:
         ("setting", lambda row: _Cell(row.setting, row.setting)),
         ("allocator", lambda row: _Cell(row.allocator, row.allocator)),
         ("kind", lambda row: _Cell(row.kind, row.kind)),
-        (display.heading, lambda row: _with_interval(row.objective, row.objective_ci95, display.scale, -1)),
+        (display.heading, lambda row: _with_interval(row.objective, row.objective_ci95, display.scale)),
         ("% of bound", _bound),
         ("published %", lambda row: _percent(row.published)),
         ("worst violation", _violation),

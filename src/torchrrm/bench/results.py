@@ -17,7 +17,7 @@ import torch
 import torchrrm
 from torchrrm.files import atomic_write_text
 
-__all__ = ["BoundKind", "Kind", "Results", "Row", "case_names", "source_commit"]
+__all__ = ["BoundKind", "Kind", "Results", "Row", "case_names", "plain", "source_commit"]
 
 Kind = Literal["policy", "solver", "trivial"]
 BoundKind = Literal["certified", "best known", "none"]
@@ -102,7 +102,7 @@ class Results:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The run as JSON, also written to `path` if one is given; what is not finite becomes null."""
-        text = json.dumps(_plain(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+        text = json.dumps(plain(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
         if path is not None:
             atomic_write_text(path, text)
         return text
@@ -128,12 +128,12 @@ class Results:
         return _build(cls, {**data, "rows": [_build(Row, row) for row in rows]})
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value with what JSON has: numbers that are not finite become null, unknown objects their text."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)

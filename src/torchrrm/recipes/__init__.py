@@ -1,0 +1,10 @@
+"""Recipes: flat scripts that each reproduce one published system, and what commands put together by name."""
+
+from collections.abc import Callable
+
+from torchrrm.bench import Results
+
+__all__ = ["RECIPES"]
+
+RECIPES: dict[str, Callable[..., Results]] = {}
+"""By name; each is called as `recipe(scale=..., out=..., seed=..., command=...)`."""
