@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["batch_shape", "index", "map_tensors", "pad", "replace", "stack", "tensor_record", "to"]
+__all__ = ["axis_names", "batch_shape", "index", "map_tensors", "pad", "replace", "stack", "tensor_record", "to"]
 
 R = TypeVar("R")
 C = TypeVar("C", bound=type)
@@ -32,7 +32,7 @@ def tensor_record(cls: C) -> C:
 
 
 @functools.cache
-def _axes(cls: type) -> dict[str, tuple[str, ...]]:
+def axis_names(cls: type) -> dict[str, tuple[str, ...]]:
     """Names of the axes behind `*batch`, a field: `{"cn0_hz": ("user",), "bandwidth_hz": ()}`."""
     hints = typing.get_type_hints(cls)
     axes = {}
@@ -54,7 +54,7 @@ def map_tensors(function: Callable[[Tensor], Tensor], record: R) -> R:
 def batch_shape(record: Any) -> torch.Size:
     """Leading shape `*batch` that the record's tensors share."""
     name, tensor = next(iter(_fields(record).items()))
-    return tensor.shape[: tensor.ndim - len(_axes(type(record))[name])]
+    return tensor.shape[: tensor.ndim - len(axis_names(type(record))[name])]
 
 
 def index(record: R, key: Any) -> R:
@@ -72,7 +72,7 @@ def pad(record: R, **sizes: int) -> R:
     Raises:
         ValueError: if an axis is longer than the size asked for, or if no tensor has an axis of that name.
     """
-    axes = _axes(type(record))
+    axes = axis_names(type(record))
     unknown = set(sizes) - {name for names in axes.values() for name in names}
     if unknown:
         raise ValueError(f"sizes: must name axes of {type(record).__name__}, received {sorted(unknown)}")
@@ -98,7 +98,7 @@ def stack(records: Sequence[R]) -> R:
     if not records or any(type(record) is not type(records[0]) for record in records):
         kinds = sorted({type(record).__name__ for record in records})
         raise ValueError(f"records: must be one or more records of one type, received {kinds or 'none'}")
-    axes = _axes(type(records[0]))
+    axes = axis_names(type(records[0]))
     sizes: dict[str, int] = {}
     for record in records:
         for field, names in axes.items():
