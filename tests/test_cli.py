@@ -222,7 +222,7 @@ def test_an_interrupt_gets_one_line_and_130(tmp_path: Path) -> None:
     code = f"import sys; from torchrrm import cli; sys.exit(cli.run({line!r}))"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not state.exists() and time.monotonic() < deadline:
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)

@@ -34,8 +34,8 @@ def write_columns(
 ) -> Path:
     """Write columns at once, in the format that the path's ending names.
 
-    A CSV has a heading and a line a row; what they are about stands before it in lines that begin with `#`. In
-    a `.npz` each column is an array, `about` a JSON text. JSON is `{"about": {}, "columns": {name: [...]}}`.
+    A CSV has a heading and a line a row; what they are about stands before it in lines that begin with `#`.
+    In a `.npz` each column is an array, `about` a JSON text. JSON: `{"about": {}, "columns": {name: [...]}}`.
 
     Raises:
         ValueError: if the ending is another.
