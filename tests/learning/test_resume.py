@@ -67,7 +67,7 @@ def start_killed_run(path, *arguments):
 
 def test_killed_at_random_moments_it_ends_bit_by_bit_the_same(tmp_path):
     path, chance, seen = tmp_path / "run.safetensors", random.Random(0), 0
-    for _ in range(3):
+    for _ in range(2):
         process = start_killed_run(path)
         assert process.stdout is not None
         seen = int(process.stdout.readline())
@@ -168,6 +168,11 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line(tmp_path):
     unnamed = PolicyLoss(mislabelled, toy_loss().objective)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"settings": other_rate}, r"must be of learning_rate 0\.02, received .* of 0\.01"),
+        (
+            {"loss": toy_loss(torch.float64)},
+            r"must be of precision torch\.float64, received",
+        ),
+        ({"steps": 3}, r"must be of at most 3 steps, received 6 "),
         ({"loss": wider}, "must be of width 9, received .* of 8"),
         (
             {"loss": unnamed},

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from torchrrm.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from torchrrm.learning.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from torchrrm.learning.monitor import Monitor
 from torchrrm.learning.objectives import Parameters
 from torchrrm.learning.optimisers import DescentSettings, Optimiser, clip, make_optimiser, rate_at
@@ -90,6 +90,10 @@ def descend(
     identity = _identity(policy, settings)
     optimiser = make_optimiser(settings)
     state, losses = _start(parameters_of(policy), optimiser, generator, run, identity)
+    if state.step > settings.steps:
+        raise CheckpointError(
+            f"checkpoint: must be of at most {settings.steps} steps, received {state.step} ({run.checkpoint})"
+        )
     saved = state.step
     monitor = Monitor(
         steps=settings.steps, start=state.step, progress=run.progress, tensorboard=run.tensorboard
@@ -143,9 +147,14 @@ def _identity(policy: nn.Module, settings: DescentSettings) -> dict[str, Any]:
     if settings.schedule == "constant":
         # The number of steps then changes no step: a finished run may be prolonged.
         del choices["steps"]
-    arguments = dict(getattr(policy, "arguments", {}))
-    identity = {"method": type(settings).__name__, "policy": type(policy).__name__, "arguments": arguments}
-    return json.loads(json.dumps({**identity, "settings": choices}))
+    identity = {
+        "method": type(settings).__name__,
+        "policy": type(policy).__name__,
+        "arguments": dict(getattr(policy, "arguments", {})),
+        "precision": str(next(policy.parameters()).dtype),
+        "settings": choices,
+    }
+    return json.loads(json.dumps(identity))
 
 
 def _checkpoint(identity: dict[str, Any], state: _State, losses: list[float]) -> Checkpoint:
@@ -177,12 +186,16 @@ def _start(
         # Written at once: a path that cannot be written to is found before hours of training, not after.
         _save(run, identity, state, [])
         return state, []
-    groups = (found := load_checkpoint(run.checkpoint, _checkpoint(identity, state, []))).groups
-    generator.set_state(groups["generator"]["state"])
-    device = next(iter(parameters.values())).device
-    moved = {name: value.to(device) for name, value in groups["parameters"].items()}
-    memory = {
-        name: value.to(state.optimiser[name].device) for name, value in groups.get("optimiser", {}).items()
-    }
-    resumed = _State(found.step, moved, memory, groups["generator"]["state"])
-    return resumed, groups["losses"]["step"].tolist()
+    found = load_checkpoint(run.checkpoint, _checkpoint(identity, state, []))
+    generator.set_state(found.groups["generator"]["state"])
+    resumed = _State(
+        step=found.step,
+        parameters=_moved(found.groups["parameters"], state.parameters),
+        optimiser=_moved(found.groups.get("optimiser", {}), state.optimiser),
+        generator=generator.get_state(),
+    )
+    return resumed, found.groups["losses"]["step"].tolist()
+
+
+def _moved(tensors: Mapping[str, Tensor], like: Parameters) -> Parameters:
+    return {name: value.to(like[name].device) for name, value in tensors.items()}

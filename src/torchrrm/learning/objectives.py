@@ -63,7 +63,7 @@ class PolicyLoss:
 
     policy: nn.Module
     objective: Objective
-    bind: Callable[[Any, Problem[Any, Any]], nn.Module] = _serve_every_problem
+    bind: Callable[[Any, Any], nn.Module] = _serve_every_problem
 
     def __call__(
         self, parameters: Parameters, problem: Problem[Any, Any], instance: Any
