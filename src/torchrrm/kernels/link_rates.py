@@ -6,11 +6,12 @@ secrecy rate (the data rate, if the eavesdropper hears nothing); with a positive
 
 import math
 
-from numba import njit
+import numpy as np
+from numba import njit, prange
 
 from torchrrm.kernels.elementary import exp_nonpositive, log1p_nonnegative
 
-__all__ = ["curve"]
+__all__ = ["curve", "curves"]
 
 _LOG2E = 1.0 / math.log(2.0)
 _FLAGS = {"contract", "nsz", "arcp", "reassoc"}
@@ -110,3 +111,13 @@ def curve(width, cn0, eavesdropper_cn0, law):
     if loss_factor == 0.0:
         return _capacity(width, cn0, exponent, gain, weight)
     return _short_capacity(width, cn0, exponent, loss_factor, gain, weight)
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def curves(width, cn0, eavesdropper_cn0, law):
+    """`curve` for each element of flat arrays; zeros where there is no bandwidth or the eavesdropper's channel is as good."""
+    rate, slope, curvature = np.zeros(width.size), np.zeros(width.size), np.zeros(width.size)
+    for i in prange(width.size):
+        if width[i] > 0.0 and cn0[i] > eavesdropper_cn0[i]:
+            rate[i], slope[i], curvature[i] = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
+    return rate, slope, curvature

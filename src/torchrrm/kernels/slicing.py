@@ -15,10 +15,12 @@ from torchrrm.kernels.link_rates import curve
 
 __all__ = ["solve", "solve_batch"]
 
-_STEPS = 100
+_STEPS = 120
 _BRANCHES = 400
 _BRANCH_TOLERANCE = 1e-5
 _FLOOR = 1e-12  # of the slice: smallest bandwidth that a curve is evaluated at
+_CREEPING = 4  # Newton steps that may leave more than half of a bracket
+_SPENT = 1e-12  # of the slice: left or exceeded by rounding
 _CLOSE = 1e-6  # relative size of a Newton step after which the next would be below rounding
 
 
@@ -50,16 +52,22 @@ def _tangent(low, high, low_value, cn0, eavesdropper_cn0, law):
     value, slope, _ = curve(high, cn0, eavesdropper_cn0, law)
     if slope * (high - low) >= value - low_value:
         return high
-    origin = low
+    origin, width = low, min(2.0 * low, math.sqrt(low * high))
     for _ in range(_STEPS):
-        middle = math.sqrt(low * high)
-        value, slope, _ = curve(middle, cn0, eavesdropper_cn0, law)
-        if slope * (middle - origin) > value - low_value:
-            low = middle
+        value, slope, curvature = curve(width, cn0, eavesdropper_cn0, law)
+        excess = slope * (width - origin) - (value - low_value)
+        if excess > 0.0:
+            low = width
         else:
-            high = middle
+            high = width
         if high - low <= 1e-13 * high:
             break
+        # Newton's step in log scale, where the concave part is.
+        ratio = -excess / (width * curvature * (width - origin))
+        if curvature < 0.0 and abs(ratio) <= _CLOSE:
+            return width * (1.0 + ratio)
+        trial = width * math.exp(min(max(ratio, -3.0), 3.0)) if curvature < 0.0 else low
+        width = trial if low < trial < high else math.sqrt(low * high)
     return high
 
 
@@ -126,23 +134,49 @@ def _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, widt
 
 @njit(error_model="numpy", cache=True)
 def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
-    """Lowest price (to rounding) whose demand stays within `limit`; `width` ends as the demand at it."""
-    price = high
-    trial = 0.5 * (low + high)
+    """Prices around the one that spends `limit`, equal if one spends it; `width` ends as the demand at the upper one."""
+    trial, creeping = 0.5 * (low + high), 0
     for _ in range(_STEPS):
         total, slope = _at_price(trial, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+        if abs(limit - total) <= _SPENT * limit:
+            return trial, trial
+        before = high - low
         if total > limit:
             low = trial
         else:
-            high = price = trial
-            if limit - total <= 1e-13 * limit:
-                return price
+            high = trial
         if high - low <= 1e-15 * high:
             break
-        step = trial + (limit - total) / slope if slope < 0.0 else low
+        # Newton's steps may creep to a jump from one side; then every other step halves the bracket.
+        creeping += high - low > 0.5 * before
+        step = low
+        if creeping < _CREEPING and slope < 0.0:
+            step = trial + (limit - total) / slope
+        elif creeping == _CREEPING:
+            creeping -= 1
         trial = step if low < step < high else 0.5 * (low + high)
-    _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
-    return price
+    _at_price(high, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+    return low, high
+
+
+@njit(error_model="numpy", cache=True)
+def _settle(limit, low, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
+    """Bring the demand at the upper price to `limit`, through the demand at the lower one where curves are concave.
+
+    A curve may be straight to rounding (at 100 dB of SNR and more); then its user takes any bandwidth at one price.
+    """
+    total = width.sum()
+    if limit - total > _SPENT * limit:
+        more = width.copy()
+        _at_price(low, entry, start, most, least, cn0, eavesdropper_cn0, law, more)
+        more = np.where(start > least, width, np.maximum(more, width))
+        room = more.sum() - total
+        if room > 0.0:
+            width += min((limit - total) / room, 1.0) * (more - width)
+    elif total > limit:  # by rounding
+        spare = total - least.sum()
+        if spare > 0.0:
+            width -= (total - limit) / spare * (width - least)
 
 
 @njit(error_model="numpy", cache=True)
@@ -190,10 +224,11 @@ def _share(least, cap, limit, cn0, eavesdropper_cn0, law):
     if alone:
         return width, _total(width, cn0, eavesdropper_cn0, law), -1, 0.0
     width = np.minimum(least + (limit - least.sum()) / cn0.size, most)
-    price = _price(limit, price, entry.max(), entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+    low, price = _price(limit, price, entry.max(), entry, start, most, least, cn0, eavesdropper_cn0, law, width)
     bound = _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+    _settle(limit, low, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
     edge = _edge(price, entry, start, least)
-    if edge < 0 or limit - width.sum() <= 1e-12 * limit:
+    if edge < 0 or limit - width.sum() <= _SPENT * limit:
         return width, bound, -1, 0.0
     width = _spend(edge, price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
     return width, bound, edge, 0.5 * (least[edge] + start[edge])
@@ -217,7 +252,8 @@ def _spend(edge, price, limit, entry, start, most, least, cn0, eavesdropper_cn0,
     best_total = _total(best, cn0, eavesdropper_cn0, law)
     inside = np.where(entry > price, entry, -math.inf)
     if inside.max() > 0.0:  # those inside share it
-        _price(limit, 0.0, price, inside, start, most, least, cn0, eavesdropper_cn0, law, width)
+        low, _ = _price(limit, 0.0, price, inside, start, most, least, cn0, eavesdropper_cn0, law, width)
+        _settle(limit, low, inside, start, most, least, cn0, eavesdropper_cn0, law, width)
         total = _total(width, cn0, eavesdropper_cn0, law)
         if total > best_total:
             best, best_total = width.copy(), total

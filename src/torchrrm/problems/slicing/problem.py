@@ -22,7 +22,9 @@ from torchrrm import rates
 from torchrrm.channels import Fading, Rayleigh
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.slicing import schedule as scheduling
+from torchrrm.problems.slicing.compiled import CompiledRate
 from torchrrm.problems.slicing.records import SliceAction, SliceInstance, SliceSchedule
+from torchrrm.problems.slicing.schedule import is_compilable, is_plain
 
 __all__ = ["KINDS", "QoS", "SliceBandwidth", "slice_instance"]
 
@@ -103,7 +105,12 @@ class SliceBandwidth:
         return torch.zeros_like(instance.cn0_hz)
 
     def rate(self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]) -> Float[Tensor, "*batch user"]:
-        """Each user's rate in bit/s (Eqs. (2) to (6)); at very small bandwidths short blocks give negative values."""
+        """Each user's rate in bit/s (Eqs. (2) to (6)); at very small bandwidths short blocks give negative values.
+
+        On a CPU the compiled curve serves it, with its slope as the gradient, unless a gradient by the instance is asked for.
+        """
+        if is_compilable(instance) and is_plain(bandwidth_hz):
+            return CompiledRate.apply(bandwidth_hz, instance.cn0_hz, self.eavesdropper(instance), self.law)
         return self._curve(instance, bandwidth_hz, rates.effective_capacity, rates.secrecy_rate)
 
     def slope(self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]) -> Float[Tensor, "*batch user"]:

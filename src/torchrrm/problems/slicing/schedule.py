@@ -10,7 +10,7 @@ from torchrrm.kernels import bandwidth as kernels
 from torchrrm.problems.slicing.records import SliceInstance
 from torchrrm.records import map_tensors, to
 
-__all__ = ["Curve", "arrays", "is_compilable", "minimum_bandwidth", "schedule", "validate"]
+__all__ = ["Curve", "arrays", "is_compilable", "is_plain", "minimum_bandwidth", "schedule", "validate"]
 
 
 class Curve(Protocol):
@@ -31,13 +31,17 @@ _BISECTIONS = 24
 _NEWTON_STEPS = 4
 
 
-def is_compilable(instance: SliceInstance) -> bool:
-    """Whether a kernel may serve the instance: on a CPU, no gradient asked for, outside any `torch.func` transform."""
-    tensors = (instance.cn0_hz, instance.eavesdropper_cn0_hz, instance.min_rate_bps, instance.bandwidth_hz)
-    if instance.cn0_hz.device.type != "cpu" or any(tensor.requires_grad for tensor in tensors):
+def is_plain(*tensors: Tensor) -> bool:
+    """Whether a kernel may read the tensors: on a CPU, outside any `torch.func` transform, and not being exported."""
+    if any(tensor.device.type != "cpu" for tensor in tensors) or torch.compiler.is_compiling():
         return False
-    transformed = any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
-    return not (transformed or torch.compiler.is_compiling())
+    return not any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
+def is_compilable(instance: SliceInstance) -> bool:
+    """Whether a kernel may serve the instance: plain tensors, of which no gradient is asked for."""
+    tensors = (instance.cn0_hz, instance.eavesdropper_cn0_hz, instance.min_rate_bps, instance.bandwidth_hz)
+    return not any(tensor.requires_grad for tensor in tensors) and is_plain(*tensors)
 
 
 def arrays(curve: Curve, instance: SliceInstance) -> tuple[Any, ...]:

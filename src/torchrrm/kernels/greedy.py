@@ -1,0 +1,41 @@
+"""Greedy allocation of resource blocks, compiled: the single-instance form of `torchrrm.solvers.GreedyResourceBlocks`."""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.link_rates import curve
+
+__all__ = ["greedy_batch"]
+
+
+@njit(error_model="numpy", cache=True)
+def _greedy(least, surplus, block, cn0, eavesdropper_cn0, served, law):
+    users = cn0.size
+    width, rate, increment = least.copy(), np.zeros(users), np.full(users, -math.inf)
+    step = min(block, surplus)
+    for i in range(users):
+        if served[i]:
+            if least[i] > 0.0:
+                rate[i] = curve(least[i], cn0[i], eavesdropper_cn0[i], law)[0]
+            increment[i] = curve(least[i] + step, cn0[i], eavesdropper_cn0[i], law)[0] - rate[i]
+    blocks = int(math.ceil(surplus / block * (1.0 - 1e-12)))
+    for block_index in range(blocks):
+        winner = np.argmax(increment)
+        step = min(block, surplus - block_index * block)
+        width[winner] += step
+        rate[winner] = curve(width[winner], cn0[winner], eavesdropper_cn0[winner], law)[0]
+        following = curve(width[winner] + block, cn0[winner], eavesdropper_cn0[winner], law)[0]
+        increment[winner] = following - rate[winner]
+    return width
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def greedy_batch(least, surplus, block, cn0, eavesdropper_cn0, served, law):
+    """Bandwidths in Hz `[batch user]` from scheduled users' least bandwidths and the surplus `[batch]`, block by block."""
+    width = least.copy()
+    for row in prange(cn0.shape[0]):
+        if served[row].any():
+            width[row] = _greedy(least[row], surplus[row], block, cn0[row], eavesdropper_cn0[row], served[row], law)
+    return width

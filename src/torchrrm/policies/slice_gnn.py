@@ -1,0 +1,133 @@
+"""Learned bandwidth allocation within a slice: feasible by construction, one set of weights for any number of users."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from torchrrm.nn import MLP, masked_max, masked_mean, masked_softmax
+from torchrrm.problems.slicing import KINDS, SliceAction, SliceBandwidth, SliceInstance, SliceSchedule
+from torchrrm.records import tensor_record
+
+__all__ = ["FEATURES", "PreparedSlice", "SliceGNN"]
+
+PAPER_WIDTHS = (32, 64, 64, 32)
+_SHARES = (0.0, 0.25, 1.0, 4.0)
+
+
+@tensor_record
+class PreparedSlice(SliceSchedule):
+    """A scheduled slice with the features of each user that a policy reads."""
+
+    features: Float[Tensor, "*batch user feature"]
+
+
+def raw_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tensor, "*batch user 2"]:
+    """Minimum bandwidth and surplus as parts of the slice, the features of Eq. (12) of [Hao2024]."""
+    least = schedule.minimum_bandwidth_hz / schedule.bandwidth_hz[..., None]
+    surplus = schedule.surplus_hz / schedule.bandwidth_hz
+    return torch.stack([least, surplus[..., None].expand_as(least)], dim=-1)
+
+
+def log_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tensor, "*batch user 2"]:
+    """The same in natural logarithm, which tells good channels apart: their minimum bandwidths differ by orders of magnitude."""
+    return torch.log(torch.clamp(raw_features(problem, schedule), min=1e-6))
+
+
+def marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tensor, "*batch user 12"]:
+    """What more bandwidth is worth to each user, in the units of its own slice; nothing in them names the kind of service.
+
+    At each of the points `w_min + f` with `f` 0, a quarter, one and four times the equal share of the surplus `S / K`, and all of it:
+    the mean slope from `w_min` to there in bit/s/Hz, as its logarithm and as its logarithm less that of the best user.
+    Besides `ln(w_min K / S)` and `ln K`.
+    """
+    active, least = schedule.active, schedule.minimum_bandwidth_hz
+    users = torch.clamp(active.sum(-1, keepdim=True), min=1)
+    surplus = torch.clamp(schedule.surplus_hz, min=1e-9 * schedule.bandwidth_hz)[..., None]
+    width = torch.maximum(least, 1e-6 * schedule.bandwidth_hz[..., None])
+    base = problem.rate(schedule, width)
+    columns = []
+    for share in (*_SHARES, None):
+        extra = surplus if share is None else torch.minimum(share * surplus / users, surplus)
+        if share == 0.0:
+            extra = 1e-3 * surplus / users
+        gain = (problem.rate(schedule, width + extra) - base) / extra
+        columns.append(torch.log(torch.clamp(gain, min=1e-4)))
+    own = torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)  # [*batch, user, 5]
+    relative = own - masked_max(own, active)[..., None, :]
+    context = [torch.log(width * users / surplus), torch.log(users.to(own)).expand_as(width)]
+    return torch.cat([own, relative, torch.stack(context, dim=-1)], dim=-1)
+
+
+FEATURES: dict[str, tuple[int, Callable[[SliceBandwidth, SliceSchedule], Tensor]]] = {
+    "raw": (2, raw_features),
+    "log": (2, log_features),
+    "marginal": (12, marginal_features),
+}
+
+
+class SliceGNN(nn.Module):
+    """Graph network of scheduled users: message passing, softmax, readout (Algorithm 2 of [Hao2024]).
+
+    Each user's score `x_k` is a network of its features; `y = softmax(x)` over the scheduled users; `w_k = w_min,k + y_k S` with the
+    surplus `S`, so that the slice is spent and every scheduled user has its minimum rate, whatever the weights.
+
+    With the features of the paper (`raw`, or `log` beside it) users meet only in the softmax. With `marginal` features, which
+    say what bandwidth is worth and not under which kind of service, one set of weights serves all six kinds; each user's
+    network then also reads the mean and the largest of a first embedding over all users.
+
+    Args:
+        problem: the kind of slice, or its name in `KINDS`.
+        features: `raw`, `log` or `marginal`.
+        widths: hidden layers of the scoring network; the paper's are 32, 64, 64, 32.
+    """
+
+    def __init__(self, problem: SliceBandwidth | str, features: str = "raw", widths: Sequence[int] = PAPER_WIDTHS):
+        super().__init__()
+        if features not in FEATURES:
+            raise ValueError(f"features: must be one of {sorted(FEATURES)}, received {features!r}")
+        if isinstance(problem, str) and problem not in KINDS:
+            raise ValueError(f"problem: must be one of {sorted(KINDS)}, received {problem!r}")
+        self.problem = KINDS[problem] if isinstance(problem, str) else problem
+        self.features = features
+        self.widths = tuple(widths)
+        inputs = FEATURES[features][0]
+        self.embedding = MLP((inputs, *widths[:2])) if features == "marginal" else None
+        self.score = MLP((inputs if self.embedding is None else inputs + 2 * self.widths[1], *self.widths, 1))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What rebuilds the policy, as JSON."""
+        return {"problem": self.problem.name, "features": self.features, "widths": list(self.widths)}
+
+    def serving(self, problem: SliceBandwidth) -> "SliceGNN":
+        """The same network, its parameters shared, for another kind of slice."""
+        other = copy.copy(self)
+        other.problem = problem
+        return other
+
+    def prepare(self, instance: SliceInstance) -> PreparedSlice:
+        """Schedule the instance and compute what the network reads; a prepared one is returned as it is."""
+        if isinstance(instance, PreparedSlice):
+            return instance
+        schedule = self.problem.schedule(instance)
+        return PreparedSlice(**vars(schedule), features=FEATURES[self.features][1](self.problem, schedule))
+
+    def split(
+        self, features: Float[Tensor, "*batch user feature"], active: Bool[Tensor, "*batch user"]
+    ) -> Float[Tensor, "*batch user"]:
+        """Share of the surplus of each user; sums to 1 over active users."""
+        if self.embedding is not None:
+            embedded = self.embedding(features)
+            pooled = torch.cat([masked_mean(embedded, active), masked_max(embedded, active)], dim=-1)
+            pooled = pooled[..., None, :].expand(*features.shape[:-1], pooled.shape[-1])
+            features = torch.cat([features, pooled], dim=-1)
+        return masked_softmax(self.score(features)[..., 0], active)
+
+    def forward(self, instance: SliceInstance) -> SliceAction:
+        prepared = self.prepare(instance)
+        width = prepared.minimum_bandwidth_hz + self.split(prepared.features, prepared.active) * prepared.surplus_hz[..., None]
+        return SliceAction(bandwidth_hz=torch.where(prepared.active, width, torch.zeros_like(width)))
