@@ -10,6 +10,9 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
+# Rooms of pure functions whose shapes and types the tests check at every call.
+CHECKED := torchrrm.rates,torchrrm.nn
+
 .DELETE_ON_ERROR:
 .PHONY: help demo test check bench clean
 
@@ -24,13 +27,13 @@ demo: $(VENV)/.installed
 	$(BIN)/torchrrm demo --out $(OUT)/demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --jaxtyping-packages=$(CHECKED),beartype.beartype
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q --doctest-modules --doctest-glob=README.md src README.md
 
 bench: $(VENV)/.installed

@@ -221,5 +221,8 @@ def _html_table(results: Results, display: Display) -> str:
 def _html_cell(cell: _Cell) -> str:
     if isinstance(cell.value, str):
         return f"<td>{html.escape(cell.text)}</td>"
-    value = "" if math.isinf(cell.value) and cell.value < 0 else repr(cell.value)
+    if math.isfinite(cell.value):
+        value = repr(cell.value)
+    else:
+        value = "Infinity" if cell.value > 0 else ""  # as the page's script reads them
     return f'<td class="number" data-value="{value}">{html.escape(cell.text)}</td>'
