@@ -1,0 +1,17 @@
+"""Conformance suites: what every problem, solver and policy must hold, here and in the code of users.
+
+    check_problem(problem, sample)
+    check_solver(solver, problem, sample)
+    check_policy(policy, problem, sample)
+
+`sample(batch_size, *, generator)` draws instances, as a task's does. Nothing is returned; the first rule that
+is broken raises a `ConformanceError` that names it. `Expected` says what holds for one problem and not for
+all.
+"""
+
+from torchrrm.testing.expected import ConformanceError, Expected
+from torchrrm.testing.policy import check_policy
+from torchrrm.testing.problem import check_problem
+from torchrrm.testing.solver import check_solver
+
+__all__ = ["ConformanceError", "Expected", "check_policy", "check_problem", "check_solver"]

@@ -1,0 +1,119 @@
+"""Conformance of a policy."""
+
+import copy
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchrrm.policies.weights import load_policy, save_weights
+from torchrrm.problems import Problem
+from torchrrm.testing.allocator import AllocatorSuite
+from torchrrm.testing.expected import ConformanceError, Expected, require, require_close
+from torchrrm.testing.surgery import Sample, nobody
+
+__all__ = ["check_policy"]
+
+
+def check_policy(
+    policy: nn.Module,
+    problem: Problem[Any, Any],
+    sample: Sample,
+    *,
+    expected: Expected | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Check that a policy allocates as every allocator does, that it can be trained, and that it can be kept.
+
+    For the first see `check_solver`. Gradients of the objective reach every parameter and are finite, also
+    where nobody is active; its class makes it anew from its `arguments`, which are JSON; weights written by
+    `save_weights` and read by `load_policy` give the same actions. A copy in double precision takes instances
+    in double precision. The policy itself is left as it is.
+
+    Raises:
+        ConformanceError: naming the first rule that is broken.
+    """
+    require(
+        isinstance(policy, nn.Module),
+        "form",
+        f"a policy must be an nn.Module, received {type(policy).__name__}",
+    )
+    suite = AllocatorSuite(problem, sample, expected, generator)
+    subject = copy.deepcopy(policy).eval()
+    suite.run(subject)
+    suite.check_precision(copy.deepcopy(subject).float(), torch.float32)
+    suite.check_precision(copy.deepcopy(subject).double(), torch.float64)
+    _check_gradient(subject, suite)
+    _check_keeping(subject, suite)
+
+
+def _check_gradient(policy: nn.Module, suite: AllocatorSuite) -> None:
+    instance = suite.draw()
+    _backward(policy, suite, instance)
+    trained = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    for name, parameter in trained.items():
+        require(
+            parameter.grad is not None,
+            "gradient",
+            f"the objective must depend on {name}, received no gradient",
+        )
+    # Not of each: that of a bias before a softmax is zero but for rounding.
+    some = any(bool(parameter.grad.any()) for parameter in trained.values() if parameter.grad is not None)
+    require(some, "gradient", "the objective must depend on the parameters, received gradients of zero")
+    _require_finite(policy, "gradient")
+    if hasattr(instance, "active"):
+        _backward(policy, suite, nobody(instance))
+        _require_finite(policy, "gradient, nobody active")
+    policy.zero_grad()
+
+
+def _backward(policy: nn.Module, suite: AllocatorSuite, instance: Any) -> None:
+    policy.zero_grad()
+    objective = suite.problem.evaluate(instance, policy(instance)).objective.sum()
+    require(objective.requires_grad, "gradient", "the objective must be differentiable by the parameters")
+    objective.backward()
+
+
+def _require_finite(policy: nn.Module, rule: str) -> None:
+    for name, parameter in policy.named_parameters():
+        if parameter.grad is not None:
+            finite = bool(torch.isfinite(parameter.grad).all())
+            require(finite, rule, f"the gradient of {name} must be finite")
+
+
+def _check_keeping(policy: nn.Module, suite: AllocatorSuite) -> None:
+    """`arguments` and `state_dict` are all that makes the policy."""
+    name, arguments = type(policy).__name__, getattr(policy, "arguments", None)
+    require(
+        isinstance(arguments, Mapping),
+        "arguments",
+        f"{name} must expose its constructor's arguments as a dictionary",
+    )
+    try:
+        made = type(policy)(**json.loads(json.dumps(arguments)))
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConformanceError(
+            f"arguments: {name} must be made anew from {arguments}, received {error}"
+        ) from error
+    again = getattr(made, "arguments", None)
+    require(
+        again == arguments, "arguments", f"{name} made anew must have the same, {arguments}, received {again}"
+    )
+    instance = suite.draw()
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        path = Path(folder) / "policy.safetensors"
+        save_weights(path, policy, {})
+        try:
+            loaded = load_policy(path, {name: type(policy)})
+        except ValueError as error:
+            raise ConformanceError(
+                f"weights: {name} must be loaded from its weights, received {error}"
+            ) from error
+        for field, value in vars(policy(instance)).items():
+            require_close(
+                getattr(loaded(instance), field), value, 0.0, "weights", f"{field} of the loaded policy"
+            )

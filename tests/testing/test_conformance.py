@@ -1,0 +1,39 @@
+"""Everything in the registries conforms."""
+
+import pytest
+import torch
+from tests.testing.slices import SLICE, sample
+
+from torchrrm.policies import POLICIES
+from torchrrm.problems import KINDS
+from torchrrm.solvers import SOLVERS
+from torchrrm.testing import check_policy, check_problem, check_solver
+
+FEATURES = ("raw", "log", "marginal")
+
+
+def test_some_samples_do_not_fit(generator):
+    instance = sample(500, generator=generator)
+    for problem in KINDS.values():
+        feasible = problem.feasible(instance)
+        assert not feasible.all()
+        assert problem.schedule(instance).active.any(-1).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_problem_conforms(kind):
+    check_problem(KINDS[kind], sample)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_solver_conforms(kind, solver):
+    check_solver(SOLVERS[solver](KINDS[kind]), KINDS[kind], sample, expected=SLICE)
+
+
+@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_policy_conforms(kind, policy, features):
+    torch.manual_seed(0)
+    check_policy(POLICIES[policy](KINDS[kind], features=features), KINDS[kind], sample, expected=SLICE)
