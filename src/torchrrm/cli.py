@@ -62,11 +62,11 @@ class Run:
 
     def show(self, results: "Results") -> None:
         """Print the results, and keep them."""
-        from torchrrm.bench.report import circumstances, terminal_table
+        from torchrrm.bench.report import circumstances, console, terminal_table
         from torchrrm.recipes.workbench import DISPLAY
 
-        Console().print(terminal_table(results, DISPLAY))
-        Console(soft_wrap=True).print(circumstances(results), style="dim", highlight=False)
+        console().print(terminal_table(results, DISPLAY))
+        console().print(circumstances(results), style="dim", soft_wrap=True)
         self.keep(results)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,16 @@ from torchrrm.bench.figures import render
 from torchrrm.bench.results import Interval, Results, Row, case_names
 from torchrrm.files import atomic_write_text
 
-__all__ = ["NOTE", "Display", "Plate", "circumstances", "html_report", "markdown_table", "terminal_table"]
+__all__ = [
+    "NOTE",
+    "Display",
+    "Plate",
+    "circumstances",
+    "console",
+    "html_report",
+    "markdown_table",
+    "terminal_table",
+]
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ def _with_interval(value: float | None, interval: Interval, scale: float, digits
         return _number(None)
     half = (interval[1] - interval[0]) / 2 / scale if interval is not None else math.nan
     if digits is None:
-        text, spread = _number(value / scale).text, f" ± {half:.2g}"
+        text, spread = _number(value / scale).text, f" ± {_number(half, 2).text}"
     else:
         text, spread = f"{value / scale:.{digits}f}", f" ± {half:.{digits}f}"
     return _Cell(text + (spread if interval is not None else ""), value)
@@ -115,7 +125,7 @@ def _columns(rows: Sequence[Row], display: Display) -> list[Column]:
 
 def circumstances(results: Results) -> str:
     """One line: commit, device, threads, seed, instances, and how many of them were infeasible."""
-    parts = [f"commit {results.commit}", results.device, f"{results.threads} threads", f"seed {results.seed}"]
+    parts = [f"commit {results.commit}", results.device, f"threads {results.threads}", f"seed {results.seed}"]
     cases = zip(case_names(results.rows), results.rows, strict=True)
     counts = {case: (row.instances, row.infeasible) for case, row in cases}
     if len(counts) > 1 and len(set(counts.values())) == 1:
@@ -125,6 +135,9 @@ def circumstances(results: Results) -> str:
         parts.append(f"{case}: {instances} instances, {told}")
     return "; ".join(parts)
 
+
+TABLE_WIDTH = 100
+"""Columns of text that the widest tables need."""
 
 NOTE = (
     "± is the 95 % interval of the mean over the instances (Student's t; of the ratio to the bound by the "
@@ -139,6 +152,17 @@ def markdown_table(results: Results, display: Display | None = None) -> str:
     lines += [[cell(row).text.replace("|", "\\|") for _, cell in columns] for row in results.rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{table}\n\n{circumstances(results)}. {NOTE}\n"
+
+
+def _objective(display: Display) -> Callable[[Row], _Cell]:
+    """The objective without its interval, which would take the place of other columns."""
+    return lambda row: _number(row.objective / display.scale)
+
+
+def console() -> Console:
+    """A console for tables: as wide as they need where it is no terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=TABLE_WIDTH)
 
 
 def terminal_table(results: Results, display: Display | None = None, title: str | None = None) -> Table:
@@ -221,8 +245,6 @@ def _html_table(results: Results, display: Display) -> str:
 def _html_cell(cell: _Cell) -> str:
     if isinstance(cell.value, str):
         return f"<td>{html.escape(cell.text)}</td>"
-    if math.isfinite(cell.value):
-        value = repr(cell.value)
-    else:
-        value = "Infinity" if cell.value > 0 else ""  # as the page's script reads them
+    # As the page's script reads them.
+    value = repr(cell.value) if math.isfinite(cell.value) else {math.inf: "Infinity"}.get(cell.value, "")
     return f'<td class="number" data-value="{value}">{html.escape(cell.text)}</td>'
