@@ -42,7 +42,7 @@ def test_terminal_table_is_whole_in_100_columns() -> None:
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(terminal_table(TWO, SHOWN, title="Sharing"))
     text = console.export_text()
-    for part in ("three users", "winner", "19.5", "87.00", "12.5", "20", "0", "1.0e+00"):
+    for part in ("three users", "winner", "19.5 ± 18", "87.00", "12.5", "20", "0", "1.0e+00"):
         assert part in text
 
 

@@ -154,11 +154,6 @@ def markdown_table(results: Results, display: Display | None = None) -> str:
     return f"{table}\n\n{circumstances(results)}. {NOTE}\n"
 
 
-def _objective(display: Display) -> Callable[[Row], _Cell]:
-    """The objective without its interval, which would take the place of other columns."""
-    return lambda row: _number(row.objective / display.scale)
-
-
 def console() -> Console:
     """A console for tables: as wide as they need where it is no terminal."""
     out = Console(highlight=False)
