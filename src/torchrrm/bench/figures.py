@@ -315,6 +315,31 @@ def curves(
     """
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
+    _draw_curves(axes, series, x)
+    for (name, value), line in zip((reference or {}).items(), cycle(LINES[::-1]), strict=False):
+        axes.axhline(value, label=name, color=QUIET, linewidth=1.0, linestyle=line)
+    axes.set(xlabel=x_label, ylabel=y_label, title=title)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def curve_panels(
+    panels: Mapping[str, Mapping[str, ArrayLike]], *, x_label: str = "epoch", y_label: str = "objective", title: str = ""
+) -> Figure:
+    """`curves` of several cases, a panel each; a name has the same colour and line in all, and one legend serves them."""
+    figure, grid = _panels(len(panels), width=3.0, height=2.6, sharey=False)
+    for axes, (case, series) in zip(grid, panels.items(), strict=True):
+        _draw_curves(axes, series, None)
+        axes.set_title(case, fontsize="medium")
+    figure.supxlabel(x_label, fontsize="medium")
+    figure.supylabel(y_label, fontsize="medium")
+    figure.suptitle(title)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    return figure
+
+
+def _draw_curves(axes: Axes, series: Mapping[str, ArrayLike], x: ArrayLike | None) -> None:
+    """Mean over runs and its band, a curve an entry."""
     for (name, values), (colour, line) in zip(series.items(), _styles(), strict=False):
         runs = np.atleast_2d(np.asarray(values, float))
         at = np.arange(runs.shape[1]) if x is None else np.asarray(x, float)
@@ -323,9 +348,4 @@ def curves(
         if len(runs) > 1:
             half = t_975(len(runs) - 1) * runs.std(axis=0, ddof=1) / math.sqrt(len(runs))
             axes.fill_between(at, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
-    for (name, value), line in zip((reference or {}).items(), cycle(LINES[::-1]), strict=False):
-        axes.axhline(value, label=name, color=QUIET, linewidth=1.0, linestyle=line)
-    axes.set(xlabel=x_label, ylabel=y_label, title=title)
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside right upper", frameon=False)
-    return figure

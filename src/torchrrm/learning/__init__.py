@@ -4,11 +4,19 @@ from torchrrm.learning.adaptation import MetaSettings, adapt, draw_episode, meta
 from torchrrm.learning.checkpoint import CheckpointError
 from torchrrm.learning.fine_tuning import FineTuned, FineTuneSettings, fine_tune, fine_tune_many
 from torchrrm.learning.loop import RunSettings, adopt, descend, parameters_of
-from torchrrm.learning.objectives import Objective, Parameters, PolicyLoss, Unsupervised, slice_bandwidth
+from torchrrm.learning.objectives import (
+    CertifiedGap,
+    Objective,
+    Parameters,
+    PolicyLoss,
+    Unsupervised,
+    slice_bandwidth,
+)
 from torchrrm.learning.optimisers import DescentSettings, adam, ascent
 from torchrrm.learning.trainer import TrainerSettings, train
 
 __all__ = [
+    "CertifiedGap",
     "CheckpointError",
     "DescentSettings",
     "FineTuneSettings",

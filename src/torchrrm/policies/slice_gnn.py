@@ -14,7 +14,7 @@ from torchrrm.records import tensor_record
 
 __all__ = ["FEATURES", "PreparedSlice", "SliceGNN"]
 
-PAPER_WIDTHS = (32, 64, 64, 32)
+_WIDTHS = {"raw": (32, 64, 64, 32), "log": (32, 64, 64, 32), "marginal": (32, 32, 32)}
 _SHARES = (0.0, 0.25, 1.0, 4.0)
 
 
@@ -82,10 +82,10 @@ class SliceGNN(nn.Module):
     Args:
         problem: the kind of slice, or its name in `KINDS`.
         features: `raw`, `log` or `marginal`.
-        widths: hidden layers of the scoring network; the paper's are 32, 64, 64, 32.
+        widths: hidden layers of the scoring network. By default the paper's 32, 64, 64, 32, and 32, 32, 32 for `marginal`.
     """
 
-    def __init__(self, problem: SliceBandwidth | str, features: str = "raw", widths: Sequence[int] = PAPER_WIDTHS):
+    def __init__(self, problem: SliceBandwidth | str, features: str = "raw", widths: Sequence[int] | None = None):
         super().__init__()
         if features not in FEATURES:
             raise ValueError(f"features: must be one of {sorted(FEATURES)}, received {features!r}")
@@ -93,9 +93,9 @@ class SliceGNN(nn.Module):
             raise ValueError(f"problem: must be one of {sorted(KINDS)}, received {problem!r}")
         self.problem = KINDS[problem] if isinstance(problem, str) else problem
         self.features = features
-        self.widths = tuple(widths)
+        self.widths = tuple(widths or _WIDTHS[features])
         inputs = FEATURES[features][0]
-        self.embedding = MLP((inputs, *widths[:2])) if features == "marginal" else None
+        self.embedding = MLP((inputs, *self.widths[:2])) if features == "marginal" else None
         self.score = MLP((inputs if self.embedding is None else inputs + 2 * self.widths[1], *self.widths, 1))
 
     @property

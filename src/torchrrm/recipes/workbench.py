@@ -164,10 +164,15 @@ def provenance(command: str, seed: int, settings: Mapping[str, Any]) -> dict[str
 
 
 def judge(
-    problem: SliceBandwidth, drawn: SliceInstance, allocators: Mapping[str, SliceAllocator], setting: str
+    problem: SliceBandwidth,
+    drawn: SliceInstance,
+    allocators: Mapping[str, SliceAllocator],
+    setting: str,
+    published: Mapping[str, float] | None = None,
 ) -> list[Row]:
     """Rows of the allocators, against the certified bound of the exact solver."""
-    return bench.score(problem, drawn, allocators, setting=setting, bound=ExactSlicing(problem))
+    bound = ExactSlicing(problem)
+    return bench.score(problem, drawn, allocators, setting=setting, bound=bound, published=published)
 
 
 def judge_on(

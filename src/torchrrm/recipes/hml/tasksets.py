@@ -1,19 +1,31 @@
 """The tasksets of Table III of [Hao2024], and slices whose features are computed when they are drawn."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.channels import Fading, Nakagami, Rayleigh, Rice, hml_scenario
 from torchrrm.policies.slice_gnn import FEATURES, PreparedSlice
 from torchrrm.problems import QoS, SliceAction, SliceBandwidth, Task
 from torchrrm.recipes.slices import SliceSource, SliceTerms
+from torchrrm.records import index, tensor_record
+from torchrrm.solvers import ExactSlicing
 
-__all__ = ["Draw", "PreparedSource", "TrainingSet", "cell_source", "one_of", "prepared_task", "test_source"]
+__all__ = [
+    "BoundedSlice",
+    "OneOf",
+    "PooledSource",
+    "PreparedSource",
+    "TrainingSet",
+    "broad_source",
+    "cell_source",
+    "pooled_task",
+    "prepared_task",
+    "test_source",
+]
 
-Draw = Callable[[torch.Generator], float]
 
 
 @dataclass(frozen=True)
@@ -51,10 +63,17 @@ def prepared_task(
     return Task(problem, PreparedSource(problem, source, features))
 
 
-def one_of(low: int, high: int, step: int = 1) -> Draw:
-    """Draws one of `low, low + step, ..., high`."""
-    count = (high - low) // step + 1
-    return lambda generator: low + step * int(torch.randint(count, (), generator=generator))
+@dataclass(frozen=True)
+class OneOf:
+    """Draws one of `low, low + step, ..., high`, all alike."""
+
+    low: int
+    high: int
+    step: int = 1
+
+    def __call__(self, generator: torch.Generator) -> int:
+        count = (self.high - self.low) // self.step + 1
+        return self.low + self.step * int(torch.randint(count, (), generator=generator))
 
 
 @dataclass(frozen=True)
@@ -71,15 +90,15 @@ class TrainingSet:
 
     problem: SliceBandwidth
     features: str
-    users: Draw
-    min_rate_mbps: Draw
-    bandwidth_mhz: Draw
+    users: OneOf = OneOf(10, 30)
+    min_rate_mbps: OneOf = OneOf(10, 10)
+    bandwidth_mhz: OneOf = OneOf(100, 100)
 
     def __call__(self, generator: torch.Generator) -> Task[PreparedSlice, SliceAction]:
         terms = SliceTerms(
             bandwidth_hz=1e6 * self.bandwidth_mhz(generator), min_rate_bps=1e6 * self.min_rate_mbps(generator)
         )
-        exponent, shadowing_db = one_of(2, 3)(generator), one_of(3, 5)(generator)
+        exponent, shadowing_db = OneOf(2, 3)(generator), OneOf(3, 5)(generator)
         source = cell_source(
             int(self.users(generator)), exponent, shadowing_db, _table_fading(generator), terms
         )
@@ -89,10 +108,44 @@ class TrainingSet:
 def _table_fading(generator: torch.Generator) -> Fading:
     """Rice with `s` in 1..5 at `sigma = 1`, or Nakagami with `m` in 2..6, either with probability one half."""
     if bool(torch.rand((), generator=generator) < 0.5):
-        return Rice.from_amplitude(float(one_of(1, 5)(generator)))
-    return Nakagami(float(one_of(2, 6)(generator)))
+        return Rice.from_amplitude(float(OneOf(1, 5)(generator)))
+    return Nakagami(float(OneOf(2, 6)(generator)))
 
 
-def bounded(value: Tensor, bound: Tensor) -> Tensor:
-    """Value over bound, 1 where the bound is 0: nobody could be scheduled."""
-    return torch.where(bound > 0, value / torch.clamp(bound, min=1.0), torch.ones_like(value))
+@tensor_record
+class BoundedSlice(PreparedSlice):
+    """A prepared slice with the certified bound on its sum rate in bit/s."""
+
+    upper_bound_bps: Float[Tensor, "*batch"]
+
+
+@dataclass(frozen=True)
+class PooledSource:
+    """Serves ready-made batches at random: bounds and features are then paid for once and not in each step."""
+
+    batches: tuple[BoundedSlice, ...]
+
+    def __call__(self, batch_size: int, *, generator: torch.Generator) -> BoundedSlice:
+        batch = self.batches[int(torch.randint(len(self.batches), (), generator=generator))]
+        return index(batch, slice(batch_size))
+
+
+def broad_source(generator: torch.Generator) -> SliceSource:
+    """A cell drawn from wider ranges than Table III: 5 to 50 users, exponents 2 to 4, 3 to 8 dB, any of the three fading laws."""
+    shadowing_db, shape = OneOf(3, 8)(generator), OneOf(1, 6)(generator)
+    laws = (Rayleigh(), Rice.from_amplitude(float(min(shape, 5))), Nakagami(float(shape)))
+    terms = SliceTerms(bandwidth_hz=1e6 * OneOf(10, 100)(generator), min_rate_bps=1e6 * OneOf(1, 10)(generator))
+    law = laws[OneOf(0, 2)(generator)]
+    return cell_source(OneOf(5, 50)(generator), OneOf(2, 4)(generator), shadowing_db, law, terms)
+
+
+def pooled_task(
+    problem: SliceBandwidth, features: str, batches: int, batch_size: int, generator: torch.Generator
+) -> Task[BoundedSlice, SliceAction]:
+    """A task of one kind of service over broad cells, from a pool of `batches`, each of one cell."""
+    exact, pool = ExactSlicing(problem), []
+    for _ in range(batches):
+        task = prepared_task(problem, broad_source(generator), features)
+        drawn = task.sample(batch_size, generator=generator)
+        pool.append(BoundedSlice(**vars(drawn), upper_bound_bps=exact.solve(drawn).upper_bound))
+    return Task(problem, PooledSource(tuple(pool)))

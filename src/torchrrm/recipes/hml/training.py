@@ -1,0 +1,191 @@
+"""The jobs of the recipe: starts of the paper's policy, their adaptation, and the policies of marginal features."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from torchrrm.learning import (
+    CertifiedGap,
+    FineTuneSettings,
+    MetaSettings,
+    PolicyLoss,
+    RunSettings,
+    TrainerSettings,
+    fine_tune,
+    meta_train,
+    parameters_of,
+    train,
+)
+from torchrrm.learning.fine_tuning import Evaluate
+from torchrrm.policies import SliceGNN
+from torchrrm.policies.slice_gnn import PreparedSlice
+from torchrrm.problems import KINDS, SliceInstance
+from torchrrm.recipes import workbench
+from torchrrm.recipes.hml.settings import HmlSettings
+from torchrrm.recipes.hml.tasksets import TrainingSet, pooled_task, prepared_task
+from torchrrm.recipes.slices import SliceSource, slice_task
+from torchrrm.solvers import ExactSlicing
+
+__all__ = ["METHODS", "Adaptation", "MarginalTraining", "MetaTraining", "Scratch", "evaluation_set", "optimality", "report_stream"]
+
+METHODS = ("hml", "maml", "mtl", "random")
+Method = Literal["hml", "maml", "mtl", "random"]
+
+# Streams of random numbers: no table is made of instances that anything was trained or chosen on.
+_TRAIN, _ADAPT, _REPORT = 1_000_000, 2_000_000, 3_000_000
+
+
+def _generator(stream: int, seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(stream + seed)
+
+
+def report_stream(kind: str, source: SliceSource, count: int) -> SliceInstance:
+    """The evaluation set T^E of a task: the same slices for all methods and runs, seen by no training."""
+    return slice_task(KINDS[kind], source).sample(count, generator=_generator(_REPORT, 0))
+
+
+def evaluation_set(kind: str, source: SliceSource, features: str, count: int) -> tuple[PreparedSlice, Tensor]:
+    """The evaluation set, prepared for a policy of these features, and the certified bound of each slice in bit/s."""
+    drawn = SliceGNN(KINDS[kind], features).prepare(report_stream(kind, source, count))
+    bound = ExactSlicing(KINDS[kind]).solve(drawn).upper_bound
+    return drawn, bound if bound is not None else torch.zeros(count)
+
+
+def optimality(policy: SliceGNN, drawn: PreparedSlice, bound: Tensor) -> Evaluate:
+    """Scores parameters by the mean sum rate over the mean bound."""
+
+    def score(parameters: dict[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            action = functional_call(policy, parameters, (drawn,))
+            return policy.problem.evaluate(drawn, action).objective.sum() / bound.sum()
+
+    return score
+
+
+@dataclass(frozen=True)
+class MetaTraining:
+    """Initial parameters by one method: meta-learned, pre-trained on many tasks, or random."""
+
+    method: Method
+    tasks: TrainingSet
+    label: str
+    seed: int
+    settings: HmlSettings
+
+    @property
+    def name(self) -> str:
+        return f"start-{self.method}-{self.label}-{self.tasks.features}-{self.seed}"
+
+    def __call__(self) -> dict[str, Tensor]:
+        policy = workbench.new_policy(self.tasks.problem, self.tasks.features, seed=self.seed)
+        loss, quiet = workbench.policy_loss(policy), RunSettings(progress=False)
+        how: dict[str, Any] = {
+            "steps": self.settings.meta_steps,
+            "learning_rate": self.settings.meta_learning_rate,
+        }
+        generator = _generator(_TRAIN, self.seed)
+        if self.method == "mtl":
+            train(loss, self.tasks, TrainerSettings(tasks_per_step=4, **how), generator=generator, run=quiet)
+        elif self.method != "random":
+            inner = self.settings.inner_learning_rate
+            meta = MetaSettings(method=self.method, inner_learning_rate=inner, **how)
+            meta_train(loss, self.tasks, meta, generator=generator, run=quiet)
+        return parameters_of(policy)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Parameters by value, so that they travel to a worker; told apart by the job that made them."""
+
+    origin: str
+    parameters: dict[str, Tensor]
+
+    def __repr__(self) -> str:
+        return f"Start({self.origin})"
+
+    def __hash__(self) -> int:
+        return hash(self.origin)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Fine-tuning of a start to a kind of service and a cell: the curve of optimality over epochs."""
+
+    start: Start
+    kind: str
+    source: SliceSource
+    label: str
+    features: str
+    seed: int
+    epochs: int
+    settings: HmlSettings
+
+    @property
+    def name(self) -> str:
+        return f"adapt-{self.kind}-{self.label}-{self.start.origin}"
+
+    def __call__(self) -> dict[str, Tensor]:
+        policy = SliceGNN(KINDS[self.kind], self.features)
+        drawn, bound = evaluation_set(self.kind, self.source, self.features, self.settings.evaluation)
+        tuned = fine_tune(
+            workbench.policy_loss(policy),
+            self.start.parameters,
+            prepared_task(KINDS[self.kind], self.source, self.features),
+            FineTuneSettings(steps=self.epochs, learning_rate=self.settings.fine_learning_rate),
+            generator=_generator(_ADAPT, self.seed),
+            evaluate=optimality(policy, drawn, bound),
+        )
+        curve = tuned.curve if tuned.curve is not None else torch.empty(0)
+        return {"curve": curve, **{f"parameters.{name}": value for name, value in tuned.parameters.items()}}
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Algorithm 2 from random parameters on one cell (Fig. 3): the reward of each epoch in bit/s/Hz."""
+
+    source: SliceSource
+    features: str
+    seed: int
+    settings: HmlSettings
+
+    @property
+    def name(self) -> str:
+        return f"scratch-{self.source.users}-{self.features}-{self.seed}"
+
+    def __call__(self) -> dict[str, Tensor]:
+        policy = workbench.new_policy(KINDS["secrecy"], self.features, seed=self.seed)
+        how = TrainerSettings(steps=self.settings.scratch_epochs, learning_rate=self.settings.fine_learning_rate)
+        task = prepared_task(KINDS["secrecy"], self.source, self.features)
+        generator, quiet = _generator(_TRAIN, self.seed), RunSettings(progress=False)
+        losses = train(workbench.policy_loss(policy), [task], how, generator=generator, run=quiet)
+        trained = {f"parameters.{name}": value for name, value in parameters_of(policy).items()}
+        return {"reward": -losses, **trained}
+
+
+@dataclass(frozen=True)
+class MarginalTraining:
+    """A policy of marginal features, trained over kinds of service by their certified gaps."""
+
+    kinds: tuple[str, ...]
+    steps: int
+    seed: int
+    settings: HmlSettings
+
+    @property
+    def name(self) -> str:
+        left_out = [kind for kind in KINDS if kind not in self.kinds]
+        return f"marginal-without-{'-'.join(left_out)}" if left_out else "marginal"
+
+    def __call__(self) -> dict[str, Tensor]:
+        policy = workbench.new_policy(KINDS[self.kinds[0]], "marginal", seed=self.seed)
+        loss = PolicyLoss(policy, CertifiedGap(lambda drawn: drawn.upper_bound_bps), bind=SliceGNN.serving)
+        generator = _generator(_TRAIN, self.seed)
+        tasks = [pooled_task(KINDS[kind], "marginal", self.settings.pool, 32, generator) for kind in self.kinds]
+        how = TrainerSettings(
+            steps=self.steps, learning_rate=3e-3, schedule="cosine", clip_norm=10.0, tasks_per_step=None
+        )
+        train(loss, tasks, how, generator=generator, run=RunSettings(progress=False))
+        return parameters_of(policy)
