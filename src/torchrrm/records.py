@@ -1,8 +1,8 @@
 """Tensor records: frozen dataclasses of tensors whose axes have names.
 
-An instance, an action or a state is a record. Its jaxtyping annotations (`Float[Tensor, "*batch user"]`) say which axis
-is which, so that stacking and padding need no code of their own for a new record. Records are pytrees: `torch.func`
-transforms map over them and `torch.export` accepts them.
+An instance, an action or a state is a record. Its jaxtyping annotations (`Float[Tensor, "*batch user"]`) say
+which axis is which, so that stacking and padding need no code of their own for a new record. Records are
+pytrees: `torch.func` transforms map over them and `torch.export` accepts them.
 """
 
 import dataclasses
@@ -15,7 +15,17 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-__all__ = ["axis_names", "batch_shape", "index", "map_tensors", "pad", "replace", "stack", "tensor_record", "to"]
+__all__ = [
+    "axis_names",
+    "batch_shape",
+    "index",
+    "map_tensors",
+    "pad",
+    "replace",
+    "stack",
+    "tensor_record",
+    "to",
+]
 
 R = TypeVar("R")
 C = TypeVar("C", bound=type)
@@ -60,14 +70,17 @@ def batch_shape(record: Any) -> torch.Size:
 def index(record: R, key: Any) -> R:
     """The record at `key` (an integer, a slice, a mask or an index tensor) of its first batch axis."""
     if not batch_shape(record):
-        raise ValueError(f"record: must have a batch axis to be indexed, received a single {type(record).__name__}")
+        raise ValueError(
+            f"record: must have a batch axis to be indexed, received a single {type(record).__name__}"
+        )
     return map_tensors(lambda tensor: tensor[key], record)
 
 
 def pad(record: R, **sizes: int) -> R:
     """The record with each named axis padded to the given size by zeros (`False` in masks).
 
-    A padded user is thus not `active`. Shapes: `pad(instance, user=50)` turns `[*batch user]` into `[*batch 50]`.
+    A padded user is thus not `active`. Shapes: `pad(instance, user=50)` turns `[*batch user]` into `[*batch
+    50]`.
 
     Raises:
         ValueError: if an axis is longer than the size asked for, or if no tensor has an axis of that name.
@@ -76,7 +89,9 @@ def pad(record: R, **sizes: int) -> R:
     unknown = set(sizes) - {name for names in axes.values() for name in names}
     if unknown:
         raise ValueError(f"sizes: must name axes of {type(record).__name__}, received {sorted(unknown)}")
-    return type(record)(**{name: _pad_axes(value, axes[name], sizes) for name, value in _fields(record).items()})
+    return type(record)(
+        **{name: _pad_axes(value, axes[name], sizes) for name, value in _fields(record).items()}
+    )
 
 
 def _pad_axes(tensor: Tensor, names: tuple[str, ...], sizes: dict[str, int]) -> Tensor:
@@ -84,13 +99,15 @@ def _pad_axes(tensor: Tensor, names: tuple[str, ...], sizes: dict[str, int]) -> 
     for axis, name in zip(range(-1, -len(names) - 1, -1), reversed(names), strict=True):
         missing = sizes.get(name, tensor.shape[axis]) - tensor.shape[axis]
         if missing < 0:
-            raise ValueError(f"{name}: must be at least {tensor.shape[axis]} to pad to, received {sizes[name]}")
+            raise ValueError(
+                f"{name}: must be at least {tensor.shape[axis]} to pad to, received {sizes[name]}"
+            )
         widths += [0, missing]
     return torch.nn.functional.pad(tensor, widths) if any(widths) else tensor
 
 
 def stack(records: Sequence[R]) -> R:
-    """One record with a new leading batch axis; records of different sizes are padded to the largest, a named axis each.
+    """One record with a new leading batch axis; different sizes are padded to the largest, a named axis each.
 
     Raises:
         ValueError: if `records` is empty or holds different types.
@@ -106,7 +123,9 @@ def stack(records: Sequence[R]) -> R:
             for name, size in zip(names, shape[len(shape) - len(names) :], strict=True):
                 sizes[name] = max(sizes.get(name, 0), size)
     padded = [pad(record, **sizes) for record in records]
-    return type(records[0])(**{name: torch.stack([getattr(record, name) for record in padded]) for name in axes})
+    return type(records[0])(
+        **{name: torch.stack([getattr(record, name) for record in padded]) for name in axes}
+    )
 
 
 def to(record: R, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> R:

@@ -1,7 +1,7 @@
 """Decibels and SI units: the only place where logarithmic units are converted.
 
-Inside the library every quantity is linear and in SI units; `_db` and `_dbm` names appear only at the edges and pass
-through these functions. Each takes a float or a tensor and returns the same kind.
+Inside the library every quantity is linear and in SI units; `_db` and `_dbm` names appear only at the edges
+and pass through these functions. Each takes a float or a tensor and returns the same kind.
 """
 
 import math

@@ -22,7 +22,16 @@ from torchrrm.bench.metrics import t_975
 from torchrrm.bench.results import Row, case_names
 from torchrrm.files import atomic_write_bytes
 
-__all__ = ["bars_against_bound", "city_map", "curves", "latency_front", "rate_cdf", "render", "save"]
+__all__ = [
+    "bars_against_bound",
+    "city_map",
+    "curve_panels",
+    "curves",
+    "latency_front",
+    "rate_cdf",
+    "render",
+    "save",
+]
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
@@ -324,9 +333,13 @@ def curves(
 
 
 def curve_panels(
-    panels: Mapping[str, Mapping[str, ArrayLike]], *, x_label: str = "epoch", y_label: str = "objective", title: str = ""
+    panels: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    x_label: str = "epoch",
+    y_label: str = "objective",
+    title: str = "",
 ) -> Figure:
-    """`curves` of several cases, a panel each; a name has the same colour and line in all, and one legend serves them."""
+    """`curves` of several cases, a panel each; names have the same colour and line in all, and one legend."""
     figure, grid = _panels(len(panels), width=3.0, height=2.6, sharey=False)
     for axes, (case, series) in zip(grid, panels.items(), strict=True):
         _draw_curves(axes, series, None)

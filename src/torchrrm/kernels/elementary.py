@@ -1,7 +1,7 @@
 """Logarithm and exponential without branches, so that the compiler turns loops over them into vector instructions.
 
-The ones of the C library are calls, which keep a loop scalar: the effective capacity over 177 nodes then costs 1.9 us
-instead of 0.5 us. Both are accurate to a few units in the last place (tests).
+The ones of the C library are calls, which keep a loop scalar: the effective capacity over 177 nodes then
+costs 1.9 us instead of 0.5 us. Both are accurate to a few units in the last place (tests).
 """
 
 import numpy as np

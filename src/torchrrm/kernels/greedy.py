@@ -1,4 +1,4 @@
-"""Greedy allocation of resource blocks, compiled: the single-instance form of `torchrrm.solvers.GreedyResourceBlocks`."""
+"""Greedy allocation of resource blocks: the compiled form of `torchrrm.solvers.GreedyResourceBlocks`."""
 
 import math
 
@@ -33,9 +33,11 @@ def _greedy(least, surplus, block, cn0, eavesdropper_cn0, served, law):
 
 @njit(error_model="numpy", cache=True, parallel=True)
 def greedy_batch(least, surplus, block, cn0, eavesdropper_cn0, served, law):
-    """Bandwidths in Hz `[batch user]` from scheduled users' least bandwidths and the surplus `[batch]`, block by block."""
+    """Bandwidths in Hz `[batch user]`: the surplus `[batch]` handed out to the scheduled users block by block."""
     width = least.copy()
     for row in prange(cn0.shape[0]):
         if served[row].any():
-            width[row] = _greedy(least[row], surplus[row], block, cn0[row], eavesdropper_cn0[row], served[row], law)
+            width[row] = _greedy(
+                least[row], surplus[row], block, cn0[row], eavesdropper_cn0[row], served[row], law
+            )
     return width

@@ -1,7 +1,8 @@
 """Rate, slope and curvature of one link by bandwidth, compiled: the formulae of `torchrrm.rates` in scalar float64.
 
-A `law` is the tuple `(exponent_per_bit, loss_factor, leakage_factor, gain, weight)`. With an exponent of 0 the curve is the
-secrecy rate (the data rate, if the eavesdropper hears nothing); with a positive one it is the effective capacity over the nodes.
+A `law` is the tuple `(exponent_per_bit, loss_factor, leakage_factor, gain, weight)`. With an exponent of 0
+the curve is the secrecy rate (the data rate, if the eavesdropper hears nothing); with a positive one it is
+the effective capacity over the nodes.
 """
 
 import math
@@ -75,7 +76,11 @@ def _capacity(width, cn0, exponent, gain, weight):
         mean += tilted * slope
         square += tilted * slope * slope
         bend += tilted * share * share
-    mean, square, bend = _LOG2E * mean / total, _LOG2E * _LOG2E * square / total, _LOG2E * inverse * bend / total
+    mean, square, bend = (
+        _LOG2E * mean / total,
+        _LOG2E * _LOG2E * square / total,
+        _LOG2E * inverse * bend / total,
+    )
     return -math.log(total) / exponent, mean, -bend - exponent * (square - mean * mean)
 
 
@@ -104,7 +109,7 @@ def _short_capacity(width, cn0, exponent, loss_factor, gain, weight):
 
 @njit(inline="always", error_model="numpy")
 def curve(width, cn0, eavesdropper_cn0, law):
-    """Rate in bit/s, slope in bit/s/Hz and curvature in bit/s/Hz^2 at a positive bandwidth; `cn0 > eavesdropper_cn0`."""
+    """Rate, slope and curvature in bit/s, per Hz and Hz^2, at a positive bandwidth; `cn0 > eavesdropper_cn0`."""
     exponent, loss_factor, leakage_factor, gain, weight = law
     if exponent == 0.0:
         return _secrecy(width, cn0, eavesdropper_cn0, loss_factor, leakage_factor)
@@ -115,7 +120,7 @@ def curve(width, cn0, eavesdropper_cn0, law):
 
 @njit(error_model="numpy", cache=True, parallel=True)
 def curves(width, cn0, eavesdropper_cn0, law):
-    """`curve` for each element of flat arrays; zeros where there is no bandwidth or the eavesdropper's channel is as good."""
+    """`curve` for each element of flat arrays; zeros without bandwidth or where the eavesdropper hears as well."""
     rate, slope, curvature = np.zeros(width.size), np.zeros(width.size), np.zeros(width.size)
     for i in prange(width.size):
         if width[i] > 0.0 and cn0[i] > eavesdropper_cn0[i]:

@@ -50,9 +50,9 @@ class Unsupervised:
 class CertifiedGap:
     """Logarithm of the mean relative gap to a certified bound: `ln(floor + mean_j (1 - objective_j / bound_j))`.
 
-    The bound needs no labels, only a solver that certifies; instances of bound 0 count as solved. In the logarithm a task whose gap is
-    0.1 % weighs as much as one whose gap is 10 %: training one policy over six kinds of service, it reached a third of
-    the gap that the mean objective did in the same time.
+    The bound needs no labels, only a solver that certifies; instances of bound 0 count as solved. In the
+    logarithm a task whose gap is 0.1 % weighs as much as one whose gap is 10 %: training one policy over six
+    kinds of service, it reached a third of the gap that the mean objective did in the same time.
 
     Attributes:
         bound: maps an instance to the bound on its objective `[*batch]`.

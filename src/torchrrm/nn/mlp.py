@@ -1,6 +1,7 @@
 """Fully connected network."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ class MLP(nn.Module):
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"widths: must be two or more positive layer widths, received {list(widths)}")
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
 

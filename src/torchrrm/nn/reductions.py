@@ -7,7 +7,9 @@ from torch import Tensor
 __all__ = ["masked_max", "masked_mean", "masked_softmax"]
 
 
-def masked_softmax(score: Float[Tensor, "*batch user"], active: Bool[Tensor, "*batch user"]) -> Float[Tensor, "*batch user"]:
+def masked_softmax(
+    score: Float[Tensor, "*batch user"], active: Bool[Tensor, "*batch user"]
+) -> Float[Tensor, "*batch user"]:
     """Softmax over active users; 0 for the others, and everywhere if nobody is active.
 
     >>> masked_softmax(torch.tensor([1.0, 1.0, 9.0]), torch.tensor([True, True, False]))

@@ -1,7 +1,41 @@
-"""Policies: allocators with trained parameters. `POLICIES` maps class names to classes, for weight files and the command line."""
+"""Policies: allocators with trained parameters.
 
-from torchrrm.policies.slice_gnn import SliceGNN
+`POLICIES` maps class names to classes, for weight files, the command line and the conformance tests.
+"""
 
-__all__ = ["POLICIES", "SliceGNN"]
+from torch import nn
 
-POLICIES: dict[str, type] = {"SliceGNN": SliceGNN}
+from torchrrm.policies import weights
+from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
+from torchrrm.policies.weights import list_pretrained, load_weights, save_weights
+
+__all__ = [
+    "POLICIES",
+    "PreparedSlice",
+    "SliceGNN",
+    "list_pretrained",
+    "load_policy",
+    "load_pretrained",
+    "load_weights",
+    "save_weights",
+]
+
+POLICIES: dict[str, type[nn.Module]] = {"SliceGNN": SliceGNN}
+
+
+def load_pretrained(name: str) -> nn.Module:
+    """The policy whose weights ship with the package under this name; `list_pretrained()` tells the names.
+
+    Raises:
+        WeightsError: if there is none.
+    """
+    return weights.load_pretrained(name, POLICIES)
+
+
+def load_policy(path: str) -> nn.Module:
+    """The policy of a file of weights.
+
+    Raises:
+        WeightsError: if the file is missing, truncated or foreign, or of a policy that is not known.
+    """
+    return weights.load_policy(path, POLICIES)

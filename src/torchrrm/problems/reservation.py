@@ -10,7 +10,7 @@ __all__ = ["reserve_bandwidth"]
 def reserve_bandwidth(
     qci: Float[Tensor, "*batch user"], slice_index: Int[Tensor, "*batch user"], slices: int, total_hz: float
 ) -> Float[Tensor, "*batch slice"]:
-    """Bandwidth of each slice in Hz: the share of its users' QoS class identifiers in the sum of all (Eqs. (7) to (9) of [Hao2024]).
+    """Bandwidth of each slice in Hz by its users' QoS class identifiers (Eqs. (7) to (9) of [Hao2024]).
 
     `W_s = W_max sum_{u in s} I_u / sum_u I_u`; the shares sum to 1 (Eq. (8)).
 

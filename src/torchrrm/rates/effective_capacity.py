@@ -1,8 +1,9 @@
 """Effective capacity under a queueing-delay requirement, by a fixed quadrature over the small-scale fading.
 
-`E(w) = -1/theta ln sum_i omega_i exp(-theta r(w, c g_i))` with the rate `r` of one coherence interval at the fading gain `g_i`
-(Eq. (4) of [Hao2024]; [Wu2003]). The nodes and weights come from the fading law (`Fading.quadrature`), so the value is
-deterministic and smooth; `theta` is the QoS exponent times the coherence time, per bit.
+`E(w) = -1/theta ln sum_i omega_i exp(-theta r(w, c g_i))` with the rate `r` of one coherence interval at the
+fading gain `g_i` (Eq. (4) of [Hao2024]; [Wu2003]). The nodes and weights come from the fading law
+(`Fading.quadrature`), so the value is deterministic and smooth; `theta` is the QoS exponent times the
+coherence time, per bit.
 """
 
 import torch
@@ -39,7 +40,8 @@ def effective_capacity(
         bandwidth_hz: `w` in Hz, not negative; 0 gives 0.
         cn0_hz: `c = P alpha / N0` in Hz of the mean (large-scale) gain.
         quadrature: gains and weights of the fading law; weights sum to 1.
-        exponent_per_bit: `theta T_c` of the paper, per bit; `1 / exponent` is about the largest capacity at high SNR, a nat.
+        exponent_per_bit: `theta T_c` of the paper, per bit; `1 / exponent` is about the largest capacity at
+            high SNR, a nat.
         loss_factor: `back_off(error_probability, block_duration_s)`, 0 for long blocks.
     """
     gain, weight = quadrature

@@ -1,7 +1,8 @@
 """What a short code word costs: the normal approximation of the rate at finite blocklength.
 
-A block of duration `T` over a bandwidth `w` has `n = T w` symbols. The rate lost is `sqrt(V / n) Q^-1(eps) w / ln 2` with the
-channel dispersion `V = 1 - (1 + c/w)^-2 = s (2 - s)` at `s = c / (w + c)` (Theorem 54 of [Polyanskiy2010]; Eq. (3) of [Hao2024]).
+A block of duration `T` over a bandwidth `w` has `n = T w` symbols. The rate lost is `sqrt(V / n) Q^-1(eps) w
+/ ln 2` with the channel dispersion `V = 1 - (1 + c/w)^-2 = s (2 - s)` at `s = c / (w + c)` (Theorem 54 of
+[Polyanskiy2010]; Eq. (3) of [Hao2024]).
 """
 
 import math
@@ -81,9 +82,10 @@ def dispersion_curvature(
 def finite_blocklength_rate(
     bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"], loss_factor: float
 ) -> Float[Tensor, "*shape"]:
-    """Rate in bit/s at finite blocklength: `w log2(1 + c/w) - sqrt(w V) Q^-1(eps) / (sqrt(T) ln 2)` (Eq. (3) of [Hao2024]).
+    """Rate in bit/s: `w log2(1 + c/w) - sqrt(w V) Q^-1(eps) / (sqrt(T) ln 2)` (Eq. (3) of [Hao2024]).
 
-    The approximation falls below zero at very small bandwidths, where it has no meaning; it is not clipped here.
+    The approximation falls below zero at very small bandwidths, where it has no meaning; it is not clipped
+    here.
 
     Args:
         bandwidth_hz: `w` in Hz, not negative.

@@ -1,7 +1,8 @@
 """Secrecy rate against one eavesdropper as a function of bandwidth, for long and short blocks.
 
-Written in `q = (c - e) / (w + c)` and `t = e / (w + e)`, with `c` and `e` the carrier-to-noise density ratios of the user and
-of the eavesdropper: `ln(1 + c/w) - ln(1 + e/w) = -ln(1 - q)` has no cancellation when the two channels are alike.
+Written in `q = (c - e) / (w + c)` and `t = e / (w + e)`, with `c` and `e` the carrier-to-noise density ratios
+of the user and of the eavesdropper: `ln(1 + c/w) - ln(1 + e/w) = -ln(1 - q)` has no cancellation when the two
+channels are alike.
 """
 
 import math
@@ -36,8 +37,9 @@ def secrecy_rate(
 ) -> Float[Tensor, "*shape"]:
     """Secrecy rate in bit/s (Eqs. (5) and (6) of [Hao2024]; the short-block form from [Wang2019]).
 
-    `[w log2(1 + c/w) - w log2(1 + e/w)]^+` less, for short blocks, `loss_factor sqrt(w V(c)) + leakage_factor sqrt(w V(e))`;
-    0 where `c <= e` or without bandwidth. The short-block form may fall below zero at small bandwidths; it is not clipped.
+    `[w log2(1 + c/w) - w log2(1 + e/w)]^+` less, for short blocks, `loss_factor sqrt(w V(c)) + leakage_factor
+    sqrt(w V(e))`; 0 where `c <= e` or without bandwidth. The short-block form may fall below zero at small
+    bandwidths; it is not clipped.
 
     Args:
         bandwidth_hz: `w` in Hz, not negative.
@@ -61,7 +63,7 @@ def secrecy_slope(
     loss_factor: float = 0.0,
     leakage_factor: float = 0.0,
 ) -> Float[Tensor, "*shape"]:
-    """Derivative of `secrecy_rate` by bandwidth in bit/s/Hz; for long blocks `(-ln(1 - q) - q + q t) / ln 2` (Eq. (18))."""
+    """Derivative of `secrecy_rate` in bit/s/Hz; for long blocks `(-ln(1 - q) - q + q t) / ln 2` (Eq. (18))."""
     width = positive(bandwidth_hz)
     advantage = _advantage(width, cn0_hz, eavesdropper_cn0_hz)
     listening = eavesdropper_cn0_hz / (width + eavesdropper_cn0_hz)
@@ -81,7 +83,10 @@ def secrecy_curvature(
     loss_factor: float = 0.0,
     leakage_factor: float = 0.0,
 ) -> Float[Tensor, "*shape"]:
-    """Second derivative of `secrecy_rate` in bit/s/Hz^2; for long blocks `-(s^2 - t^2) / (w ln 2)`, `s = c / (w + c)` (Eq. (19))."""
+    """Second derivative of `secrecy_rate` in bit/s/Hz^2.
+
+    For long blocks `-(s^2 - t^2) / (w ln 2)` with `s = c / (w + c)` (Eq. (19)).
+    """
     width = positive(bandwidth_hz)
     advantage = _advantage(width, cn0_hz, eavesdropper_cn0_hz)
     listening = eavesdropper_cn0_hz / (width + eavesdropper_cn0_hz)

@@ -1,7 +1,8 @@
 """Shannon rate of a link as a function of its bandwidth, with first and second derivative.
 
-With the carrier-to-noise density ratio `c = P h / N0` in Hz, the SNR over a bandwidth `w` is `c / w`. Everything is written in
-`share = c / (w + c)`, which lies in (0, 1), so that float32 holds from 1 Hz to 1e9 Hz and from -40 to 140 dB of SNR.
+With the carrier-to-noise density ratio `c = P h / N0` in Hz, the SNR over a bandwidth `w` is `c / w`.
+Everything is written in `share = c / (w + c)`, which lies in (0, 1), so that float32 holds from 1 Hz to 1e9
+Hz and from -40 to 140 dB of SNR.
 """
 
 import math

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from torchrrm.bench import Results
+from torchrrm.recipes import hml
 
 __all__ = ["RECIPES"]
 
-RECIPES: dict[str, Callable[..., Results]] = {}
+RECIPES: dict[str, Callable[..., Results]] = {"hml": hml.reproduce}
 """By name; each is called as `recipe(scale=..., out=..., seed=..., command=...)`."""

@@ -1,4 +1,4 @@
-"""Independent pieces of a recipe's work: run in worker processes, each kept on disk, so that a stopped recipe goes on."""
+"""Independent pieces of a recipe's work, each kept on disk: a stopped recipe goes on where it was."""
 
 import multiprocessing
 import sys
@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from torch import Tensor
 
 from torchrrm.policies.weights import WeightsError, read_tensors, write_tensors
@@ -105,5 +112,3 @@ def run_jobs(title: str, jobs: Sequence[J], workers: Workers) -> dict[J, dict[st
             done[job] = result
             progress.advance(bar)
     return {job: done[job] for job in jobs}
-
-

@@ -12,8 +12,7 @@ from torchrrm import bench, learning
 from torchrrm.bench import Display, Results, Row, figures
 from torchrrm.channels import SCENARIOS, Scenario
 from torchrrm.channels.snapshot import BUNDLED, Snapshot, bundled_snapshot, load
-from torchrrm.policies import POLICIES, SliceGNN
-from torchrrm.policies.weights import list_pretrained, load_policy, load_pretrained
+from torchrrm.policies import SliceGNN, list_pretrained, load_policy, load_pretrained
 from torchrrm.problems import KINDS, Allocator, SliceAction, SliceBandwidth, SliceInstance, Task
 from torchrrm.solvers import SOLVERS, ExactSlicing
 
@@ -31,6 +30,7 @@ __all__ = [
     "judge_on",
     "names",
     "new_policy",
+    "plates",
     "policy_loss",
     "provenance",
     "with_trivial",
@@ -83,7 +83,7 @@ def find_policy(name: str) -> SliceGNN:
         ValueError: if there is none, or if it does not allocate slices.
     """
     shipped = name in list_pretrained() and not Path(name).exists()
-    policy = load_pretrained(name, POLICIES) if shipped else load_policy(name, POLICIES)
+    policy = load_pretrained(name) if shipped else load_policy(name)
     if not isinstance(policy, SliceGNN):
         raise ValueError(f"policy: must allocate slices, received a {type(policy).__name__} in {name}")
     return policy
@@ -194,9 +194,9 @@ def judge_on(
     return rows
 
 
-def write_report(path: str | os.PathLike[str], results: Results) -> None:
-    """A report of slices that stands alone."""
-    plates = [
+def plates(results: Results) -> list[bench.Plate]:
+    """The figures that every report of slices has: bars against the bound, and the front of quality against latency."""
+    return [
         bench.Plate(
             figures.bars_against_bound(results.rows),
             "Sum rate in per cent of the certified bound, with 95 % intervals.",
@@ -208,4 +208,9 @@ def write_report(path: str | os.PathLike[str], results: Results) -> None:
             "Optimality against latency of each allocator; the table below has the numbers.",
         ),
     ]
-    bench.html_report(path, results, title="Allocation of slices", plates=plates, display=DISPLAY)
+
+
+def write_report(path: str | os.PathLike[str], results: Results) -> None:
+    """A report of slices that stands alone."""
+    shown = plates(results)
+    bench.html_report(path, results, title="Allocation of slices", plates=shown, display=DISPLAY)

@@ -1,4 +1,7 @@
-"""Solvers: allocators that are algorithms. `SOLVERS` maps names to classes, for the command line and the conformance tests."""
+"""Solvers: allocators that are algorithms.
+
+`SOLVERS` maps names to classes, for the command line and the conformance tests.
+"""
 
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.exact_slicing import ExactSlicing

@@ -8,8 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from torchrrm.records import tensor_record
-
 __all__ = ["IterativeSolver", "Solution", "select"]
 
 I = TypeVar("I")  # noqa: E741
@@ -25,7 +23,8 @@ class Solution(Generic[A]):
         action: the allocation.
         converged: whether the residual of each instance fell below the tolerance.
         iterations: steps that each instance took.
-        upper_bound: certified upper bound on the objective of each instance, or `None` if the method gives none.
+        upper_bound: certified upper bound on the objective of each instance, or `None` if the method gives
+            none.
     """
 
     action: A
@@ -46,7 +45,8 @@ def select(condition: Tensor, new: S, old: S) -> S:
 class IterativeSolver(ABC, Generic[I, A, S]):
     """A solver by steps: `init`, then `step` until `residual` is below the tolerance, then `action`.
 
-    A differentiable step can be unrolled and trained. Instances of a batch stop one by one: a converged one keeps its state.
+    A differentiable step can be unrolled and trained. Instances of a batch stop one by one: a converged one
+    keeps its state.
     """
 
     max_steps: int
@@ -77,7 +77,9 @@ class IterativeSolver(ABC, Generic[I, A, S]):
             new = self.step(instance, state)
             far = self.residual(instance, state, new) > self.tolerance
             state = new if running is None else select(running, new, state)
-            iterations = torch.ones_like(far, dtype=torch.int64) if iterations is None else iterations + running
+            iterations = (
+                torch.ones_like(far, dtype=torch.int64) if iterations is None else iterations + running
+            )
             running = far if running is None else running & far
             if not running.any():
                 break

@@ -18,7 +18,7 @@ __all__ = ["GreedyResourceBlocks"]
 
 @tensor_record
 class _Split:
-    """Bandwidth in Hz and rate in bit/s of each user, what its next block adds in bit/s, and what is left of the surplus in Hz."""
+    """Each user's bandwidth in Hz, rate and next increment in bit/s, and what is left of the surplus in Hz."""
 
     width: Float[Tensor, "*batch user"]
     rate: Float[Tensor, "*batch user"]
@@ -27,11 +27,12 @@ class _Split:
 
 
 class GreedyResourceBlocks:
-    """One resource block at a time to the user whose rate it raises most (Algorithm 1 of [Hao2024], whose lines 3 to 9 are lost).
+    """One resource block at a time to the user whose rate it raises most (Algorithm 1 of [Hao2024]).
 
-    Incremental: only the winner's increment changes from block to block. Where the surplus is not a multiple of the block the last
-    winner gets the remainder, which the paper would leave unused. Optimal to the size of a block where all rates are concave; the
-    paper calls it optimal throughout, which it is not for short-block secrecy.
+    Incremental: only the winner's increment changes from block to block. Where the surplus is not a multiple
+    of the block the last winner gets the remainder, which the paper would leave unused. Optimal to the size
+    of a block where all rates are concave; the paper calls it optimal throughout, which it is not for
+    short-block secrecy.
 
     Args:
         problem: the kind of slice.
@@ -48,7 +49,11 @@ class GreedyResourceBlocks:
         """Allocation after the surplus has been handed out; it gives no bound."""
         schedule = self.problem.schedule(instance)
         blocks = torch.ceil(schedule.surplus_hz / self.block_hz * (1 - 1e-7)) * schedule.active.any(-1)
-        width = self._compiled(schedule) if is_compilable(instance) else self._batched(schedule, int(blocks.max()))
+        width = (
+            self._compiled(schedule)
+            if is_compilable(instance)
+            else self._batched(schedule, int(blocks.max()))
+        )
         done = torch.ones(schedule.surplus_hz.shape, dtype=torch.bool, device=width.device)
         return Solution(SliceAction(bandwidth_hz=width), done, blocks.to(torch.int64))
 
@@ -86,7 +91,9 @@ class GreedyResourceBlocks:
         width = split.width.gather(-1, winner) + step[..., None]
         rate = self.problem.rate(won, width)
         increment = self.problem.rate(won, width + self.block_hz) - rate
-        increment = torch.where(schedule.active.gather(-1, winner), increment, torch.full_like(increment, -torch.inf))
+        increment = torch.where(
+            schedule.active.gather(-1, winner), increment, torch.full_like(increment, -torch.inf)
+        )
         return _Split(
             width=split.width.scatter(-1, winner, width),
             rate=split.rate.scatter(-1, winner, rate),

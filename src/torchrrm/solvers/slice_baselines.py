@@ -23,7 +23,7 @@ class EqualSurplus:
 
 
 class OneWinner:
-    """The user that gains most from the whole surplus gets it; the other scheduled users keep their minimum bandwidth."""
+    """The user that gains most from the whole surplus gets it; the others keep their minimum bandwidth."""
 
     kind = "trivial"
 
@@ -36,4 +36,6 @@ class OneWinner:
         gain = self.problem.rate(schedule, least + surplus) - self.problem.rate(schedule, least)
         gain = torch.where(schedule.active, gain, torch.full_like(gain, -torch.inf))
         winner = torch.zeros_like(least).scatter(-1, gain.argmax(-1, keepdim=True), 1.0)
-        return SliceAction(bandwidth_hz=torch.where(schedule.active, least + winner * surplus, torch.zeros_like(least)))
+        return SliceAction(
+            bandwidth_hz=torch.where(schedule.active, least + winner * surplus, torch.zeros_like(least))
+        )

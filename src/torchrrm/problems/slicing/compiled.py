@@ -18,7 +18,9 @@ def _curves(bandwidth_hz: Tensor, cn0_hz: Tensor, eavesdropper_cn0_hz: Tensor, l
     """Rate, slope and curvature, computed in float64 and returned in the precision of the bandwidth."""
 
     def flat(tensor: Tensor) -> Any:
-        return np.ascontiguousarray(tensor.detach().expand(bandwidth_hz.shape).reshape(-1).numpy(), np.float64)
+        return np.ascontiguousarray(
+            tensor.detach().expand(bandwidth_hz.shape).reshape(-1).numpy(), np.float64
+        )
 
     values = curves(flat(bandwidth_hz), flat(cn0_hz), flat(eavesdropper_cn0_hz), law)
     return [torch.from_numpy(value).reshape(bandwidth_hz.shape).to(bandwidth_hz.dtype) for value in values]
@@ -28,7 +30,9 @@ class CompiledRate(Function):
     """`apply(bandwidth_hz, cn0_hz, eavesdropper_cn0_hz, law)`: the rate in bit/s, twice differentiable by bandwidth."""
 
     @staticmethod
-    def forward(ctx: Any, bandwidth_hz: Tensor, cn0_hz: Tensor, eavesdropper_cn0_hz: Tensor, law: Law) -> Tensor:
+    def forward(
+        ctx: Any, bandwidth_hz: Tensor, cn0_hz: Tensor, eavesdropper_cn0_hz: Tensor, law: Law
+    ) -> Tensor:
         rate, slope, curvature = _curves(bandwidth_hz, cn0_hz, eavesdropper_cn0_hz, law)
         ctx.save_for_backward(bandwidth_hz, slope, curvature)
         return rate

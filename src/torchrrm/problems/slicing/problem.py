@@ -1,7 +1,8 @@
 """Bandwidth allocation within one network slice [Hao2024].
 
-A slice of bandwidth `W` serves users of one quality of service. Each scheduled user `k` gets `w_k`, at least the bandwidth that its
-minimum rate needs; the surplus is split so that the sum of the rates is largest (problem (11)):
+A slice of bandwidth `W` serves users of one quality of service. Each scheduled user `k` gets `w_k`, at least
+the bandwidth that its minimum rate needs; the surplus is split so that the sum of the rates is largest
+(problem (11)):
 
     maximise sum_k r_k(w_k)   subject to   sum_k w_k <= W,   w_k >= w_min,k.
 
@@ -77,21 +78,31 @@ class SliceBandwidth:
     @functools.cached_property
     def loss_factor(self) -> float:
         """Rate lost to decoding errors in bit/s, by `sqrt(w V)`; 0 for long blocks."""
-        return rates.back_off(self.error_probability, self.block_duration_s) if self.finite_blocklength else 0.0
+        return (
+            rates.back_off(self.error_probability, self.block_duration_s) if self.finite_blocklength else 0.0
+        )
 
     @functools.cached_property
     def leakage_factor(self) -> float:
         """Rate given up to information leakage in bit/s, by `sqrt(w V_e)`; 0 for long blocks."""
-        return rates.back_off(self.information_leakage, self.block_duration_s) if self.finite_blocklength else 0.0
+        return (
+            rates.back_off(self.information_leakage, self.block_duration_s)
+            if self.finite_blocklength
+            else 0.0
+        )
 
     @functools.cached_property
     def quadrature(self) -> tuple[Tensor, Tensor]:
         """Gains and weights of the fading law, float64."""
         return self.fading.quadrature()
 
-    @functools.cached_property
+    @property
     def law(self) -> tuple[float, float, float, Any, Any]:
         """The curve as the kernels take it: exponent, loss and leakage factors, nodes and weights."""
+        return self._law
+
+    @functools.cached_property
+    def _law(self) -> tuple[float, float, float, Any, Any]:
         gain, weight = self.quadrature
         capacity = self.qos is QoS.EFFECTIVE_CAPACITY
         leakage = self.leakage_factor if self.qos is QoS.SECRECY else 0.0
@@ -104,16 +115,21 @@ class SliceBandwidth:
             return instance.eavesdropper_cn0_hz
         return torch.zeros_like(instance.cn0_hz)
 
-    def rate(self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]) -> Float[Tensor, "*batch user"]:
+    def rate(
+        self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]
+    ) -> Float[Tensor, "*batch user"]:
         """Each user's rate in bit/s (Eqs. (2) to (6)); at very small bandwidths short blocks give negative values.
 
-        On a CPU the compiled curve serves it, with its slope as the gradient, unless a gradient by the instance is asked for.
+        On a CPU the compiled curve serves it, with its slope as the gradient, unless a gradient by the
+        instance is asked for.
         """
         if is_compilable(instance) and is_plain(bandwidth_hz):
             return CompiledRate.apply(bandwidth_hz, instance.cn0_hz, self.eavesdropper(instance), self.law)
         return self._curve(instance, bandwidth_hz, rates.effective_capacity, rates.secrecy_rate)
 
-    def slope(self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]) -> Float[Tensor, "*batch user"]:
+    def slope(
+        self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]
+    ) -> Float[Tensor, "*batch user"]:
         """Derivative of `rate` by bandwidth in bit/s/Hz."""
         return self._curve(instance, bandwidth_hz, rates.effective_capacity_slope, rates.secrecy_slope)
 
@@ -121,7 +137,9 @@ class SliceBandwidth:
         self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]
     ) -> Float[Tensor, "*batch user"]:
         """Second derivative of `rate` by bandwidth in bit/s/Hz^2."""
-        return self._curve(instance, bandwidth_hz, rates.effective_capacity_curvature, rates.secrecy_curvature)
+        return self._curve(
+            instance, bandwidth_hz, rates.effective_capacity_curvature, rates.secrecy_curvature
+        )
 
     def _curve(self, instance: SliceInstance, bandwidth_hz: Tensor, capacity: Any, link: Any) -> Tensor:
         if self.qos is QoS.EFFECTIVE_CAPACITY:
@@ -133,8 +151,9 @@ class SliceBandwidth:
     def minimum_bandwidth(self, instance: SliceInstance) -> Float[Tensor, "*batch user"]:
         """Least bandwidth in Hz that gives each user its minimum rate.
 
-        `inf` where a user is inactive, where the whole slice is not enough, or where the eavesdropper's channel is at least as good.
-        Found to 1e-12 relative: compiled on a CPU when no gradient is asked for, else by bisection in log scale, in batch.
+        `inf` where a user is inactive, where the whole slice is not enough, or where the eavesdropper's
+        channel is at least as good. Found to 1e-12 relative: compiled on a CPU when no gradient is asked for,
+        else by bisection in log scale, in batch.
         """
         return scheduling.minimum_bandwidth(self, instance)
 
@@ -160,8 +179,9 @@ class SliceBandwidth:
     def evaluate(self, instance: SliceInstance, action: SliceAction) -> Evaluation:
         """Sum rate of the scheduled users in bit/s.
 
-        Violations, relative: `bandwidth` `[*batch]` `(sum w - W) / W`; `min_rate` `[*batch user]` `(r_min - r) / r_min` of scheduled
-        users, whether served or not; `sign` `[*batch user]` `-w / W`. A user outside the schedule adds nothing to the objective.
+        Violations, relative: `bandwidth` `[*batch]` `(sum w - W) / W`; `min_rate` `[*batch user]` `(r_min -
+        r) / r_min` of scheduled users, whether served or not; `sign` `[*batch user]` `-w / W`. A user outside
+        the schedule adds nothing to the objective.
         """
         schedule = self.schedule(instance)
         rate = self.rate(schedule, action.bandwidth_hz)

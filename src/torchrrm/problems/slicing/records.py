@@ -13,7 +13,8 @@ class SliceInstance:
     """One slice.
 
     Attributes:
-        cn0_hz: carrier-to-noise density ratio `P h / N0` of each user in Hz. For the effective capacity `h` is the large-scale gain.
+        cn0_hz: carrier-to-noise density ratio `P h / N0` of each user in Hz. For the effective capacity `h`
+            is the large-scale gain.
         eavesdropper_cn0_hz: the same of its signal at the eavesdropper; only the secrecy rate reads it.
         min_rate_bps: minimum rate in bit/s.
         bandwidth_hz: bandwidth `W` of the slice in Hz.
@@ -32,7 +33,8 @@ class SliceSchedule(SliceInstance):
     """A slice whose `active` users are the scheduled ones.
 
     Attributes:
-        minimum_bandwidth_hz: bandwidth in Hz that gives each scheduled user its minimum rate; 0 for the others.
+        minimum_bandwidth_hz: bandwidth in Hz that gives each scheduled user its minimum rate; 0 for the
+            others.
         surplus_hz: bandwidth in Hz that is left to share.
     """
 

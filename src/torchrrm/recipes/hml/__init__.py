@@ -1,4 +1,4 @@
-"""Hybrid-task meta-learning for slice bandwidth allocation: reproduction of [Hao2024], Figs. 3 to 10, and what goes beyond."""
+"""Hybrid-task meta-learning for slices: Figs. 3 to 10 of [Hao2024], and what goes beyond."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -26,8 +26,9 @@ __all__ = ["HmlSettings", "reproduce"]
 
 _INTRODUCTION = """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
 
-Every number is the sum rate over the certified bound of `ExactSlicing` on the same slices, unless a table says otherwise. Published
-numbers are those of the text of [Hao2024]; its "optimal" is Algorithm 1. Rates of learning were chosen on other drops than those of the tables.
+Every number is the sum rate over the certified bound of `ExactSlicing` on the same slices, unless a table says
+otherwise. Published numbers are those of the text of [Hao2024]; its "optimal" is Algorithm 1. Rates of learning
+were chosen on other drops than those of the tables.
 """
 
 
@@ -84,7 +85,9 @@ def _rows(
         allocators = {name: policy.serving(problem) for name, policy in policies.items()}
         allocators["marginal, kind left out"] = left_out
         allocators |= {name: solver(problem) for name, solver in SOLVERS.items()}
-        rows += workbench.judge(problem, instances, allocators, "Table III, meta-test, zero-shot", published=_published(kind))
+        rows += workbench.judge(
+            problem, instances, allocators, "Table III, meta-test, zero-shot", published=_published(kind)
+        )
     return rows
 
 
@@ -100,11 +103,20 @@ def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
         command=results.command, commit=results.commit, seed=results.seed, threads=torch.get_num_threads()
     )
     introduction += f"\n## All allocators on the meta-test cell, zero-shot\n\n{table}\n"
-    write_exhibits(out, "HML: slice bandwidth allocation by hybrid-task meta-learning", introduction, exhibits)
+    write_exhibits(
+        out, "HML: slice bandwidth allocation by hybrid-task meta-learning", introduction, exhibits
+    )
     plates = [
         bench.Plate(exhibit.figure, exhibit.title, f"{exhibit.title}; the numbers are in README.md.")
         for exhibit in exhibits
         if exhibit.figure is not None
     ]
-    plates.insert(0, bench.Plate(figures.bars_against_bound(results.rows), "All allocators, zero-shot", "Bars against the bound."))
-    bench.html_report(out / "report.html", results, title="HML reproduction", plates=plates, display=workbench.DISPLAY)
+    plates.insert(
+        0,
+        bench.Plate(
+            figures.bars_against_bound(results.rows), "All allocators, zero-shot", "Bars against the bound."
+        ),
+    )
+    bench.html_report(
+        out / "report.html", results, title="HML reproduction", plates=plates, display=workbench.DISPLAY
+    )

@@ -9,8 +9,9 @@ __all__ = ["SCALES", "HmlSettings"]
 class HmlSettings:
     """One scale of the recipe.
 
-    The paper's learning rate of 1e-4 is one of plain gradient ascent on a reward in bit/s. Here the reward is in bit/s/Hz and the outer
-    loop and the fine-tuning use Adam; the rates below were chosen on drops of other seeds than those of the tables.
+    The paper's learning rate of 1e-4 is one of plain gradient ascent on a reward in bit/s. Here the reward is
+    in bit/s/Hz and the outer loop and the fine-tuning use Adam; the rates below were chosen on drops of other
+    seeds than those of the tables.
 
     Attributes:
         seeds: runs of each method, for intervals.

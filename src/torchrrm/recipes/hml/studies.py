@@ -8,7 +8,6 @@ from torch import Tensor
 from torchrrm.bench import figures
 from torchrrm.policies import SliceGNN
 from torchrrm.problems import KINDS
-from torchrrm.recipes import workbench
 from torchrrm.recipes.exhibits import Exhibit, interval_text
 from torchrrm.recipes.hml.published import PUBLISHED
 from torchrrm.recipes.hml.settings import HmlSettings
@@ -26,7 +25,15 @@ from torchrrm.recipes.hml.training import (
 from torchrrm.recipes.jobs import Workers, run_jobs
 from torchrrm.solvers import EqualSurplus, OneWinner
 
-__all__ = ["adaptation", "convergence", "left_out", "quality_of_service", "starts", "sweeps", "trained_parameters"]
+__all__ = [
+    "adaptation",
+    "convergence",
+    "left_out",
+    "quality_of_service",
+    "starts",
+    "sweeps",
+    "trained_parameters",
+]
 
 Starts = dict[tuple[str, int], Start]
 _NAMES = {"hml": "HML", "maml": "MAML", "mtl": "MTL transfer", "random": "random start"}
@@ -56,25 +63,39 @@ def convergence(settings: HmlSettings, workers: Workers) -> Exhibit:
     ]
     results = run_jobs("Fig. 3, training", jobs, workers)
     rewards = {
-        count: torch.stack([results[job]["reward"] for job in jobs if job.source.users == count]) for count in users
+        count: torch.stack([results[job]["reward"] for job in jobs if job.source.users == count])
+        for count in users
     }
     window = max(1, min(20, settings.scratch_epochs // 4))
     smooth = {count: runs.unfold(-1, window, 1).mean(-1) for count, runs in rewards.items()}
     rows = []
     for count, runs in smooth.items():
         settled = epochs_to_converge(runs / runs[:, -1:]) + window
-        rows.append([str(count), interval_text(runs[:, 0]), interval_text(runs[:, -1]), interval_text(settled, digits=0)])
+        rows.append(
+            [
+                str(count),
+                interval_text(runs[:, 0]),
+                interval_text(runs[:, -1]),
+                interval_text(settled, digits=0),
+            ]
+        )
     return Exhibit(
         name="fig03",
         title="Fig. 3: training from random parameters, secrecy rate in long blocks, 10 Mbit/s, 100 MHz",
-        note=f"Reward of the training batch, mean of {window} epochs, over {settings.seeds} runs, `{features}` features, Adam "
-        f"at {settings.fine_learning_rate:g}. The paper: converges in a few hundred epochs, slightly more for more users.",
+        note=f"Reward of the training batch, mean of {window} epochs, over {settings.seeds} runs, `{features}` "
+        f"features, Adam at {settings.fine_learning_rate:g}. The paper: converges in a few hundred epochs, slightly "
+        "more for more users.",
         figure=figures.curves(
             {f"{count} users": runs for count, runs in smooth.items()},
             x_label="epoch",
             y_label="sum secrecy rate / slice bandwidth / (bit/s/Hz)",
         ),
-        header=["users", "reward at the start / (bit/s/Hz)", "at the end", "epochs to within 0.5 % of the end"],
+        header=[
+            "users",
+            "reward at the start / (bit/s/Hz)",
+            "at the end",
+            "epochs to within 0.5 % of the end",
+        ],
         rows=rows,
         data={str(count): runs[:, :: max(1, window // 4)] for count, runs in smooth.items()},
     )
@@ -102,15 +123,17 @@ def quality_of_service(settings: HmlSettings, workers: Workers) -> Exhibit:
     return Exhibit(
         name="fig04",
         title="Fig. 4: rates of the scheduled users, secrecy rate in long blocks",
-        note=f"{settings.evaluation} slices of {job.source.users} users. No weights can violate the minimum rates: the policy shares only "
-        "what the minimum bandwidths leave.",
+        note=f"{settings.evaluation} slices of {job.source.users} users. No weights can violate the minimum rates: "
+        "the policy shares only what the minimum bandwidths leave.",
         figure=figures.rate_cdf({"trained policy": served / 1e6}, label="secrecy rate / (Mbit/s)", log=True),
         header=["", "ours", "published"],
         rows=rows,
     )
 
 
-def starts(tasks: TrainingSet, label: str, methods: Sequence[str], settings: HmlSettings, workers: Workers) -> Starts:
+def starts(
+    tasks: TrainingSet, label: str, methods: Sequence[str], settings: HmlSettings, workers: Workers
+) -> Starts:
     """Starts of the paper's policy by method and run."""
     jobs = [
         MetaTraining(method, tasks, label, seed, settings)  # pyright: ignore[reportArgumentType]
@@ -125,18 +148,23 @@ def adaptation(features: str, found: Starts, settings: HmlSettings, workers: Wor
     """Figs. 5 to 7: fine-tuning to the six kinds of service from the four starts."""
     source = test_source()
     jobs = {
-        (kind, method, seed): Adaptation(start, kind, source, "test", features, seed, settings.epochs, settings)
+        (kind, method, seed): Adaptation(
+            start, kind, source, "test", features, seed, settings.epochs, settings
+        )
         for kind in KINDS
         for (method, seed), start in found.items()
     }
     results = run_jobs(f"Figs. 5 to 7 ({features})", list(jobs.values()), workers)
     curves = {
-        (kind, method): torch.stack([results[jobs[kind, method, seed]]["curve"] for seed in range(settings.seeds)])
+        (kind, method): torch.stack(
+            [results[jobs[kind, method, seed]]["curve"] for seed in range(settings.seeds)]
+        )
         for kind in KINDS
         for method in METHODS
     }
     panels = {
-        kind: {_NAMES[method]: 100 * curves[kind, method] for method in METHODS} | _references(kind, features, settings)
+        kind: {_NAMES[method]: 100 * curves[kind, method] for method in METHODS}
+        | _references(kind, features, settings)
         for kind in KINDS
     }
     rows = []
@@ -159,9 +187,19 @@ def adaptation(features: str, found: Starts, settings: HmlSettings, workers: Wor
         name=f"fig05to07-{features}",
         title=f"Figs. 5 to 7: fine-tuning to unseen cells and kinds of service, `{features}` features",
         note=_verdict(curves, settings),
-        figure=figures.curve_panels(panels, x_label="epoch of fine-tuning", y_label="sum rate / certified bound / %"),
-        header=["figure", "start", "zero-shot / %", f"{settings.few_epochs} epochs / %", f"{settings.epochs} epochs / %"]
-        + ["epochs to converge", "published zero-shot", "published final"],
+        figure=figures.curve_panels(
+            panels, x_label="epoch of fine-tuning", y_label="sum rate / certified bound / %"
+        ),
+        header=[
+            "figure",
+            "start",
+            "zero-shot / %",
+            f"{settings.few_epochs} epochs / %",
+            f"{settings.epochs} epochs / %",
+            "epochs to converge",
+            "published zero-shot",
+            "published final",
+        ],
         rows=rows,
         data={f"{kind} {method}": curve for (kind, method), curve in curves.items()},
     )
@@ -184,8 +222,8 @@ def _references(kind: str, features: str, settings: HmlSettings) -> dict[str, Te
 def _verdict(curves: dict[tuple[str, str], Tensor], settings: HmlSettings) -> str:
     """Paired differences of HML to the other starts, with intervals over runs."""
     lines = [
-        f"Means over {settings.seeds} runs with 95 % intervals (Student's t), {settings.evaluation} slices of the evaluation set; every start "
-        "fine-tuned by Adam on the same drops. HML against the others, paired by run:",
+        f"Means over {settings.seeds} runs with 95 % intervals (Student's t), {settings.evaluation} slices of the "
+        "evaluation set; every start fine-tuned by Adam on the same drops. HML against the others, paired by run:",
         "",
     ]
     for kind in KINDS:
@@ -194,7 +232,8 @@ def _verdict(curves: dict[tuple[str, str], Tensor], settings: HmlSettings) -> st
             gain = 100 * (curves[kind, "hml"] - curves[kind, method])
             slower = epochs_to_converge(curves[kind, method]) - epochs_to_converge(curves[kind, "hml"])
             parts.append(
-                f"{_NAMES[method]}: zero-shot {interval_text(gain[:, 0])} points, end {interval_text(gain[:, -1])} points, "
+                f"{_NAMES[method]}: zero-shot {interval_text(gain[:, 0])} points, "
+                f"end {interval_text(gain[:, -1])} points, "
                 f"{interval_text(slower, digits=1)} epochs later"
             )
         lines.append(f"- {kind}. " + "; ".join(parts) + ".")
@@ -202,13 +241,15 @@ def _verdict(curves: dict[tuple[str, str], Tensor], settings: HmlSettings) -> st
 
 
 def sweeps(features: str, base: Starts, settings: HmlSettings, workers: Workers) -> list[Exhibit]:
-    """Figs. 8 to 10: meta-testing over minimum rates, slice bandwidths and numbers of users; secrecy rate in long blocks."""
+    """Figs. 8 to 10: meta-testing over minimum rates, slice bandwidths and numbers of users."""
     secrecy = KINDS["secrecy"]
 
     def learned(label: str, tasks: TrainingSet) -> Starts:
         return starts(tasks, label, ["hml"], settings, workers)
 
-    rates = [(f"{rate:g}", rate, test_source(users=10, min_rate_bps=1e6 * rate)) for rate in settings.rates_mbps]
+    rates = [
+        (f"{rate:g}", rate, test_source(users=10, min_rate_bps=1e6 * rate)) for rate in settings.rates_mbps
+    ]
     widths = [(f"{w:g}", w, test_source(users=10, bandwidth_hz=1e6 * w)) for w in settings.bandwidths_mhz]
     users = [(str(count), float(count), test_source(users=count)) for count in settings.users]
     one_rate = TrainingSet(secrecy, features, min_rate_mbps=OneOf(1, 1))
@@ -216,53 +257,92 @@ def sweeps(features: str, base: Starts, settings: HmlSettings, workers: Workers)
     any_width = TrainingSet(secrecy, features, bandwidth_mhz=OneOf(10, 100))
     cases = [
         ("fig08a", "minimum rate, meta-trained at 10 Mbit/s", "minimum rate / (Mbit/s)", rates, base),
-        ("fig08b", "minimum rate, meta-trained at 1 Mbit/s", "minimum rate / (Mbit/s)", rates, learned("r1", one_rate)),
-        ("fig08c", "minimum rate, meta-trained at 1 to 10 Mbit/s", "minimum rate / (Mbit/s)", rates, learned("r1to10", any_rate)),
-        ("fig09", "bandwidth, meta-trained at 10 to 100 MHz", "slice bandwidth / MHz", widths, learned("w10to100", any_width)),
+        (
+            "fig08b",
+            "minimum rate, meta-trained at 1 Mbit/s",
+            "minimum rate / (Mbit/s)",
+            rates,
+            learned("r1", one_rate),
+        ),
+        (
+            "fig08c",
+            "minimum rate, meta-trained at 1 to 10 Mbit/s",
+            "minimum rate / (Mbit/s)",
+            rates,
+            learned("r1to10", any_rate),
+        ),
+        (
+            "fig09",
+            "bandwidth, meta-trained at 10 to 100 MHz",
+            "slice bandwidth / MHz",
+            widths,
+            learned("w10to100", any_width),
+        ),
         ("fig10", "number of users, meta-trained with 10 to 30", "users", users, base),
     ]
     return [_sweep(*case, features, settings, workers) for case in cases]
 
 
 def _sweep(
-    name: str, what: str, axis: str, points: list, found: Starts, features: str, settings: HmlSettings, workers: Workers
+    name: str,
+    what: str,
+    axis: str,
+    points: list,
+    found: Starts,
+    features: str,
+    settings: HmlSettings,
+    workers: Workers,
 ) -> Exhibit:
     jobs = {
         (label, seed): Adaptation(
-            found["hml", seed], "secrecy", source, f"{name}-{label}", features, seed, settings.few_epochs, settings
+            found["hml", seed],
+            "secrecy",
+            source,
+            f"{name}-{label}",
+            features,
+            seed,
+            settings.few_epochs,
+            settings,
         )
         for label, _, source in points
         for seed in range(settings.seeds)
     }
     results = run_jobs(f"{name} ({features})", list(jobs.values()), workers)
     curve = torch.stack(
-        [torch.stack([results[jobs[label, seed]]["curve"] for label, _, _ in points]) for seed in range(settings.seeds)]
+        [
+            torch.stack([results[jobs[label, seed]]["curve"] for label, _, _ in points])
+            for seed in range(settings.seeds)
+        ]
     )  # [run, point, epoch]
     shown = {"zero-shot": 100 * curve[..., 0], f"{settings.few_epochs} epochs": 100 * curve[..., -1]}
     rows = [
-        [label, *(interval_text(values[:, i]) for values in shown.values())] for i, (label, _, _) in enumerate(points)
+        [label, *(interval_text(values[:, i]) for values in shown.values())]
+        for i, (label, _, _) in enumerate(points)
     ]
     return Exhibit(
         name=name,
         title=f"Fig. {int(name[3:5])}{name[5:]}: {what}",
-        note=f"Secrecy rate in long blocks, {settings.seeds} runs of HML, `{features}` features, sum rate over the certified bound.",
+        note=f"Secrecy rate in long blocks, {settings.seeds} runs of HML, `{features}` features.",
         figure=figures.curves(
             shown, x=[value for _, value, _ in points], x_label=axis, y_label="sum rate / certified bound / %"
         ),
         header=[axis, "zero-shot / %", f"{settings.few_epochs} epochs / %"],
         rows=rows,
-        data={key: values for key, values in shown.items()},
+        data=dict(shown),
     )
 
 
-def left_out(settings: HmlSettings, workers: Workers) -> tuple[Exhibit, dict[str, Tensor], dict[str, dict[str, Tensor]]]:
+def left_out(
+    settings: HmlSettings, workers: Workers
+) -> tuple[Exhibit, dict[str, Tensor], dict[str, dict[str, Tensor]]]:
     """Beyond the paper: one set of weights of marginal features for all kinds, each kind left out of training in turn.
 
     Returns the exhibit, the weights trained on all kinds, and those without each kind.
     """
     every = MarginalTraining(tuple(KINDS), settings.marginal_steps, 0, settings)
     without = {
-        kind: MarginalTraining(tuple(k for k in KINDS if k != kind), settings.left_out_steps, 0, settings) for kind in KINDS
+        kind: MarginalTraining(tuple(k for k in KINDS if k != kind), settings.left_out_steps, 0, settings)
+        for kind in KINDS
     }
     results = run_jobs("marginal policies", [every, *without.values()], workers)
     rows, data = [], {}
@@ -271,18 +351,26 @@ def left_out(settings: HmlSettings, workers: Workers) -> tuple[Exhibit, dict[str
         drawn, bound = evaluation_set(kind, test_source(), "marginal", settings.evaluation)
         score = optimality(policy, drawn, bound)
         reached = [float(score(results[job])) for job in (without[kind], every)]
-        for rule in (OneWinner, EqualSurplus):
-            reached.append(float(problem.evaluate(drawn, rule(problem)(drawn)).objective.sum() / bound.sum()))
+        for rule in (OneWinner(problem), EqualSurplus(problem)):
+            total = problem.evaluate(drawn, rule(drawn)).objective.sum()
+            reached += [float(total / bound.sum())]
         rows.append([kind, *(f"{100 * share:.3f}" for share in reached)])
         data[kind] = torch.tensor(reached)
     exhibit = Exhibit(
         name="marginal",
         title="Beyond the paper: features of marginal utility, one set of weights for six kinds of service",
-        note=f"Sum rate over the certified bound on {settings.evaluation} slices of the meta-test cell, which is outside neither training's "
-        f"range. Left-out policies: {settings.left_out_steps} steps over five kinds, then zero-shot on the sixth; the other: "
+        note=f"Sum rate over the certified bound on {settings.evaluation} slices of the meta-test cell, whose "
+        "parameters lie at the edge of the trainings' ranges. Left-out policies: "
+        f"{settings.left_out_steps} steps over five kinds, then zero-shot on the sixth; the other: "
         f"{settings.marginal_steps} steps over all six.",
         figure=None,
-        header=["kind", "left out of training / %", "trained over all six / %", "one winner / %", "equal surplus / %"],
+        header=[
+            "kind",
+            "left out of training / %",
+            "trained over all six / %",
+            "one winner / %",
+            "equal surplus / %",
+        ],
         rows=rows,
         data=data,
     )

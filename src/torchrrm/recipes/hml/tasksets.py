@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchrrm.channels import Fading, Nakagami, Rayleigh, Rice, hml_scenario
 from torchrrm.policies.slice_gnn import FEATURES, PreparedSlice
-from torchrrm.problems import QoS, SliceAction, SliceBandwidth, Task
+from torchrrm.problems import QoS, SliceAction, SliceBandwidth, SliceInstance, Task
 from torchrrm.recipes.slices import SliceSource, SliceTerms
 from torchrrm.records import index, tensor_record
 from torchrrm.solvers import ExactSlicing
@@ -21,11 +21,11 @@ __all__ = [
     "TrainingSet",
     "broad_source",
     "cell_source",
+    "certified_bound",
     "pooled_task",
     "prepared_task",
     "test_source",
 ]
-
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def cell_source(
 
 
 def test_source(users: int = 50, min_rate_bps: float = 10e6, bandwidth_hz: float = 100e6) -> SliceSource:
-    """Column T^F and T^E of Table III: exponent 4, 8 dB, Rayleigh; 50 users, 10 Mbit/s and 100 MHz unless a figure varies them."""
+    """Column T^F and T^E of Table III: exponent 4, 8 dB, Rayleigh; a figure varies one of the others."""
     terms = SliceTerms(bandwidth_hz=bandwidth_hz, min_rate_bps=min_rate_bps)
     return cell_source(users, 4.0, 8.0, Rayleigh(), terms)
 
@@ -131,21 +131,31 @@ class PooledSource:
 
 
 def broad_source(generator: torch.Generator) -> SliceSource:
-    """A cell drawn from wider ranges than Table III: 5 to 50 users, exponents 2 to 4, 3 to 8 dB, any of the three fading laws."""
+    """A cell of wider ranges than Table III: 5 to 50 users, exponents 2 to 4, 3 to 8 dB, any fading law."""
     shadowing_db, shape = OneOf(3, 8)(generator), OneOf(1, 6)(generator)
     laws = (Rayleigh(), Rice.from_amplitude(float(min(shape, 5))), Nakagami(float(shape)))
-    terms = SliceTerms(bandwidth_hz=1e6 * OneOf(10, 100)(generator), min_rate_bps=1e6 * OneOf(1, 10)(generator))
+    terms = SliceTerms(
+        bandwidth_hz=1e6 * OneOf(10, 100)(generator), min_rate_bps=1e6 * OneOf(1, 10)(generator)
+    )
     law = laws[OneOf(0, 2)(generator)]
     return cell_source(OneOf(5, 50)(generator), OneOf(2, 4)(generator), shadowing_db, law, terms)
+
+
+def certified_bound(problem: SliceBandwidth, drawn: SliceInstance) -> Float[Tensor, "*batch"]:
+    """Upper bound on the sum rate of each slice in bit/s."""
+    bound = ExactSlicing(problem).solve(drawn).upper_bound
+    if bound is None:
+        raise ValueError(f"problem: must have a certified bound, received {problem.name}")
+    return bound
 
 
 def pooled_task(
     problem: SliceBandwidth, features: str, batches: int, batch_size: int, generator: torch.Generator
 ) -> Task[BoundedSlice, SliceAction]:
     """A task of one kind of service over broad cells, from a pool of `batches`, each of one cell."""
-    exact, pool = ExactSlicing(problem), []
+    pool = []
     for _ in range(batches):
         task = prepared_task(problem, broad_source(generator), features)
         drawn = task.sample(batch_size, generator=generator)
-        pool.append(BoundedSlice(**vars(drawn), upper_bound_bps=exact.solve(drawn).upper_bound))
+        pool.append(BoundedSlice(**vars(drawn), upper_bound_bps=certified_bound(problem, drawn)))
     return Task(problem, PooledSource(tuple(pool)))

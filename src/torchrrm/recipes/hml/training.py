@@ -25,11 +25,19 @@ from torchrrm.policies.slice_gnn import PreparedSlice
 from torchrrm.problems import KINDS, SliceInstance
 from torchrrm.recipes import workbench
 from torchrrm.recipes.hml.settings import HmlSettings
-from torchrrm.recipes.hml.tasksets import TrainingSet, pooled_task, prepared_task
+from torchrrm.recipes.hml.tasksets import TrainingSet, certified_bound, pooled_task, prepared_task
 from torchrrm.recipes.slices import SliceSource, slice_task
-from torchrrm.solvers import ExactSlicing
 
-__all__ = ["METHODS", "Adaptation", "MarginalTraining", "MetaTraining", "Scratch", "evaluation_set", "optimality", "report_stream"]
+__all__ = [
+    "METHODS",
+    "Adaptation",
+    "MarginalTraining",
+    "MetaTraining",
+    "Scratch",
+    "evaluation_set",
+    "optimality",
+    "report_stream",
+]
 
 METHODS = ("hml", "maml", "mtl", "random")
 Method = Literal["hml", "maml", "mtl", "random"]
@@ -50,8 +58,7 @@ def report_stream(kind: str, source: SliceSource, count: int) -> SliceInstance:
 def evaluation_set(kind: str, source: SliceSource, features: str, count: int) -> tuple[PreparedSlice, Tensor]:
     """The evaluation set, prepared for a policy of these features, and the certified bound of each slice in bit/s."""
     drawn = SliceGNN(KINDS[kind], features).prepare(report_stream(kind, source, count))
-    bound = ExactSlicing(KINDS[kind]).solve(drawn).upper_bound
-    return drawn, bound if bound is not None else torch.zeros(count)
+    return drawn, certified_bound(KINDS[kind], drawn)
 
 
 def optimality(policy: SliceGNN, drawn: PreparedSlice, bound: Tensor) -> Evaluate:
@@ -157,7 +164,9 @@ class Scratch:
 
     def __call__(self) -> dict[str, Tensor]:
         policy = workbench.new_policy(KINDS["secrecy"], self.features, seed=self.seed)
-        how = TrainerSettings(steps=self.settings.scratch_epochs, learning_rate=self.settings.fine_learning_rate)
+        how = TrainerSettings(
+            steps=self.settings.scratch_epochs, learning_rate=self.settings.fine_learning_rate
+        )
         task = prepared_task(KINDS["secrecy"], self.source, self.features)
         generator, quiet = _generator(_TRAIN, self.seed), RunSettings(progress=False)
         losses = train(workbench.policy_loss(policy), [task], how, generator=generator, run=quiet)
@@ -183,7 +192,9 @@ class MarginalTraining:
         policy = workbench.new_policy(KINDS[self.kinds[0]], "marginal", seed=self.seed)
         loss = PolicyLoss(policy, CertifiedGap(lambda drawn: drawn.upper_bound_bps), bind=SliceGNN.serving)
         generator = _generator(_TRAIN, self.seed)
-        tasks = [pooled_task(KINDS[kind], "marginal", self.settings.pool, 32, generator) for kind in self.kinds]
+        tasks = [
+            pooled_task(KINDS[kind], "marginal", self.settings.pool, 32, generator) for kind in self.kinds
+        ]
         how = TrainerSettings(
             steps=self.steps, learning_rate=3e-3, schedule="cosine", clip_norm=10.0, tasks_per_step=None
         )

@@ -1,0 +1,120 @@
+"""The main job on a real city's channels: slices of a ray-traced Munich cell, allocated by every method."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from torchrrm import bench
+from torchrrm.bench import Plate, Results, Row, figures
+from torchrrm.channels import Snapshot, bundled_snapshot
+from torchrrm.learning import FineTuneSettings
+from torchrrm.policies import SliceGNN, load_pretrained
+from torchrrm.problems import KINDS, SliceBandwidth
+from torchrrm.recipes import workbench
+from torchrrm.recipes.slices import SliceSource, SliceTerms, cell_slice, positions, slice_task
+from torchrrm.solvers import SOLVERS
+
+__all__ = ["DemoSettings", "run"]
+
+POLICY = "slice-gnn-marginal"
+_ADAPT, _REPORT = 2_000_000, 3_000_000  # streams of random numbers: adaptation never sees a reported slice
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo does.
+
+    Attributes:
+        out: folder of the figures and the report.
+        seed: of the random users of each slice.
+        command: that started it, for the record.
+        instances: slices of the table.
+        users: of each of these.
+        epochs: of adaptation, 32 slices each.
+        learning_rate: of the adaptation's Adam, chosen on other seeds.
+    """
+
+    out: Path
+    seed: int = 0
+    command: str = "torchrrm demo"
+    instances: int = 100
+    users: int = 50
+    epochs: int = 10
+    learning_rate: float = 3e-4
+
+
+def run(settings: DemoSettings) -> Results:
+    """Print one table and write `munich_slice.png`, `report.html` and `results.json`."""
+    settings.out.mkdir(parents=True, exist_ok=True)
+    snapshot, policy = bundled_snapshot("munich_cell_uplink"), load_pretrained(POLICY)
+    if not isinstance(policy, SliceGNN):
+        raise ValueError(f"policy: must allocate slices, received {type(policy).__name__}")
+    source = SliceSource(snapshot, settings.users, SliceTerms())
+    console, rows = Console(), []
+    console.print(
+        f"{snapshot.name}: {settings.instances} slices of {settings.users} random users, 100 MHz, "
+        "at least 10 Mbit/s each.\n"
+        f"{snapshot.attribution}",
+        highlight=False,
+    )
+    with Progress(transient=True, disable=not console.is_terminal) as progress:
+        for problem in progress.track(list(KINDS.values()), description="six kinds of service"):
+            rows += _score(problem, policy, source, settings)
+    results = Results(command=settings.command, seed=settings.seed, rows=rows, settings=_plain(settings))
+    console.print(bench.terminal_table(results, workbench.DISPLAY))
+    results.to_json(settings.out / "results.json")
+    _draw(snapshot, policy, results, settings)
+    console.print(f"wrote munich_slice.png, report.html and results.json in {settings.out}", highlight=False)
+    return results
+
+
+def _plain(settings: DemoSettings) -> dict:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
+
+
+def _score(
+    problem: SliceBandwidth, policy: SliceGNN, source: SliceSource, settings: DemoSettings
+) -> list[Row]:
+    """Rows of one kind of service: the policy zero-shot and adapted, and every solver."""
+    task = slice_task(problem, source)
+    how = FineTuneSettings(steps=settings.epochs, learning_rate=settings.learning_rate)
+    adapted = workbench.adapted(policy, task, how, torch.Generator().manual_seed(_ADAPT + settings.seed))
+    allocators: dict[str, workbench.SliceAllocator] = {
+        "policy, zero-shot": policy.serving(problem),
+        f"policy, {settings.epochs} epochs": adapted,
+    }
+    allocators |= {name: solver(problem) for name, solver in SOLVERS.items()}
+    drawn = task.sample(settings.instances, generator=torch.Generator().manual_seed(_REPORT + settings.seed))
+    return workbench.judge(problem, drawn, allocators, f"Munich, {settings.users} users")
+
+
+def _draw(snapshot: Snapshot, policy: SliceGNN, results: Results, settings: DemoSettings) -> None:
+    """The map of the whole cell, the bars and the front, each as a plate of the report."""
+    cell, users, sites = cell_slice(snapshot, SliceTerms()), positions(snapshot, 0), snapshot.rx_position_m
+    plates = []
+    if users is not None and sites is not None:
+        with torch.no_grad():
+            amounts = {
+                name: policy.serving(problem)(cell).bandwidth_hz / 1e6 for name, problem in KINDS.items()
+            }
+        city = figures.city_map(
+            users,
+            sites.reshape(-1, sites.shape[-2], 3)[0, 0],
+            amounts,
+            title="One slice of 100 MHz, 200 users, at least 10 Mbit/s each: bandwidth by the shipped policy",
+            attribution=snapshot.attribution,
+        )
+        figures.save(city, settings.out / "munich_slice.png")
+        caption = "Who gets what: all 200 users of the cell as one slice, allocated by the shipped policy."
+        plates.append(Plate(city, caption, "Maps of the users; the area of a marker is its bandwidth."))
+    plates += workbench.plates(results)
+    bench.html_report(
+        settings.out / "report.html",
+        results,
+        title="A slice of a Munich cell",
+        plates=plates,
+        display=workbench.DISPLAY,
+    )
