@@ -13,6 +13,7 @@ import pytest
 from torchrrm import cli
 from torchrrm.bench import Results
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
+from torchrrm.deploy import InferenceSession
 
 COMMANDS = ["demo", "allocate", "train", "adapt", "evaluate", "reproduce", "export", "list"]
 SMALL = ["--scenario", "hml", "--users", "5"]
@@ -157,6 +158,25 @@ def test_training_goes_on_from_its_checkpoint(weights: Path, tmp_path: Path) -> 
 
     resumed, straight = load_file(out), load_file(weights)
     assert all(bool((resumed[name] == straight[name]).all()) for name in straight)
+
+
+def test_export_writes_a_checked_onnx_file(weights: Path, tmp_path: Path) -> None:
+    out, results = tmp_path / "policy.onnx", tmp_path / "r.json"
+    assert (
+        cli.run(["export", str(weights), "--kind", "secrecy", "--out", str(out), "--json", str(results)]) == 0
+    )
+    assert InferenceSession(out, kind="secrecy").header["provenance"]["command"].startswith("torchrrm export")
+    assert Results.from_json(results).settings["kind"] == "secrecy"
+
+
+def test_list_names_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list", "--json", str(tmp_path / "r.json")]) == 0
+    shown = capsys.readouterr().out
+    names = Results.from_json(tmp_path / "r.json").settings
+    assert {"hml", "data-rate-short", "munich_cell_uplink", "one-winner"} <= {
+        n for known in names.values() for n in known
+    }
+    assert all(what in shown for what in names)
 
 
 def bad_lines(cell: Path, weights: Path, folder: Path) -> dict[str, tuple[list[str], str]]:

@@ -342,12 +342,14 @@ class Export:
     run: Run = field(default_factory=Run)
 
     def __call__(self, line: str) -> None:
+        from torchrrm.bench import Results
         from torchrrm.deploy import export
         from torchrrm.recipes import workbench
 
         self.run.begin()
         policy = workbench.find_policy(self.policy).serving(workbench.find_kind(self.kind))
-        export(policy, self.out)
+        export(policy, self.out, provenance=workbench.provenance(line, self.run.seed, asdict(self)))
+        self.run.keep(Results(command=line, seed=self.run.seed, rows=[], settings=asdict(self)))
         Console().print(f"wrote {self.out}", highlight=False)
 
 
@@ -360,12 +362,15 @@ class List:
     def __call__(self, line: str) -> None:
         from rich.table import Table
 
+        from torchrrm.bench import Results
         from torchrrm.recipes import workbench
 
+        names = workbench.names()
         table = Table(box=None, pad_edge=False, show_header=False)
-        for what, known in workbench.names().items():
+        for what, known in names.items():
             table.add_row(what, ", ".join(known) or "none")
         Console().print(table)
+        self.run.keep(Results(command=line, seed=self.run.seed, rows=[], settings=names))
 
 
 Command: TypeAlias = (

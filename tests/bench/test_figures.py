@@ -33,11 +33,12 @@ def drawn() -> dict[str, Figure]:
         "bars": figures.bars_against_bound(ROWS),
         "front": figures.latency_front(ROWS),
         "cdf": figures.rate_cdf({"a": AMOUNT, "b": 2 * AMOUNT}),
+        "panels": figures.curve_panels({"one": {"a": AMOUNT, "b": -AMOUNT}, "two": {"a": AMOUNT}}),
         "curves": figures.curves({"a": np.random.default_rng(2).normal(size=(5, 20)), "b": np.ones(20)}),
     }
 
 
-@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "curves"])
+@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "panels", "curves"])
 def test_figures_are_drawn_the_same_twice(name: str) -> None:
     data = figures.render(drawn()[name], "svg")
     assert data.startswith(b"<?xml")
@@ -45,7 +46,7 @@ def test_figures_are_drawn_the_same_twice(name: str) -> None:
     assert figures.render(drawn()[name], "png").startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "curves"])
+@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "panels", "curves"])
 def test_figures_name_their_axes_and_explain_their_marks(name: str) -> None:
     figure = drawn()[name]
     labels = [axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes]

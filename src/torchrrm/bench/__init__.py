@@ -1,7 +1,7 @@
 """The bench: every allocator meets the same instances, and every table carries what it takes to judge it."""
 
 from torchrrm.bench.metrics import Latency
-from torchrrm.bench.report import Display, Plate, html_report, markdown_table, terminal_table
+from torchrrm.bench.report import Display, Plate, console, html_report, markdown_table, terminal_table
 from torchrrm.bench.results import Results, Row, plain, source_commit
 from torchrrm.bench.runner import Bound, best_known, certified, kind_of, score
 
@@ -14,6 +14,7 @@ __all__ = [
     "Row",
     "best_known",
     "certified",
+    "console",
     "html_report",
     "kind_of",
     "markdown_table",

@@ -252,12 +252,17 @@ def latency_front(rows: Sequence[Row], *, title: str = "") -> Figure:
     figure.supxlabel("latency of a call, p50 to p99 / µs", fontsize="medium")
     figure.supylabel(f"objective / {_bound_word(rows)} / %", fontsize="medium")
     figure.suptitle(title)
+    _common_legend(figure, panels)
+    return figure
+
+
+def _common_legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend of all that the panels show."""
     handles: dict[str, Any] = {}
     for axes in panels:
-        points, labels = axes.get_legend_handles_labels()
-        handles |= dict(zip(labels, points, strict=True))
+        marks, labels = axes.get_legend_handles_labels()
+        handles |= {label: mark for label, mark in zip(labels, marks, strict=True) if label not in handles}
     figure.legend(list(handles.values()), list(handles), loc="outside right upper", frameon=False)
-    return figure
 
 
 def _draw_point(axes: Axes, row: Row, i: int) -> None:
@@ -347,7 +352,7 @@ def curve_panels(
     figure.supxlabel(x_label, fontsize="medium")
     figure.supylabel(y_label, fontsize="medium")
     figure.suptitle(title)
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    _common_legend(figure, grid)
     return figure
 
 
