@@ -1,4 +1,4 @@
-"""Learned bandwidth allocation within a slice: feasible by construction, one set of weights for any number of users."""
+"""Learned bandwidth allocation within a slice: feasible by construction, for any number of users."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from torchrrm.kernels import slice_features
 from torchrrm.nn import MLP, masked_max, masked_mean, masked_softmax
-from torchrrm.problems.slicing import KINDS, SliceAction, SliceBandwidth, SliceInstance, SliceSchedule
-from torchrrm.records import tensor_record
+from torchrrm.problems.slicing import KINDS, QoS, SliceAction, SliceBandwidth, SliceInstance, SliceSchedule
+from torchrrm.problems.slicing.schedule import arrays, is_compilable
+from torchrrm.records import tensor_record, to
 
 __all__ = ["FEATURES", "PreparedSlice", "SliceGNN"]
 
@@ -33,17 +35,34 @@ def raw_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tens
 
 
 def log_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tensor, "*batch user 2"]:
-    """The same in natural logarithm, which tells good channels apart: their minimum bandwidths differ by orders of magnitude."""
+    """The same in natural logarithm, which tells good channels apart that differ by orders of magnitude."""
     return torch.log(torch.clamp(raw_features(problem, schedule), min=1e-6))
 
 
 def marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tensor, "*batch user 12"]:
-    """What more bandwidth is worth to each user, in the units of its own slice; nothing in them names the kind of service.
+    """What more bandwidth is worth to each user, in the units of its slice; nothing names the kind of service.
 
-    At each of the points `w_min + f` with `f` 0, a quarter, one and four times the equal share of the surplus `S / K`, and all of it:
-    the mean slope from `w_min` to there in bit/s/Hz, as its logarithm and as its logarithm less that of the best user.
-    Besides `ln(w_min K / S)` and `ln K`.
+    At each of the points `w_min + f` with `f` 0, a quarter, one and four times the equal share of the surplus
+    `S / K`, and all of it: the mean slope from `w_min` to there in bit/s/Hz, as its logarithm and as its
+    logarithm less that of the best user. Besides `ln(w_min K / S)` and `ln K`. In double precision, since the
+    first slope is a small difference of rates; compiled on a CPU when no gradient is asked for.
     """
+    dtype = schedule.cn0_hz.dtype
+    if is_compilable(schedule):
+        return _compiled_marginal_features(problem, schedule).to(dtype)
+    return _marginal_features(problem, to(schedule, dtype=torch.float64)).to(dtype)
+
+
+def _compiled_marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Tensor:
+    cn0, eavesdropper, _, limit, served, law = arrays(problem, schedule)
+    least = schedule.minimum_bandwidth_hz.detach().double().reshape(cn0.shape).contiguous().numpy()
+    surplus = schedule.surplus_hz.detach().double().reshape(limit.shape).contiguous().numpy()
+    features = slice_features.marginal(cn0, eavesdropper, limit, served, least, surplus, law)
+    return torch.from_numpy(features).reshape(*schedule.cn0_hz.shape, -1)
+
+
+def _marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Tensor:
+    """The torch form of `torchrrm.kernels.slice_features.marginal`."""
     active, least = schedule.active, schedule.minimum_bandwidth_hz
     users = torch.clamp(active.sum(-1, keepdim=True), min=1)
     surplus = torch.clamp(schedule.surplus_hz, min=1e-9 * schedule.bandwidth_hz)[..., None]
@@ -72,20 +91,25 @@ FEATURES: dict[str, tuple[int, Callable[[SliceBandwidth, SliceSchedule], Tensor]
 class SliceGNN(nn.Module):
     """Graph network of scheduled users: message passing, softmax, readout (Algorithm 2 of [Hao2024]).
 
-    Each user's score `x_k` is a network of its features; `y = softmax(x)` over the scheduled users; `w_k = w_min,k + y_k S` with the
-    surplus `S`, so that the slice is spent and every scheduled user has its minimum rate, whatever the weights.
+    Each user's score `x_k` is a network of its features; `y = softmax(x)` over the scheduled users; `w_k =
+    w_min,k + y_k S` with the surplus `S`, so that the slice is spent and every scheduled user has its minimum
+    rate, whatever the weights.
 
-    With the features of the paper (`raw`, or `log` beside it) users meet only in the softmax. With `marginal` features, which
-    say what bandwidth is worth and not under which kind of service, one set of weights serves all six kinds; each user's
-    network then also reads the mean and the largest of a first embedding over all users.
+    With the features of the paper (`raw`, or `log` beside it) users meet only in the softmax. With `marginal`
+    features, which say what bandwidth is worth and not under which kind of service, one set of weights serves
+    all six kinds; each user's network then also reads the mean and the largest of a first embedding over all
+    users.
 
     Args:
         problem: the kind of slice, or its name in `KINDS`.
         features: `raw`, `log` or `marginal`.
-        widths: hidden layers of the scoring network. By default the paper's 32, 64, 64, 32, and 32, 32, 32 for `marginal`.
+        widths: hidden layers of the scoring network. By default the paper's 32, 64, 64, 32, and 32, 32, 32
+            for `marginal`.
     """
 
-    def __init__(self, problem: SliceBandwidth | str, features: str = "raw", widths: Sequence[int] | None = None):
+    def __init__(
+        self, problem: SliceBandwidth | str, features: str = "raw", widths: Sequence[int] | None = None
+    ):
         super().__init__()
         if features not in FEATURES:
             raise ValueError(f"features: must be one of {sorted(FEATURES)}, received {features!r}")
@@ -129,5 +153,34 @@ class SliceGNN(nn.Module):
 
     def forward(self, instance: SliceInstance) -> SliceAction:
         prepared = self.prepare(instance)
-        width = prepared.minimum_bandwidth_hz + self.split(prepared.features, prepared.active) * prepared.surplus_hz[..., None]
-        return SliceAction(bandwidth_hz=torch.where(prepared.active, width, torch.zeros_like(width)))
+        return self.core(
+            prepared.features, prepared.minimum_bandwidth_hz, prepared.surplus_hz, prepared.active
+        )
+
+    def core(
+        self,
+        features: Float[Tensor, "*batch user feature"],
+        minimum_bandwidth_hz: Float[Tensor, "*batch user"],
+        surplus_hz: Float[Tensor, "*batch"],
+        active: Bool[Tensor, "*batch user"],
+    ) -> SliceAction:
+        """The network and its readout: what `torchrrm.deploy` exports."""
+        width = minimum_bandwidth_hz + self.split(features, active) * surplus_hz[..., None]
+        return SliceAction(bandwidth_hz=torch.where(active, width, torch.zeros_like(width)))
+
+    @property
+    def core_sizes(self) -> dict[str, int]:
+        """Sizes of the axes of `core` that are fixed."""
+        return {"feature": FEATURES[self.features][0]}
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        """What a control loop without torch needs around `core`, as JSON; read by `torchrrm.deploy.slicing`."""
+        exponent, loss, leakage, gain, weight = self.problem.law
+        return {
+            "service": "slicing",
+            "kind": self.problem.name,
+            "secrecy": self.problem.qos is QoS.SECRECY,
+            "law": [exponent, loss, leakage, gain.tolist(), weight.tolist()],
+            "features": self.features,
+        }
