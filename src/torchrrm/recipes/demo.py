@@ -88,7 +88,8 @@ def _score(
     }
     allocators |= {name: solver(problem) for name, solver in SOLVERS.items()}
     drawn = task.sample(settings.instances, generator=torch.Generator().manual_seed(_REPORT + settings.seed))
-    return workbench.judge(problem, drawn, allocators, f"Munich, {settings.users} users")
+    setting, latency = f"Munich, {settings.users} users", bench.Latency(budget_s=0.3)
+    return workbench.judge(problem, drawn, allocators, setting, latency=latency)
 
 
 def _draw(snapshot: Snapshot, policy: SliceGNN, results: Results, settings: DemoSettings) -> None:

@@ -87,7 +87,7 @@ def _results(todo: Sequence[tuple[J, Path]], processes: int) -> Iterator[tuple[J
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
 
 

@@ -168,11 +168,13 @@ def judge(
     drawn: SliceInstance,
     allocators: Mapping[str, SliceAllocator],
     setting: str,
+    *,
     published: Mapping[str, float] | None = None,
+    latency: bench.Latency | None = None,
 ) -> list[Row]:
     """Rows of the allocators, against the certified bound of the exact solver."""
-    bound = ExactSlicing(problem)
-    return bench.score(problem, drawn, allocators, setting=setting, bound=bound, published=published)
+    how = {"setting": setting, "published": published, "latency": latency}
+    return bench.score(problem, drawn, allocators, bound=ExactSlicing(problem), **how)
 
 
 def judge_on(

@@ -17,7 +17,7 @@ from torchrrm.recipes.exhibits import Exhibit, write_exhibits
 from torchrrm.recipes.hml import studies
 from torchrrm.recipes.hml.published import PUBLISHED
 from torchrrm.recipes.hml.settings import SCALES, HmlSettings
-from torchrrm.recipes.hml.tasksets import TrainingSet, test_source
+from torchrrm.recipes.hml.tasksets import TrainingSet, meta_test_source
 from torchrrm.recipes.hml.training import METHODS, report_stream
 from torchrrm.recipes.jobs import Workers
 from torchrrm.solvers import SOLVERS
@@ -79,14 +79,19 @@ def _rows(
     """All allocators on the meta-test cell, zero-shot, kind by kind."""
     rows: list[Row] = []
     for kind, problem in KINDS.items():
-        instances = report_stream(kind, test_source(), settings.evaluation)
+        instances = report_stream(kind, meta_test_source(), settings.evaluation)
         left_out = SliceGNN(problem, "marginal")
         left_out.load_state_dict(without[kind])
         allocators = {name: policy.serving(problem) for name, policy in policies.items()}
         allocators["marginal, kind left out"] = left_out
         allocators |= {name: solver(problem) for name, solver in SOLVERS.items()}
         rows += workbench.judge(
-            problem, instances, allocators, "Table III, meta-test, zero-shot", published=_published(kind)
+            problem,
+            instances,
+            allocators,
+            "Table III, meta-test, zero-shot",
+            published=_published(kind),
+            latency=bench.Latency(calls=settings.latency_calls),
         )
     return rows
 

@@ -28,6 +28,7 @@ class HmlSettings:
         left_out_steps: training of the marginal policy with one kind left out, about a minute at `quick`.
         marginal_steps: training of the marginal policy on all kinds.
         pool: batches of each kind that the marginal policies are trained on.
+        latency_calls: single-instance calls of each allocator that are timed.
         processes: worker processes.
     """
 
@@ -47,6 +48,7 @@ class HmlSettings:
     left_out_steps: int = 1500
     marginal_steps: int = 6000
     pool: int = 60
+    latency_calls: int = 500
     processes: int = 2
 
 
@@ -65,6 +67,7 @@ SCALES: dict[str, HmlSettings] = {
         left_out_steps=3,
         marginal_steps=3,
         pool=1,
+        latency_calls=5,
         processes=0,
     ),
     "quick": HmlSettings(),

@@ -11,7 +11,7 @@ from torchrrm.problems import KINDS
 from torchrrm.recipes.exhibits import Exhibit, interval_text
 from torchrrm.recipes.hml.published import PUBLISHED
 from torchrrm.recipes.hml.settings import HmlSettings
-from torchrrm.recipes.hml.tasksets import OneOf, TrainingSet, test_source
+from torchrrm.recipes.hml.tasksets import OneOf, TrainingSet, meta_test_source
 from torchrrm.recipes.hml.training import (
     METHODS,
     Adaptation,
@@ -57,7 +57,7 @@ def convergence(settings: HmlSettings, workers: Workers) -> Exhibit:
     """Fig. 3: training from random parameters with different numbers of users."""
     features, users = settings.features[0], [count for count in settings.users if count >= 10]
     jobs = [
-        Scratch(test_source(users=count), features, seed, settings)
+        Scratch(meta_test_source(users=count), features, seed, settings)
         for count in users
         for seed in range(settings.seeds)
     ]
@@ -104,7 +104,7 @@ def convergence(settings: HmlSettings, workers: Workers) -> Exhibit:
 def quality_of_service(settings: HmlSettings, workers: Workers) -> Exhibit:
     """Fig. 4: minimum rates and the sum rate of the trained policy on slices of the evaluation set."""
     features = settings.features[0]
-    job = Scratch(test_source(users=max(settings.users)), features, 0, settings)
+    job = Scratch(meta_test_source(users=max(settings.users)), features, 0, settings)
     trained = trained_parameters(run_jobs("Fig. 4", [job], workers)[job])
     policy = SliceGNN(KINDS["secrecy"], features)
     policy.load_state_dict(trained)
@@ -146,7 +146,7 @@ def starts(
 
 def adaptation(features: str, found: Starts, settings: HmlSettings, workers: Workers) -> Exhibit:
     """Figs. 5 to 7: fine-tuning to the six kinds of service from the four starts."""
-    source = test_source()
+    source = meta_test_source()
     jobs = {
         (kind, method, seed): Adaptation(
             start, kind, source, "test", features, seed, settings.epochs, settings
@@ -211,7 +211,7 @@ def _printed(value: float | None) -> str:
 
 def _references(kind: str, features: str, settings: HmlSettings) -> dict[str, Tensor]:
     """The trivial rules' optimality on the evaluation set, per cent, as flat curves."""
-    drawn, bound = evaluation_set(kind, test_source(), features, settings.evaluation)
+    drawn, bound = evaluation_set(kind, meta_test_source(), features, settings.evaluation)
     flat = {}
     for name, rule in (("one winner", OneWinner), ("equal surplus", EqualSurplus)):
         share = KINDS[kind].evaluate(drawn, rule(KINDS[kind])(drawn)).objective.sum() / bound.sum()
@@ -248,10 +248,13 @@ def sweeps(features: str, base: Starts, settings: HmlSettings, workers: Workers)
         return starts(tasks, label, ["hml"], settings, workers)
 
     rates = [
-        (f"{rate:g}", rate, test_source(users=10, min_rate_bps=1e6 * rate)) for rate in settings.rates_mbps
+        (f"{rate:g}", rate, meta_test_source(users=10, min_rate_bps=1e6 * rate))
+        for rate in settings.rates_mbps
     ]
-    widths = [(f"{w:g}", w, test_source(users=10, bandwidth_hz=1e6 * w)) for w in settings.bandwidths_mhz]
-    users = [(str(count), float(count), test_source(users=count)) for count in settings.users]
+    widths = [
+        (f"{w:g}", w, meta_test_source(users=10, bandwidth_hz=1e6 * w)) for w in settings.bandwidths_mhz
+    ]
+    users = [(str(count), float(count), meta_test_source(users=count)) for count in settings.users]
     one_rate = TrainingSet(secrecy, features, min_rate_mbps=OneOf(1, 1))
     any_rate = TrainingSet(secrecy, features, min_rate_mbps=OneOf(1, 10))
     any_width = TrainingSet(secrecy, features, bandwidth_mhz=OneOf(10, 100))
@@ -348,7 +351,7 @@ def left_out(
     rows, data = [], {}
     for kind, problem in KINDS.items():
         policy = SliceGNN(problem, "marginal")
-        drawn, bound = evaluation_set(kind, test_source(), "marginal", settings.evaluation)
+        drawn, bound = evaluation_set(kind, meta_test_source(), "marginal", settings.evaluation)
         score = optimality(policy, drawn, bound)
         reached = [float(score(results[job])) for job in (without[kind], every)]
         for rule in (OneWinner(problem), EqualSurplus(problem)):

@@ -22,9 +22,9 @@ __all__ = [
     "broad_source",
     "cell_source",
     "certified_bound",
+    "meta_test_source",
     "pooled_task",
     "prepared_task",
-    "test_source",
 ]
 
 
@@ -48,7 +48,7 @@ def cell_source(
     return SliceSource(hml_scenario(path_loss_exponent, shadowing_db, fading), users, terms)
 
 
-def test_source(users: int = 50, min_rate_bps: float = 10e6, bandwidth_hz: float = 100e6) -> SliceSource:
+def meta_test_source(users: int = 50, min_rate_bps: float = 10e6, bandwidth_hz: float = 100e6) -> SliceSource:
     """Column T^F and T^E of Table III: exponent 4, 8 dB, Rayleigh; a figure varies one of the others."""
     terms = SliceTerms(bandwidth_hz=bandwidth_hz, min_rate_bps=min_rate_bps)
     return cell_source(users, 4.0, 8.0, Rayleigh(), terms)
