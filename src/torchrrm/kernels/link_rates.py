@@ -46,7 +46,7 @@ def _secrecy(width, cn0, eavesdropper_cn0, loss_factor, leakage_factor):
     log_ratio = log1p_nonnegative((cn0 - eavesdropper_cn0) / (width + eavesdropper_cn0))
     rate = _LOG2E * width * log_ratio
     slope = _LOG2E * (_excess(q, log_ratio) + q * t)
-    curvature = -_LOG2E * q * (1.0 - t) * (s + t) / width
+    curvature = -_LOG2E * q * (s + t) / (width + eavesdropper_cn0)
     if loss_factor != 0.0:
         loss, loss_slope, loss_curvature = _dispersion(width, cn0)
         rate -= loss_factor * loss

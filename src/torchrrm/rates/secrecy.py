@@ -91,7 +91,8 @@ def secrecy_curvature(
     advantage = _advantage(width, cn0_hz, eavesdropper_cn0_hz)
     listening = eavesdropper_cn0_hz / (width + eavesdropper_cn0_hz)
     share = cn0_hz / (width + cn0_hz)
-    curvature = -advantage * (1 - listening) * (share + listening) / (width * math.log(2))
+    # (1 - t) / w is 1 / (w + e), which does not cancel against a strong eavesdropper.
+    curvature = -advantage * (share + listening) / ((width + eavesdropper_cn0_hz) * math.log(2))
     if loss_factor or leakage_factor:
         curvature = curvature - loss_factor * dispersion_curvature(width, cn0_hz)
         curvature = curvature - leakage_factor * dispersion_curvature(width, eavesdropper_cn0_hz)
