@@ -23,10 +23,10 @@ help:
 	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
 	@echo "make clean   remove .venv, caches and $(OUT)"
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.kernels
 	$(BIN)/torchrrm demo --out $(OUT)/demo
 
-test: $(VENV)/.installed
+test: $(VENV)/.kernels
 	$(BIN)/python -m pytest -n 2 --jaxtyping-packages=$(CHECKED),beartype.beartype
 
 check: $(VENV)/.installed
@@ -36,7 +36,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q --doctest-modules --doctest-glob=README.md src README.md
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.kernels
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
 clean:
@@ -58,4 +58,9 @@ $(VENV)/.torch: $(VENV)/.created constraints.txt
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Compiled once, here, so that no command or test waits for it.
+$(VENV)/.kernels: $(VENV)/.installed $(wildcard src/torchrrm/kernels/*.py)
+	$(BIN)/python -m torchrrm.kernels.warm
 	touch $@

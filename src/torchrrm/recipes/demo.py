@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 
 from torchrrm import bench
@@ -53,7 +52,7 @@ def run(settings: DemoSettings) -> Results:
     if not isinstance(policy, SliceGNN):
         raise ValueError(f"policy: must allocate slices, received {type(policy).__name__}")
     source = SliceSource(snapshot, settings.users, SliceTerms())
-    console, rows = Console(), []
+    console, rows = bench.console(), []
     console.print(
         f"{snapshot.name}: {settings.instances} slices of {settings.users} random users, 100 MHz, "
         "at least 10 Mbit/s each.\n"
@@ -63,16 +62,12 @@ def run(settings: DemoSettings) -> Results:
     with Progress(transient=True, disable=not console.is_terminal) as progress:
         for problem in progress.track(list(KINDS.values()), description="six kinds of service"):
             rows += _score(problem, policy, source, settings)
-    results = Results(command=settings.command, seed=settings.seed, rows=rows, settings=_plain(settings))
+    results = Results(command=settings.command, seed=settings.seed, rows=rows, settings=asdict(settings))
     console.print(bench.terminal_table(results, workbench.DISPLAY))
     results.to_json(settings.out / "results.json")
     _draw(snapshot, policy, results, settings)
     console.print(f"wrote munich_slice.png, report.html and results.json in {settings.out}", highlight=False)
     return results
-
-
-def _plain(settings: DemoSettings) -> dict:
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
 
 
 def _score(

@@ -1,0 +1,28 @@
+"""Compile every kernel once, so that the first call of a program or of a control loop does not wait for it.
+
+Compiled code is cached on disk beside the sources: `python -m torchrrm.kernels.warm` after an installation is enough.
+"""
+
+import numpy as np
+
+from torchrrm.kernels import bandwidth, greedy, link_rates, slice_features, slicing
+
+__all__ = ["warm"]
+
+
+def warm() -> None:
+    """Call every kernel on the smallest slice."""
+    one, rate, limit = np.array([[1e9]]), np.array([[1e6]]), np.array([1e7])
+    active, none = np.array([[True]]), np.zeros((1, 1))
+    law = (0.0, 0.0, 0.0, np.ones(1), np.ones(1))
+    slice_ = (one, none, rate, limit, active, law)
+    served, least, surplus = bandwidth.schedule_batch(*slice_)
+    bandwidth.minimum_bandwidth_batch(*slice_)
+    slicing.solve_batch(*slice_)
+    greedy.greedy_batch(least, surplus, 1e6, one, none, served, law)
+    link_rates.curves(limit, one[0], none[0], law)
+    slice_features.marginal(one, none, limit, served, least, surplus, law)
+
+
+if __name__ == "__main__":
+    warm()
