@@ -1,0 +1,178 @@
+"""What surrounds the network of a slice policy in a control loop: schedule, features, constraints, safe rule."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from torchrrm.kernels import bandwidth, slice_check, slice_features
+
+__all__ = ["PreparedSlices", "SliceService"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PreparedSlices:
+    """Slices with their schedules, in double precision.
+
+    Attributes:
+        cn0, eavesdropper_cn0, min_rate: `[batch user]`, in Hz and bit/s.
+        limit: bandwidth of each slice in Hz, `[batch]`.
+        scheduled: users that are served, `[batch user]`.
+        least: their minimum bandwidth in Hz, 0 for the others, `[batch user]`.
+        surplus: what is left to share in Hz, `[batch]`.
+    """
+
+    cn0: Array
+    eavesdropper_cn0: Array
+    min_rate: Array
+    limit: Array
+    scheduled: Array
+    least: Array
+    surplus: Array
+
+    @property
+    def slices(self) -> tuple[Array, ...]:
+        """As the kernels of features take them."""
+        return self.cn0, self.eavesdropper_cn0, self.limit, self.scheduled, self.least, self.surplus
+
+
+# In the order of `slice_check.violations`.
+_TOLERANCE = {"bandwidth": 1e-6, "min_rate": 1e-5, "unscheduled": 0.0, "sign": 0.0}
+# Compiled functions, which pyright takes for the plain ones that they are made from.
+_schedule_batch: Callable[..., Any] = bandwidth.schedule_batch
+_violations: Callable[..., Any] = slice_check.violations
+_FEATURES: Mapping[str, Callable[..., Array]] = slice_features.FEATURES
+
+
+class SliceService:
+    """Serves `SliceBandwidth` without torch.
+
+    Args:
+        deployment: of a slice policy: `kind`; `features`, a name in
+            `torchrrm.kernels.slice_features.FEATURES`; `law`, the curve of rate by
+            bandwidth as the kernels take it; `secrecy`, whether the eavesdropper counts.
+    """
+
+    def __init__(self, deployment: Mapping[str, Any]):
+        exponent, loss, leakage, gain, weight = deployment["law"]
+        nodes = np.array(gain, float), np.array(weight, float)
+        self.law = (float(exponent), float(loss), float(leakage), *nodes)
+        self.secrecy = bool(deployment["secrecy"])
+        self.features = _FEATURES[deployment["features"]]
+        self.tolerance = _TOLERANCE
+
+    def prepare(
+        self,
+        *,
+        cn0_hz: ArrayLike,
+        min_rate_bps: ArrayLike,
+        bandwidth_hz: ArrayLike,
+        eavesdropper_cn0_hz: ArrayLike | None = None,
+        active: ArrayLike | None = None,
+    ) -> tuple[tuple[int, ...], PreparedSlices]:
+        """Check the instance and schedule it.
+
+        Args:
+            cn0_hz: carrier-to-noise density ratios in Hz, `[*batch user]`.
+            min_rate_bps: minimum rates in bit/s, `[*batch user]` or one for all.
+            bandwidth_hz: of the slice, `[*batch]` or one for all.
+            eavesdropper_cn0_hz: `[*batch user]`; only the secrecy rate needs it.
+            active: users that ask for service, `[*batch user]`; by default all.
+        """
+        cn0 = _reals("cn0_hz", cn0_hz, None)
+        if not cn0.ndim or not cn0.shape[-1]:
+            shape = list(cn0.shape)
+            raise ValueError(
+                f"cn0_hz: must have shape [*batch, user] with at least one user, received {shape}"
+            )
+        if eavesdropper_cn0_hz is None and self.secrecy:
+            raise ValueError("eavesdropper_cn0_hz: must be given for the secrecy rate, received none")
+        heard = 0.0 if eavesdropper_cn0_hz is None else eavesdropper_cn0_hz
+        eavesdropper_cn0 = _reals("eavesdropper_cn0_hz", heard, cn0.shape) * self.secrecy
+        min_rate = _reals("min_rate_bps", min_rate_bps, cn0.shape)
+        limit = _reals("bandwidth_hz", bandwidth_hz, cn0.shape[:-1], positive=True)
+        asking = _mask("active", True if active is None else active, cn0.shape)
+        return cn0.shape[:-1], self._schedule(cn0, eavesdropper_cn0, min_rate, limit, asking)
+
+    def _schedule(
+        self, cn0: Array, eavesdropper_cn0: Array, min_rate: Array, limit: Array, asking: Array
+    ) -> PreparedSlices:
+        def rows(array: Array) -> Array:
+            return np.ascontiguousarray(array.reshape(-1, cn0.shape[-1]))
+
+        slices = rows(cn0), rows(eavesdropper_cn0), rows(min_rate), np.ascontiguousarray(limit.reshape(-1))
+        scheduled, least, surplus = _schedule_batch(*slices, rows(asking), self.law)
+        return PreparedSlices(*slices, scheduled, least, np.maximum(surplus, 0.0))
+
+    def inputs(self, prepared: PreparedSlices) -> dict[str, Array]:
+        """Inputs of `SliceGNN.core`."""
+        return {
+            "features": self.features(*prepared.slices, self.law),
+            "minimum_bandwidth_hz": prepared.least,
+            "surplus_hz": prepared.surplus,
+            "active": prepared.scheduled,
+        }
+
+    def scheduled(self, prepared: PreparedSlices) -> Array:
+        """Users that are served, `[batch user]`."""
+        return prepared.scheduled
+
+    def violation(self, prepared: PreparedSlices, action: Mapping[str, Array]) -> dict[str, Array]:
+        """Largest relative violation in each slice, `[batch]`; `inf` where the action is not finite.
+
+        Those of `SliceBandwidth.evaluate`, and `unscheduled`: the largest part of the slice that a user
+        outside the schedule gets.
+        """
+        p = prepared
+        terms = p.cn0, p.eavesdropper_cn0, p.min_rate, p.limit, p.scheduled, self.law
+        return dict(zip(_TOLERANCE, _violations(action["bandwidth_hz"], *terms), strict=True))
+
+    def safe(self, prepared: PreparedSlices) -> dict[str, Array]:
+        """Equal surplus: `w_k = w_min,k + S / K`."""
+        share = prepared.surplus / np.maximum(prepared.scheduled.sum(-1), 1)
+        return {"bandwidth_hz": np.where(prepared.scheduled, prepared.least + share[:, None], 0.0)}
+
+    def example(self) -> dict[str, Any]:
+        """Two users, of whom an eavesdropper hears little."""
+        return {
+            "cn0_hz": [1e9, 1e8],
+            "eavesdropper_cn0_hz": [1e6, 1e5],
+            "min_rate_bps": 1e6,
+            "bandwidth_hz": 100e6,
+        }
+
+
+def _reals(name: str, value: ArrayLike, shape: tuple[int, ...] | None, *, positive: bool = False) -> Array:
+    """The values as float64, finite and not negative, of the shape or one for all."""
+    array = _array(name, value, "numbers", "fiu").astype(np.float64, copy=False)
+    low, high = array.min(initial=np.inf), array.max(initial=0.0)
+    if not ((low > 0 if positive else low >= 0) and high < np.inf):  # what is not a number compares false
+        bad = np.argwhere(~(np.isfinite(array) & (array > 0 if positive else array >= 0)))[0]
+        rule = "positive and finite" if positive else "finite and not negative"
+        raise ValueError(f"{name}: must be {rule}, received {array[tuple(bad)]} at {bad.tolist()}")
+    return array if shape is None else _fit(name, array, shape)
+
+
+def _mask(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
+    return _fit(name, _array(name, value, "truth values", "b"), shape)
+
+
+def _array(name: str, value: ArrayLike, what: str, kinds: str) -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of unequal length
+        raise ValueError(f"{name}: must be an array of {what}, received rows of unequal length") from error
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"{name}: must be an array of {what}, received one of {array.dtype}")
+    return array
+
+
+def _fit(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    if array.ndim and array.shape != shape:
+        received = list(array.shape)
+        raise ValueError(f"{name}: must have shape {list(shape)}, or be one for all, received {received}")
+    return array if array.ndim else np.full(shape, array)
