@@ -27,8 +27,7 @@ def read_archive(
 
     Raises:
         SnapshotError: if the file is missing, no archive, truncated or damaged, holds something else than
-        plain
-            arrays (pickled objects are never loaded), or declares more than `max_bytes` in all.
+            plain arrays (pickled objects are never loaded), or declares more than `max_bytes` in all.
     """
     path = Path(path)
     if not path.is_file():

@@ -34,15 +34,17 @@ class Snapshot:
 
     Attributes:
         gain: `[*drop rx tx]`, linear power gain `|h|^2` without small-scale fading, 0 where there is no path.
-        channel: `[*drop frequency rx rx_ant tx tx_ant]`, complex amplitude, 0 where there is no path; or
-        None. frequency_offset_hz: `[frequency]`, of the channel's samples from the carrier; or None without a
-        channel. rx_position_m: `[*drop rx 3]` (or `[rx 3]` for all drops), or None. tx_position_m: `[*drop tx
-        3]` (or `[tx 3]` for all drops), or None. rx_kind: `[rx]`, 0 a station or receiver, 1 an eavesdropper
-        (default 0). tx_kind: `[tx]`, 0 a user or macro station, 1 a small cell's station (default 0). los:
-        `[*drop rx tx]`, whether a link has line of sight; or None. carrier_hz: carrier frequency, or None if
-        it is not known. noise_psd_w_per_hz: single-sided noise power density at the receivers, noise figure
-        included. name: what the snapshot is called in tables. attribution: whom to name with every use of the
-        data.
+        channel: `[*drop frequency rx rx_ant tx tx_ant]`, complex amplitude, 0 where there is no path; or None.
+        frequency_offset_hz: `[frequency]`, of the channel's samples from the carrier; None without a channel.
+        rx_position_m: `[*drop rx 3]` (or `[rx 3]` for all drops), or None.
+        tx_position_m: `[*drop tx 3]` (or `[tx 3]` for all drops), or None.
+        rx_kind: `[rx]`, 0 a station or receiver, 1 an eavesdropper (default 0).
+        tx_kind: `[tx]`, 0 a user or macro station, 1 a small cell's station (default 0).
+        los: `[*drop rx tx]`, whether a link has line of sight; or None.
+        carrier_hz: carrier frequency, or None if it is not known.
+        noise_psd_w_per_hz: single-sided noise power density at the receivers, noise figure included.
+        name: what the snapshot is called in tables.
+        attribution: whom to name with every use of the data.
 
     Raises:
         SnapshotError: naming the argument, the rule and what was received.

@@ -50,8 +50,7 @@ def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, *, compact: 
         path: the file, by custom `*.npz`.
         snapshot: what to write.
         compact: store the channel as float16 pairs relative to `sqrt(gain)`, a quarter of the size with a
-        relative
-            error of 5e-4; otherwise it is stored exactly.
+            relative error of 5e-4; otherwise it is stored exactly.
 
     Raises:
         OSError: if the file cannot be written; an existing one is then untouched.

@@ -27,8 +27,7 @@ def from_sionna_h_freq(
         h_freq: `[batch, num_rx, num_rx_ant, num_tx, num_tx_ant, num_ofdm_symbols, num_subcarriers]`, complex.
         frequency_offset_hz: `[num_subcarriers]` from the carrier, e.g. `subcarrier_frequencies(...)`.
         large_scale_gain: linear, broadcast against `[batch, num_rx, num_tx]`, to multiply into `|h|^2`: for
-        responses
-            that were normalised to unit energy.
+            responses that were normalised to unit energy.
         fields: further fields of the snapshot (positions, `carrier_hz`, `name`, ...).
 
     Raises:
@@ -59,11 +58,9 @@ def from_sionna_cir(a: Any, tau: Any, *, frequency_offset_hz: Any, **fields: Any
 
     Args:
         a: `[batch, num_rx, num_rx_ant, num_tx, num_tx_ant, num_paths, num_time_steps]` (`sionna.phy`), or the
-        same
-            without batch (`sionna.rt.Paths.cir`); complex, or a pair (re, im) of real arrays.
+            same without batch (`sionna.rt.Paths.cir`); complex, or a pair (re, im) of real arrays.
         tau: delays in seconds, `[batch, num_rx, num_tx, num_paths]`, with antenna axes `[batch, num_rx,
-        num_rx_ant,
-            num_tx, num_tx_ant, num_paths]`, or either without batch. Paths with `a = 0` may have any delay.
+            num_rx_ant, num_tx, num_tx_ant, num_paths]`, or either without batch. Paths with `a = 0` may have any delay.
         frequency_offset_hz: `[frequency]` from the carrier, at which to sample `h`.
         fields: further fields of the snapshot (positions, `carrier_hz`, `name`, ...).
 
