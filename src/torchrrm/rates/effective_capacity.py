@@ -28,12 +28,12 @@ def _spread(bandwidth_hz: Tensor, cn0_hz: Tensor, gain: Tensor) -> tuple[Tensor,
 
 
 def effective_capacity(
-    bandwidth_hz: Float[Tensor, "*shape"],
-    cn0_hz: Float[Tensor, "*shape"],
+    bandwidth_hz: Float[Tensor, "*#shape"],
+    cn0_hz: Float[Tensor, "*#shape"],
     quadrature: tuple[Float[Tensor, "node"], Float[Tensor, "node"]],
     exponent_per_bit: float,
     loss_factor: float = 0.0,
-) -> Float[Tensor, "*shape"]:
+) -> Float[Tensor, "*#shape"]:
     """Effective capacity in bit/s.
 
     Args:
@@ -63,12 +63,12 @@ def _tilted(
 
 
 def effective_capacity_slope(
-    bandwidth_hz: Float[Tensor, "*shape"],
-    cn0_hz: Float[Tensor, "*shape"],
+    bandwidth_hz: Float[Tensor, "*#shape"],
+    cn0_hz: Float[Tensor, "*#shape"],
     quadrature: tuple[Float[Tensor, "node"], Float[Tensor, "node"]],
     exponent_per_bit: float,
     loss_factor: float = 0.0,
-) -> Float[Tensor, "*shape"]:
+) -> Float[Tensor, "*#shape"]:
     """Derivative of `effective_capacity` by bandwidth in bit/s/Hz: the mean of `r'` under the tilted law."""
     width, faded = _spread(bandwidth_hz, cn0_hz, quadrature[0])
     tilted = _tilted(width, faded, quadrature[1], exponent_per_bit, loss_factor)
@@ -76,12 +76,12 @@ def effective_capacity_slope(
 
 
 def effective_capacity_curvature(
-    bandwidth_hz: Float[Tensor, "*shape"],
-    cn0_hz: Float[Tensor, "*shape"],
+    bandwidth_hz: Float[Tensor, "*#shape"],
+    cn0_hz: Float[Tensor, "*#shape"],
     quadrature: tuple[Float[Tensor, "node"], Float[Tensor, "node"]],
     exponent_per_bit: float,
     loss_factor: float = 0.0,
-) -> Float[Tensor, "*shape"]:
+) -> Float[Tensor, "*#shape"]:
     """Second derivative of `effective_capacity` in bit/s/Hz^2: `E[r''] - theta Var[r']` under the tilted law."""
     width, faded = _spread(bandwidth_hz, cn0_hz, quadrature[0])
     tilted = _tilted(width, faded, quadrature[1], exponent_per_bit, loss_factor)

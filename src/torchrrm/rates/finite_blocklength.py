@@ -44,8 +44,8 @@ def _root(value: Tensor) -> Tensor:
 
 
 def dispersion_loss(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*#shape"]:
     """`sqrt(w V)` in sqrt(Hz), and 0 without bandwidth; times `back_off` it is the rate lost in bit/s."""
     width = positive(bandwidth_hz)
     share = _share(width, cn0_hz)
@@ -59,16 +59,16 @@ def _slope_factor(share: Tensor) -> Tensor:
 
 
 def dispersion_slope(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*#shape"]:
     """Derivative of `dispersion_loss` by bandwidth, 1/sqrt(Hz): `s^1.5 (3 - 2 s) / (2 sqrt((2 - s) w))`."""
     width = positive(bandwidth_hz)
     return _slope_factor(_share(width, cn0_hz)) / torch.sqrt(width)
 
 
 def dispersion_curvature(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*#shape"]:
     """Second derivative of `dispersion_loss` by bandwidth, Hz^-1.5; never positive: the loss is concave.
 
     With `h(s)` the factor of the slope and `ds/dw = -s (1 - s) / w` it is `-(h' s (1 - s) + h / 2) w^-1.5`.
@@ -80,8 +80,8 @@ def dispersion_curvature(
 
 
 def finite_blocklength_rate(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"], loss_factor: float
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"], loss_factor: float
+) -> Float[Tensor, "*#shape"]:
     """Rate in bit/s: `w log2(1 + c/w) - sqrt(w V) Q^-1(eps) / (sqrt(T) ln 2)` (Eq. (3) of [Hao2024]).
 
     The approximation falls below zero at very small bandwidths, where it has no meaning; it is not clipped
@@ -96,15 +96,15 @@ def finite_blocklength_rate(
 
 
 def finite_blocklength_slope(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"], loss_factor: float
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"], loss_factor: float
+) -> Float[Tensor, "*#shape"]:
     """Derivative of `finite_blocklength_rate` by bandwidth in bit/s/Hz."""
     return shannon_slope(bandwidth_hz, cn0_hz) - loss_factor * dispersion_slope(bandwidth_hz, cn0_hz)
 
 
 def finite_blocklength_curvature(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"], loss_factor: float
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"], loss_factor: float
+) -> Float[Tensor, "*#shape"]:
     """Second derivative of `finite_blocklength_rate` by bandwidth in bit/s/Hz^2.
 
     Not negative everywhere, as [Hao2024] has it after [Sun2019]: at high SNR it is positive below

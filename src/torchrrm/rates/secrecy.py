@@ -29,12 +29,12 @@ def _log_advantage(bandwidth_hz: Tensor, cn0_hz: Tensor, eavesdropper_cn0_hz: Te
 
 
 def secrecy_rate(
-    bandwidth_hz: Float[Tensor, "*shape"],
-    cn0_hz: Float[Tensor, "*shape"],
-    eavesdropper_cn0_hz: Float[Tensor, "*shape"],
+    bandwidth_hz: Float[Tensor, "*#shape"],
+    cn0_hz: Float[Tensor, "*#shape"],
+    eavesdropper_cn0_hz: Float[Tensor, "*#shape"],
     loss_factor: float = 0.0,
     leakage_factor: float = 0.0,
-) -> Float[Tensor, "*shape"]:
+) -> Float[Tensor, "*#shape"]:
     """Secrecy rate in bit/s (Eqs. (5) and (6) of [Hao2024]; the short-block form from [Wang2019]).
 
     `[w log2(1 + c/w) - w log2(1 + e/w)]^+` less, for short blocks, `loss_factor sqrt(w V(c)) + leakage_factor
@@ -57,12 +57,12 @@ def secrecy_rate(
 
 
 def secrecy_slope(
-    bandwidth_hz: Float[Tensor, "*shape"],
-    cn0_hz: Float[Tensor, "*shape"],
-    eavesdropper_cn0_hz: Float[Tensor, "*shape"],
+    bandwidth_hz: Float[Tensor, "*#shape"],
+    cn0_hz: Float[Tensor, "*#shape"],
+    eavesdropper_cn0_hz: Float[Tensor, "*#shape"],
     loss_factor: float = 0.0,
     leakage_factor: float = 0.0,
-) -> Float[Tensor, "*shape"]:
+) -> Float[Tensor, "*#shape"]:
     """Derivative of `secrecy_rate` in bit/s/Hz; for long blocks `(-ln(1 - q) - q + q t) / ln 2` (Eq. (18))."""
     width = positive(bandwidth_hz)
     advantage = _advantage(width, cn0_hz, eavesdropper_cn0_hz)
@@ -77,12 +77,12 @@ def secrecy_slope(
 
 
 def secrecy_curvature(
-    bandwidth_hz: Float[Tensor, "*shape"],
-    cn0_hz: Float[Tensor, "*shape"],
-    eavesdropper_cn0_hz: Float[Tensor, "*shape"],
+    bandwidth_hz: Float[Tensor, "*#shape"],
+    cn0_hz: Float[Tensor, "*#shape"],
+    eavesdropper_cn0_hz: Float[Tensor, "*#shape"],
     loss_factor: float = 0.0,
     leakage_factor: float = 0.0,
-) -> Float[Tensor, "*shape"]:
+) -> Float[Tensor, "*#shape"]:
     """Second derivative of `secrecy_rate` in bit/s/Hz^2.
 
     For long blocks `-(s^2 - t^2) / (w ln 2)` with `s = c / (w + c)` (Eq. (19)).

@@ -36,8 +36,8 @@ def log1p_excess(share: Tensor) -> Tensor:
 
 
 def shannon_rate(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*#shape"]:
     """Rate in bit/s: `w log2(1 + c / w)`, and 0 without bandwidth (Eq. (2) of [Hao2024]).
 
     Args:
@@ -53,8 +53,8 @@ def shannon_rate(
 
 
 def shannon_slope(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*#shape"]:
     """Derivative of `shannon_rate` by bandwidth in bit/s/Hz: `(ln(1 + c/w) - c/(w + c)) / ln 2`; positive, falling."""
     snr = cn0_hz / positive(bandwidth_hz)
     share = snr / (1 + snr)
@@ -63,8 +63,8 @@ def shannon_slope(
 
 
 def shannon_curvature(
-    bandwidth_hz: Float[Tensor, "*shape"], cn0_hz: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+    bandwidth_hz: Float[Tensor, "*#shape"], cn0_hz: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*#shape"]:
     """Second derivative of `shannon_rate` in bit/s/Hz^2: `-(c / (w + c))^2 / (w ln 2)`; never positive."""
     width = positive(bandwidth_hz)
     share = cn0_hz / (width + cn0_hz)
