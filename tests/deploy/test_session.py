@@ -186,8 +186,12 @@ def test_nothing_but_finite_feasible_allocations_leaves_a_session(folder):
     [
         ({"cn0_hz": [1e9, np.nan, 1e7]}, r"cn0_hz: must be finite and not negative, received nan at \[1\]"),
         ({"cn0_hz": [1e9, 1e8, -1.0]}, r"cn0_hz: must be finite and not negative, received -1.0 at \[2\]"),
-        ({"cn0_hz": 1e9}, r"cn0_hz: must have shape \[\*batch, user\] with at least one user, received \[\]"),
-        ({"cn0_hz": []}, r"cn0_hz: must have shape \[\*batch, user\] with at least one user, received \[0\]"),
+        ({"cn0_hz": 1e9}, r"cn0_hz: must have shape \[\*batch, user\], not empty, received \[\]"),
+        ({"cn0_hz": []}, r"cn0_hz: must have shape \[\*batch, user\], not empty, received \[0\]"),
+        (
+            {"cn0_hz": np.ones((0, 3))},
+            r"cn0_hz: must have shape \[\*batch, user\], not empty, received \[0, 3\]",
+        ),
         ({"cn0_hz": ["a", "b", "c"]}, r"cn0_hz: must be an array of numbers, received one of <U1"),
         ({"cn0_hz": [[1e9], [1e9, 1e8]]}, r"cn0_hz: must be an array of numbers, received rows of unequal"),
         ({"cn0_hz": [1j, 1j, 1j]}, r"cn0_hz: must be an array of numbers, received one of complex128"),

@@ -112,9 +112,8 @@ class InferenceSession:
         _expect("kind", kind, self.header["deployment"].get("kind"), path)
         self._types = _input_types(self._runtime, self.header, path)
         self._service = _service(self.header["deployment"], path)
-        self.allocate(
-            **self._service.example()
-        )  # loads the kernels, so that the first call is as quick as any
+        # Loads the kernels, so that the first call is as quick as any.
+        self.allocate(**self._service.example())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The core alone: the outputs of the exported graph, by name."""
@@ -179,6 +178,7 @@ def open_runtime(model: bytes, threads: int) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised, and need not be printed too
     return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

@@ -84,11 +84,9 @@ class SliceService:
             active: users that ask for service, `[*batch user]`; by default all.
         """
         cn0 = _reals("cn0_hz", cn0_hz, None)
-        if not cn0.ndim or not cn0.shape[-1]:
-            shape = list(cn0.shape)
-            raise ValueError(
-                f"cn0_hz: must have shape [*batch, user] with at least one user, received {shape}"
-            )
+        if not cn0.ndim or not cn0.size:
+            received = list(cn0.shape)
+            raise ValueError(f"cn0_hz: must have shape [*batch, user], not empty, received {received}")
         if eavesdropper_cn0_hz is None and self.secrecy:
             raise ValueError("eavesdropper_cn0_hz: must be given for the secrecy rate, received none")
         heard = 0.0 if eavesdropper_cn0_hz is None else eavesdropper_cn0_hz
