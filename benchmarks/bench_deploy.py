@@ -55,15 +55,16 @@ def calls(features: str, users: int, folder: Path) -> tuple[Calls, Calls]:
     return core, {"torch": whole, "onnxruntime": lambda: session.allocate(**arrays)}
 
 
-def latencies_us(functions: Calls, repetitions: int = 2000) -> dict[str, np.ndarray]:
-    """Durations in microseconds, the functions called in turns so that a busy moment meets all of them."""
+def latencies_us(functions: Calls, turns: int = 150, block: int = 20) -> dict[str, np.ndarray]:
+    """Durations in microseconds; the functions take turns, so that a busy moment meets all of them."""
     seen: dict[str, list[float]] = {name: [] for name in functions}
-    for repetition in range(-100, repetitions):
+    for turn in range(-3, turns):  # the first ones to warm up
         for name, function in functions.items():
-            begin = time.perf_counter()
-            function()
-            if repetition >= 0:
-                seen[name].append(1e6 * (time.perf_counter() - begin))
+            for _ in range(block):
+                begin = time.perf_counter()
+                function()
+                if turn >= 0:
+                    seen[name].append(1e6 * (time.perf_counter() - begin))
     return {name: np.array(durations) for name, durations in seen.items()}
 
 

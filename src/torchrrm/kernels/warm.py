@@ -5,7 +5,7 @@ Compiled code is cached on disk beside the sources: `python -m torchrrm.kernels.
 
 import numpy as np
 
-from torchrrm.kernels import bandwidth, greedy, link_rates, slice_features, slicing
+from torchrrm.kernels import bandwidth, greedy, link_rates, slice_check, slice_features, slicing
 
 __all__ = ["warm"]
 
@@ -22,6 +22,7 @@ def warm() -> None:
     greedy.greedy_batch(least, surplus, 1e6, one, none, served, law)
     link_rates.curves(limit, one[0], none[0], law)
     slice_features.marginal(one, none, limit, served, least, surplus, law)
+    slice_check.violations(least, one, none, rate, limit, served, law)
 
 
 if __name__ == "__main__":
