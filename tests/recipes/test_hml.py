@@ -57,7 +57,11 @@ def test_weights_load_with_their_provenance(smoke: tuple[Path, Results]) -> None
 def test_a_second_run_takes_the_finished_jobs(smoke: tuple[Path, Results]) -> None:
     out, _ = smoke
     stamps = {path: path.stat().st_mtime_ns for path in (out / "jobs").iterdir()}
-    studies.convergence(SCALES["smoke"], Workers(out / "jobs", 0, progress=False))
+    workers = Workers(out / "jobs", 0, progress=False)
+    random = studies.starts(
+        TrainingSet(KINDS["secrecy"], "raw"), "base", ["random"], SCALES["smoke"], workers
+    )
+    studies.convergence(random, SCALES["smoke"], workers)
     assert {path: path.stat().st_mtime_ns for path in (out / "jobs").iterdir()} == stamps
 
 

@@ -39,13 +39,17 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     """
     settings = SCALES[scale]
     workers = Workers(out / "jobs", settings.processes)
-    exhibits = [studies.convergence(settings, workers), studies.quality_of_service(settings, workers)]
-    found = {}
-    for features in settings.features:
-        tasks = TrainingSet(KINDS["secrecy"], features)
-        found[features] = studies.starts(tasks, "base", METHODS, settings, workers)
-        exhibits.append(studies.adaptation(features, found[features], settings, workers))
-    exhibits += studies.sweeps(settings.features[0], found[settings.features[0]], settings, workers)
+    found = {
+        features: studies.starts(TrainingSet(KINDS["secrecy"], features), "base", METHODS, settings, workers)
+        for features in settings.features
+    }
+    first = found[settings.features[0]]
+    exhibits = [
+        studies.convergence(first, settings, workers),
+        studies.quality_of_service(first, settings, workers),
+    ]
+    exhibits += [studies.adaptation(features, found[features], settings, workers) for features in found]
+    exhibits += studies.sweeps(settings.features[0], first, settings, workers)
     beyond, every, without = studies.left_out(settings, workers)
     exhibits.append(beyond)
     hml = {features: found[features]["hml", 0].parameters for features in settings.features}

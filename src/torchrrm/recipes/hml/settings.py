@@ -40,7 +40,7 @@ class HmlSettings:
     epochs: int = 60
     fine_learning_rate: float = 1e-2
     evaluation: int = 300
-    scratch_epochs: int = 400
+    scratch_epochs: int = 150
     users: tuple[int, ...] = (5, 10, 20, 30, 40, 50)
     rates_mbps: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
     bandwidths_mhz: tuple[float, ...] = (10.0, 25.0, 50.0, 75.0, 100.0)
@@ -75,7 +75,7 @@ SCALES: dict[str, HmlSettings] = {
         meta_steps=3000,
         epochs=200,
         evaluation=1000,
-        scratch_epochs=1000,
+        scratch_epochs=500,
         users=tuple(range(5, 55, 5)),
         rates_mbps=tuple(float(rate) for rate in range(1, 11)),
         bandwidths_mhz=tuple(float(width) for width in range(10, 110, 10)),

@@ -33,7 +33,6 @@ __all__ = [
     "Adaptation",
     "MarginalTraining",
     "MetaTraining",
-    "Scratch",
     "evaluation_set",
     "optimality",
     "report_stream",
@@ -147,31 +146,6 @@ class Adaptation:
         )
         curve = tuned.curve if tuned.curve is not None else torch.empty(0)
         return {"curve": curve, **{f"parameters.{name}": value for name, value in tuned.parameters.items()}}
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """Algorithm 2 from random parameters on one cell (Fig. 3): the reward of each epoch in bit/s/Hz."""
-
-    source: SliceSource
-    features: str
-    seed: int
-    settings: HmlSettings
-
-    @property
-    def name(self) -> str:
-        return f"scratch-{self.source.users}-{self.features}-{self.seed}"
-
-    def __call__(self) -> dict[str, Tensor]:
-        policy = workbench.new_policy(KINDS["secrecy"], self.features, seed=self.seed)
-        how = TrainerSettings(
-            steps=self.settings.scratch_epochs, learning_rate=self.settings.fine_learning_rate
-        )
-        task = prepared_task(KINDS["secrecy"], self.source, self.features)
-        generator, quiet = _generator(_TRAIN, self.seed), RunSettings(progress=False)
-        losses = train(workbench.policy_loss(policy), [task], how, generator=generator, run=quiet)
-        trained = {f"parameters.{name}": value for name, value in parameters_of(policy).items()}
-        return {"reward": -losses, **trained}
 
 
 @dataclass(frozen=True)
