@@ -37,7 +37,9 @@ check: $(VENV)/.installed
 	$(BIN)/python -m pytest -q --doctest-modules --doctest-glob=README.md src README.md
 
 bench: $(VENV)/.kernels
-	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python benchmarks/bench_slicing.py
+	$(BIN)/python benchmarks/bench_deploy.py
+	$(BIN)/python -m pytest benchmarks/test_meta_gradient.py --benchmark-only --benchmark-columns=median,iqr,rounds
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist .benchmarks .hypothesis .import_linter_cache .pytest_cache .ruff_cache

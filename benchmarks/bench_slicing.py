@@ -1,0 +1,179 @@
+"""Exact allocation of slices against the greedy that people write, one thread, all in one run.
+
+python benchmarks/bench_slicing.py [--json FILE]
+
+Slices of the paper's cell: exponent 4, 8 dB, Rayleigh fading, 10 Mbit/s, 100 MHz. Times include scheduling. The naive
+greedy is Algorithm 1 of [Hao2024] as printed: numpy over users, all increments anew at each block of 10 kHz.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from torchrrm.bench import source_commit
+from torchrrm.channels import hml_scenario
+from torchrrm.files import atomic_write_text
+from torchrrm.kernels import slicing
+from torchrrm.problems import KINDS, QoS, SliceBandwidth, SliceInstance, slice_instance
+from torchrrm.problems.slicing.schedule import arrays
+from torchrrm.records import index
+from torchrrm.solvers import ExactSlicing
+
+NAIVE_BLOCKS = 200  # timed, and extrapolated to all blocks of the surplus: each costs the same
+LIMITS_US = {"data-rate": 10.0, "secrecy": 30.0, "secrecy-short": 30.0}
+LIMITS_US |= {"effective-capacity": 3000.0, "effective-capacity-short": 3000.0}
+MOST_USERS = {QoS.DATA_RATE: 100_000, QoS.SECRECY: 100_000, QoS.EFFECTIVE_CAPACITY: 3_000}
+
+
+def slices(problem: SliceBandwidth, count: int, users: int, *, bandwidth_hz: float = 100e6) -> SliceInstance:
+    """Random slices; the effective capacity averages over the fading, so it gets none."""
+    generator = torch.Generator().manual_seed(4_000_000 + users)
+    draw = hml_scenario().sample(count, transmitters=users, receivers=2, generator=generator)
+    gain = draw.large_scale_gain if problem.qos is QoS.EFFECTIVE_CAPACITY else draw.gain
+    return slice_instance(gain[:, 0], gain[:, 1], bandwidth_hz=bandwidth_hz)
+
+
+def microseconds(calls: list[Callable[[], Any]], budget_s: float = 2.0) -> np.ndarray:
+    """Durations of the calls in turn, after two of each to warm up, until the budget is spent."""
+    for call in (*calls, *calls):
+        call()
+    seen: list[float] = []
+    end = time.perf_counter() + budget_s
+    while time.perf_counter() < end or len(seen) < 5:
+        begin = time.perf_counter()
+        calls[len(seen) % len(calls)]()
+        seen.append(1e6 * (time.perf_counter() - begin))
+    return np.array(seen)
+
+
+def naive_greedy_us(problem: SliceBandwidth, instance: SliceInstance) -> float:
+    """Duration of the naive greedy on one slice."""
+    schedule = problem.schedule(instance)
+    served = schedule.active.numpy()
+    cn0 = instance.cn0_hz.numpy().astype(np.float64)[served]
+    heard = problem.eavesdropper(instance).numpy().astype(np.float64)[served]
+    width = schedule.minimum_bandwidth_hz.numpy().astype(np.float64)[served]
+    rate, block = numpy_rate(problem), 10e3
+    begin = time.perf_counter()
+    for _ in range(NAIVE_BLOCKS):
+        increment = rate(width + block, cn0, heard) - rate(width, cn0, heard)
+        width[np.argmax(increment)] += block
+    elapsed_us = 1e6 * (time.perf_counter() - begin)
+    return elapsed_us * float(schedule.surplus_hz) / block / NAIVE_BLOCKS
+
+
+def numpy_rate(problem: SliceBandwidth) -> Callable[..., np.ndarray]:
+    """The rates in plain numpy, as somebody writes them from the paper."""
+    gain, weight = (part.numpy() for part in problem.quadrature)
+    loss, leakage, exponent = problem.loss_factor, problem.leakage_factor, problem.qos_exponent_per_bit
+
+    def data_rate(width: np.ndarray, cn0: np.ndarray) -> np.ndarray:
+        rate = width * np.log2(1 + cn0 / width)
+        return rate - loss * np.sqrt(width * (1 - (1 + cn0 / width) ** -2)) if loss else rate
+
+    def secrecy(width: np.ndarray, cn0: np.ndarray, heard: np.ndarray) -> np.ndarray:
+        rate = data_rate(width, cn0) - width * np.log2(1 + heard / width)
+        return rate - leakage * np.sqrt(width * (1 - (1 + heard / width) ** -2)) if leakage else rate
+
+    def capacity(width: np.ndarray, cn0: np.ndarray, heard: np.ndarray) -> np.ndarray:
+        faded = data_rate(width[:, None], cn0[:, None] * gain)
+        return -np.log((weight * np.exp(-exponent * faded)).sum(-1)) / exponent
+
+    if problem.qos is QoS.EFFECTIVE_CAPACITY:
+        return capacity
+    return secrecy if problem.qos is QoS.SECRECY else lambda width, cn0, heard: data_rate(width, cn0)
+
+
+def single(problem: SliceBandwidth, users: int = 50) -> dict[str, Any]:
+    """One slice: the kernel, the solver around it, and the naive greedy."""
+    drawn = slices(problem, 100, users)
+    one = [index(drawn, i) for i in range(100)]
+    cn0, heard, rate, limit, active, law = arrays(problem, drawn)
+    rows = [(cn0[i], heard[i], rate[i], limit[i], active[i], law) for i in range(100)]
+    kernel = microseconds([lambda row=row: slicing.solve(*row) for row in rows])
+    solver = microseconds([lambda i=i: ExactSlicing(problem)(i) for i in one])
+    naive = np.median([naive_greedy_us(problem, instance) for instance in one[:5]])
+    p50, p99 = np.percentile(kernel, [50, 99])
+    return {
+        "case": f"{problem.name}, {users} users",
+        "kernel_p50_us": p50,
+        "kernel_p99_us": p99,
+        "limit_us": LIMITS_US.get(problem.name),
+        "solver_p50_us": float(np.median(solver)),
+        "naive_greedy_us": float(naive),
+        "ratio_to_naive": float(naive / p50),
+    }
+
+
+def batch(problem: SliceBandwidth, count: int, users: int, bandwidth_hz: float) -> float:
+    """Median duration in ms of a batch through the kernel."""
+    drawn = arrays(problem, slices(problem, count, users, bandwidth_hz=bandwidth_hz))
+    return float(np.median(microseconds([lambda: slicing.solve_batch(*drawn)]))) / 1e3
+
+
+def growth(problem: SliceBandwidth) -> tuple[float, dict[int, float]]:
+    """Exponent of the time over the number of users, by least squares in log scale, and the times in ms."""
+    sizes = [n for n in (100, 300, 1000, 3000, 10_000, 30_000, 100_000) if n <= MOST_USERS[problem.qos]]
+    times = {n: batch(problem, 1, n, 2e6 * n) for n in sizes}
+    exponent = np.polyfit(np.log(sizes), np.log(list(times.values())), 1)[0]
+    return float(exponent), times
+
+
+def main() -> None:
+    """Print the numbers beside what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", help="write the numbers")
+    path = parser.parse_args().json
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    cases = []
+    print(
+        f"{'one slice':34}{'kernel p50':>11}{'p99':>9}{'limit':>7}{'solver p50':>12}{'naive greedy':>14}{'ratio':>9}"
+    )
+    for problem in KINDS.values():
+        row = single(problem)
+        cases.append(row)
+        limit = "" if row["limit_us"] is None else f"{row['limit_us']:g}"
+        print(
+            f"{row['case']:34}{row['kernel_p50_us']:11.1f}{row['kernel_p99_us']:9.1f}{limit:>7}"
+            f"{row['solver_p50_us']:12.1f}{row['naive_greedy_us']:14.0f}{row['ratio_to_naive']:9.0f}",
+            flush=True,
+        )
+    many = batch(KINDS["data-rate"], 1024, 50, 100e6)
+    large = batch(KINDS["data-rate"], 1, 100_000, 100e6)
+    print(
+        f"data-rate: 1024 slices of 50 users {many:.2f} ms (asked: 10); 1e5 users in 100 MHz {large:.1f} ms (asked: 30)"
+    )
+    exponents = {}
+    for name, problem in KINDS.items():
+        exponents[name], times = growth(problem)
+        shown = ", ".join(f"{n}: {ms:.3g}" for n, ms in times.items())
+        print(
+            f"{name}: growth exponent {exponents[name]:.3f} (asked: 1.15); ms by users: {shown}", flush=True
+        )
+    if path:
+        result = {"schema": 1, "command": "python benchmarks/bench_slicing.py", "commit": source_commit()}
+        result |= {
+            "device": "cpu",
+            "threads": 1,
+            "seed": 4_000_000,
+            "single": cases,
+            "growth_exponent": exponents,
+        }
+        result |= {"batch_1024x50_ms": many, "users_1e5_ms": large}
+        atomic_write_text(path, json.dumps(result, indent=1) + "\n")
+    slow = [case for case in cases if case["kernel_p50_us"] > (case["limit_us"] or math.inf)]
+    print(
+        "all single-slice limits held" if not slow else f"over the limit: {[case['case'] for case in slow]}"
+    )
+
+
+if __name__ == "__main__":
+    main()
