@@ -60,7 +60,7 @@ class CertifiedGap:
     """
 
     bound: Callable[[Any], Float[Tensor, "*batch"]]
-    floor: float = 1e-4
+    floor: float = 1e-5
 
     def __call__(self, problem: Problem[Any, Any], instance: Any, action: Any, /) -> Float[Tensor, ""]:
         bound = self.bound(instance)

@@ -6,14 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchrrm.channels import Fading, Nakagami, Rayleigh, Rice, hml_scenario
+from torchrrm.channels import Fading, Nakagami, Rayleigh, Rice, hml_scenario, uma_scenario, umi_scenario
 from torchrrm.policies.slice_gnn import FEATURES, PreparedSlice
 from torchrrm.problems import QoS, SliceAction, SliceBandwidth, SliceInstance, Task
 from torchrrm.recipes.slices import SliceSource, SliceTerms
-from torchrrm.records import index, tensor_record
+from torchrrm.records import index, replace, tensor_record
 from torchrrm.solvers import ExactSlicing
 
 __all__ = [
+    "Blocked",
     "BoundedSlice",
     "OneOf",
     "PooledSource",
@@ -29,11 +30,24 @@ __all__ = [
 
 
 @dataclass(frozen=True)
+class Blocked:
+    """A source whose eavesdropper does not hear some users, as behind a building: each with this probability."""
+
+    source: SliceSource
+    probability: float
+
+    def __call__(self, batch_size: int, *, generator: torch.Generator) -> SliceInstance:
+        drawn = self.source(batch_size, generator=generator)
+        heard = torch.rand(drawn.cn0_hz.shape, generator=generator) >= self.probability
+        return replace(drawn, eavesdropper_cn0_hz=drawn.eavesdropper_cn0_hz * heard)
+
+
+@dataclass(frozen=True)
 class PreparedSource:
     """Slices of a source, scheduled and with a policy's features, so that training pays for neither in each step."""
 
     problem: SliceBandwidth
-    source: SliceSource
+    source: SliceSource | Blocked
     features: str
 
     def __call__(self, batch_size: int, *, generator: torch.Generator) -> PreparedSlice:
@@ -130,15 +144,25 @@ class PooledSource:
         return index(batch, slice(batch_size))
 
 
-def broad_source(generator: torch.Generator) -> SliceSource:
-    """A cell of wider ranges than Table III: 5 to 50 users, exponents 2 to 4, 3 to 8 dB, any fading law."""
-    shadowing_db, shape = OneOf(3, 8)(generator), OneOf(1, 6)(generator)
-    laws = (Rayleigh(), Rice.from_amplitude(float(min(shape, 5))), Nakagami(float(shape)))
+def broad_source(problem: SliceBandwidth, generator: torch.Generator) -> Blocked:
+    """Slices of a cell far wider than Table III, for policies that shall serve any.
+
+    A power-law cell (exponent 2 to 4, 3 to 8 dB, any fading law), an urban micro or an urban macro cell; 5 to 50
+    users of 1 to 10 Mbit/s on 10 to 100 MHz; none to all of the users out of the eavesdropper's reach.
+    """
     terms = SliceTerms(
         bandwidth_hz=1e6 * OneOf(10, 100)(generator), min_rate_bps=1e6 * OneOf(1, 10)(generator)
     )
-    law = laws[OneOf(0, 2)(generator)]
-    return cell_source(OneOf(5, 50)(generator), OneOf(2, 4)(generator), shadowing_db, law, terms)
+    shape = float(OneOf(1, 6)(generator))
+    law = (Rayleigh(), Rice.from_amplitude(min(shape, 5.0)), Nakagami(shape))[OneOf(0, 2)(generator)]
+    cells = (
+        hml_scenario(OneOf(2, 4)(generator), OneOf(3, 8)(generator), law),
+        umi_scenario(fading=law),
+        uma_scenario(fading=law),
+    )
+    fading = problem.qos is not QoS.EFFECTIVE_CAPACITY
+    source = SliceSource(cells[OneOf(0, 2)(generator)], OneOf(5, 50)(generator), terms, fading)
+    return Blocked(source, OneOf(0, 4)(generator) / 4)
 
 
 def certified_bound(problem: SliceBandwidth, drawn: SliceInstance) -> Float[Tensor, "*batch"]:
@@ -155,7 +179,8 @@ def pooled_task(
     """A task of one kind of service over broad cells, from a pool of `batches`, each of one cell."""
     pool = []
     for _ in range(batches):
-        task = prepared_task(problem, broad_source(generator), features)
-        drawn = task.sample(batch_size, generator=generator)
+        drawn = PreparedSource(problem, broad_source(problem, generator), features)(
+            batch_size, generator=generator
+        )
         pool.append(BoundedSlice(**vars(drawn), upper_bound_bps=certified_bound(problem, drawn)))
     return Task(problem, PooledSource(tuple(pool)))
