@@ -1,35 +1,38 @@
 """The rates in arbitrary precision, from the formulae as printed; derivatives by numerical differentiation."""
 
 from collections.abc import Callable
+from typing import Any
 
 import mpmath
+from mpmath import mpf
 
 mpmath.mp.dps = 100
 
-Terms = tuple[mpmath.mpf, mpmath.mpf]
+Precise = Any  # mpmath's numbers carry no types
+Terms = tuple[Precise, Precise]
 
 
-def shannon(width: mpmath.mpf, cn0: mpmath.mpf) -> mpmath.mpf:
+def shannon(width: Precise, cn0: Precise) -> Precise:
     """`w log2(1 + c/w)`."""
     return width * mpmath.log(1 + cn0 / width, 2)
 
 
-def dispersion_loss(width: mpmath.mpf, cn0: mpmath.mpf) -> mpmath.mpf:
+def dispersion_loss(width: Precise, cn0: Precise) -> Precise:
     """`sqrt(w V)` with `V = 1 - (1 + c/w)^-2`."""
     return mpmath.sqrt(width * (1 - (1 + cn0 / width) ** -2))
 
 
-def short(factor: float) -> Callable[[mpmath.mpf, mpmath.mpf], Terms]:
+def short(factor: float) -> Callable[[Precise, Precise], Terms]:
     """Rate and loss of short blocks."""
-    return lambda width, cn0: (shannon(width, cn0), mpmath.mpf(factor) * dispersion_loss(width, cn0))
+    return lambda width, cn0: (shannon(width, cn0), mpf(factor) * dispersion_loss(width, cn0))
 
 
-def secrecy(loss: float, leakage: float) -> Callable[[mpmath.mpf, mpmath.mpf, mpmath.mpf], Terms]:
+def secrecy(loss: float, leakage: float) -> Callable[[Precise, Precise, Precise], Terms]:
     """Secrecy rate and both losses together."""
 
-    def terms(width: mpmath.mpf, cn0: mpmath.mpf, eavesdropper: mpmath.mpf) -> Terms:
-        lost = mpmath.mpf(loss) * dispersion_loss(width, cn0)
-        lost += mpmath.mpf(leakage) * dispersion_loss(width, eavesdropper)
+    def terms(width: Precise, cn0: Precise, eavesdropper: Precise) -> Terms:
+        lost = mpf(loss) * dispersion_loss(width, cn0)
+        lost += mpf(leakage) * dispersion_loss(width, eavesdropper)
         return shannon(width, cn0) - shannon(width, eavesdropper), lost
 
     return terms
@@ -37,15 +40,15 @@ def secrecy(loss: float, leakage: float) -> Callable[[mpmath.mpf, mpmath.mpf, mp
 
 def derivatives(terms: Callable[..., Terms], width: float, *cn0: float) -> list[tuple[float, float]]:
     """Value, slope and curvature by bandwidth, each with its scale: what rate and loss contribute, without signs."""
-    fixed = [mpmath.mpf(value) for value in cn0]
+    fixed = [mpf(value) for value in cn0]
     results = []
     for order in range(3):
         parts = [
             mpmath.diff(
                 lambda w, part=part: terms(w, *fixed)[part],
-                mpmath.mpf(width),
+                mpf(width),
                 order,
-                h=mpmath.mpf(width) * mpmath.mpf("1e-25"),
+                h=mpf(width) * mpf("1e-25"),
             )
             for part in range(2)
         ]

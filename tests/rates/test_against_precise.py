@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 import torch
-
 from tests.rates import precise
+
 from torchrrm import rates
 
 WIDTHS_HZ = (1.0, 37.0, 1.8e4, 1e6, 2.3e8, 1e9)
-SNRS_DB = (-40.0, -13.0, 0.0, 4.5, 25.0, 60.0, 101.0, 140.0)
+SNRS_DB = (-40.0, -9.6, -5.1, 0.0, 4.5, 25.0, 60.0, 101.0, 140.0)
 EAVESDROPPERS = (0.0, 1e-9, 1e-2, 0.7, 1 - 1e-4, 1 - 1e-9)
 LOSS = rates.back_off(1e-5, 0.125e-3)
 LEAKAGE = rates.back_off(1e-2, 0.125e-3)
@@ -51,13 +51,13 @@ def check(functions, terms, points, tolerance):
             )
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 2e-6)])
 @pytest.mark.parametrize("kind", PLAIN)
 def test_data_rate(kind, dtype, tolerance):
     check(PLAIN[kind], precise.short(LOSS if kind == "short" else 0.0), plain_points(dtype), tolerance)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("factors", [(0.0, 0.0), (LOSS, LEAKAGE)], ids=["long", "short"])
 def test_secrecy(factors, dtype, tolerance):
     functions = [

@@ -13,7 +13,7 @@ from torch import Tensor
 
 __all__ = ["log1p_excess", "positive", "shannon_curvature", "shannon_rate", "shannon_slope"]
 
-_SERIES_BELOW = 0.25
+_SERIES_BELOW = 0.1
 _SERIES_TERMS = 14
 
 
