@@ -8,7 +8,14 @@ from numba import njit, prange
 from torchrrm.kernels.elementary import log1p_nonnegative, log_positive
 from torchrrm.kernels.link_rates import curve
 
-__all__ = ["minimum_bandwidth", "minimum_bandwidth_batch", "peak", "schedule", "schedule_batch", "shannon_bandwidth"]
+__all__ = [
+    "minimum_bandwidth",
+    "minimum_bandwidth_batch",
+    "peak",
+    "schedule",
+    "schedule_batch",
+    "shannon_bandwidth",
+]
 
 _LN2 = math.log(2.0)
 _STEPS = 60
@@ -37,10 +44,14 @@ def shannon_bandwidth(rate, cn0):
 
 @njit(error_model="numpy", cache=True)
 def peak(low, high, cn0, eavesdropper_cn0, law):
-    """Bandwidth between `low` and `high` at which the slope turns negative (weak users at finite blocklength)."""
+    """Bandwidth between `low` and `high` at which the slope turns negative (weak users at finite blocklength).
+
+    At an SNR above 4 a rate that is negative and falls has not yet passed its valley: `r / sqrt(w)` still rises there.
+    """
     for _ in range(_STEPS):
         middle = math.sqrt(low * high)
-        if curve(middle, cn0, eavesdropper_cn0, law)[1] > 0.0:
+        rate, slope, _ = curve(middle, cn0, eavesdropper_cn0, law)
+        if slope > 0.0 or (rate < 0.0 and 4.0 * middle < cn0):
             low = middle
         else:
             high = middle
@@ -137,7 +148,9 @@ def schedule_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
     width = np.empty(cn0.shape)
     surplus = np.empty(cn0.shape[0])
     for row in prange(cn0.shape[0]):
-        width[row] = minimum_bandwidth(cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law)
+        width[row] = minimum_bandwidth(
+            cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law
+        )
         served[row], surplus[row] = schedule(width[row], limit[row])
         for i in range(cn0.shape[1]):
             if not served[row, i]:
@@ -150,5 +163,7 @@ def minimum_bandwidth_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law)
     """`minimum_bandwidth` for each row of `[batch user]` arrays."""
     width = np.empty(cn0.shape)
     for row in prange(cn0.shape[0]):
-        width[row] = minimum_bandwidth(cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law)
+        width[row] = minimum_bandwidth(
+            cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law
+        )
     return width

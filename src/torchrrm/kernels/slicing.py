@@ -1,8 +1,9 @@
-"""Optimal split of one slice's surplus bandwidth, compiled: the single-instance form of `torchrrm.solvers.ExactSlicing`.
+"""Optimal split of one slice's surplus bandwidth: the compiled form of `torchrrm.solvers.ExactSlicing`.
 
-Each user's curve is increasing up to its useful bandwidth, convex up to one inflection and concave from there (concave
-throughout in long blocks). The sum of their concave envelopes is maximised by one price for bandwidth, and its value is the
-bound: no allocation can exceed it. See `ExactSlicing` for the argument; names follow it.
+Each user's curve is increasing up to its useful bandwidth, convex up to one inflection and concave from there
+(concave throughout in long blocks). The sum of their concave envelopes is maximised by one price for
+bandwidth, and its value is the bound: no allocation can exceed it. See `ExactSlicing` for the argument; names
+follow it.
 """
 
 import math
@@ -26,7 +27,7 @@ _CLOSE = 1e-6  # relative size of a Newton step after which the next would be be
 
 @njit(error_model="numpy", cache=True)
 def _fill(least, cn0, limit):
-    """Long-block data rate: `w = max(least, t c)` with the `t` that spends `limit`, by lowering `t` until it is feasible."""
+    """Long-block data rate: `w = max(least, t c)` with the `t` that spends `limit`, lowered until feasible."""
     free = np.ones(cn0.size, np.bool_)
     remaining, weight = limit, cn0.sum()
     while True:
@@ -44,6 +45,12 @@ def _fill(least, cn0, limit):
         if free[i]:
             width[i] = level * cn0[i]
     return width
+
+
+@njit(inline="always", error_model="numpy")
+def _inside(trial, low, high):
+    """Whether a Newton step stays clear of the ends of its bracket; at them, steps could go to and fro."""
+    return low * (1.0 + _CLOSE) < trial < high * (1.0 - _CLOSE)
 
 
 @njit(error_model="numpy", cache=True)
@@ -67,7 +74,7 @@ def _tangent(low, high, low_value, cn0, eavesdropper_cn0, law):
         if curvature < 0.0 and abs(ratio) <= _CLOSE:
             return width * (1.0 + ratio)
         trial = width * math.exp(min(max(ratio, -3.0), 3.0)) if curvature < 0.0 else low
-        width = trial if low < trial < high else math.sqrt(low * high)
+        width = trial if _inside(trial, low, high) else math.sqrt(low * high)
     return high
 
 
@@ -91,7 +98,7 @@ def _envelope(least, cap, cn0, eavesdropper_cn0, law):
 
 @njit(error_model="numpy", cache=True)
 def _demand(price, width, start, most, cn0, eavesdropper_cn0, law):
-    """Bandwidth in `[start, most]` at which the slope equals the price, and the curvature there; `width` is the guess."""
+    """Bandwidth in `[start, most]` whose slope is the price, and the curvature there; `width` is the guess."""
     low, high = start, most
     curvature = -math.inf
     for _ in range(_STEPS):
@@ -113,7 +120,7 @@ def _demand(price, width, start, most, cn0, eavesdropper_cn0, law):
         elif trial <= start:
             if curve(start, cn0, eavesdropper_cn0, law)[1] <= price:
                 return start, -math.inf
-        width = trial if low < trial < high else math.sqrt(low * high)
+        width = trial if _inside(trial, low, high) else math.sqrt(low * high)
     return width, curvature
 
 
@@ -134,7 +141,7 @@ def _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, widt
 
 @njit(error_model="numpy", cache=True)
 def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
-    """Prices around the one that spends `limit`, equal if one spends it; `width` ends as the demand at the upper one."""
+    """Prices around the one that spends `limit`; `width` ends as the demand at the upper one."""
     trial, creeping = 0.5 * (low + high), 0
     for _ in range(_STEPS):
         total, slope = _at_price(trial, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
@@ -163,7 +170,8 @@ def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, l
 def _settle(limit, low, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
     """Bring the demand at the upper price to `limit`, through the demand at the lower one where curves are concave.
 
-    A curve may be straight to rounding (at 100 dB of SNR and more); then its user takes any bandwidth at one price.
+    A curve may be straight to rounding (at 100 dB of SNR and more); then its user takes any bandwidth at one
+    price.
     """
     total = width.sum()
     if limit - total > _SPENT * limit:
@@ -181,7 +189,7 @@ def _settle(limit, low, entry, start, most, least, cn0, eavesdropper_cn0, law, w
 
 @njit(error_model="numpy", cache=True)
 def _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
-    """Value of the dual at a price: an upper bound at any price, rounded up by what the demands miss of their optimum."""
+    """Value of the dual, an upper bound at any price, raised by what the demands miss of their optimum."""
     bound = price * limit
     for i in range(cn0.size):
         value, slope, _ = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
@@ -218,13 +226,15 @@ def _winner_takes_all(limit, entry, start, most, least, cn0, eavesdropper_cn0, l
 
 @njit(error_model="numpy", cache=True)
 def _share(least, cap, limit, cn0, eavesdropper_cn0, law):
-    """Bandwidths between `least` and `cap`, the bound on any such, and the user (or -1) and place to split a loose bound at."""
+    """Bandwidths between `least` and `cap`, the bound on any such, and the user (or -1) and place to branch at."""
     most, start, entry = _envelope(least, cap, cn0, eavesdropper_cn0, law)
     width, price, alone = _winner_takes_all(limit, entry, start, most, least, cn0, eavesdropper_cn0, law)
     if alone:
         return width, _total(width, cn0, eavesdropper_cn0, law), -1, 0.0
     width = np.minimum(least + (limit - least.sum()) / cn0.size, most)
-    low, price = _price(limit, price, entry.max(), entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+    low, price = _price(
+        limit, price, entry.max(), entry, start, most, least, cn0, eavesdropper_cn0, law, width
+    )
     bound = _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
     _settle(limit, low, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
     edge = _edge(price, entry, start, least)
@@ -302,7 +312,7 @@ def _branch(least, limit, cn0, eavesdropper_cn0, law):
 
 @njit(error_model="numpy", cache=True)
 def solve(cn0, eavesdropper_cn0, min_rate, limit, active, law):
-    """Optimal bandwidth of each user of one slice in Hz (0 if not scheduled) and the upper bound on the sum rate in bit/s."""
+    """Optimal bandwidth of each user in Hz (0 if not scheduled) and the upper bound on the sum rate in bit/s."""
     needed = minimum_bandwidth(cn0, eavesdropper_cn0, min_rate, limit, active, law)
     served, _ = schedule(needed, limit)
     width = np.zeros(cn0.size)
@@ -316,7 +326,10 @@ def solve(cn0, eavesdropper_cn0, min_rate, limit, active, law):
         width[chosen], bound = _branch(least, limit, cn0, eavesdropper_cn0, law)
     else:
         optimal = _fill(least, cn0, limit)
-        width[chosen], bound = optimal, _linear_bound(optimal, least, limit - least.sum(), cn0, eavesdropper_cn0, law)
+        width[chosen], bound = (
+            optimal,
+            _linear_bound(optimal, least, limit - least.sum(), cn0, eavesdropper_cn0, law),
+        )
     return width, bound
 
 
@@ -338,5 +351,7 @@ def solve_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
     width = np.empty(cn0.shape)
     bound = np.empty(cn0.shape[0])
     for row in prange(cn0.shape[0]):
-        width[row], bound[row] = solve(cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law)
+        width[row], bound[row] = solve(
+            cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law
+        )
     return width, bound

@@ -1,6 +1,5 @@
 """Optimal bandwidth allocation of a slice, with a certificate."""
 
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,6 +15,8 @@ __all__ = ["ExactSlicing", "PriceSearch"]
 
 _TANGENT_STEPS = 48
 _DEMAND_STEPS = 40
+_CLOSE = 1e-9  # relative size of a Newton step after which the next would be below rounding
+_CREEPING = 4  # Newton steps that may leave more than half of a bracket
 _FLOOR = 1e-12  # of the slice: smallest bandwidth that a curve is evaluated at
 
 
@@ -29,7 +30,8 @@ class PriceSearch:
         entry: price in bit/s/Hz below which the user takes more than `least`.
         low, high: prices at which the demand is above, and at most, the slice's bandwidth.
         trial: the price to try next.
-        width: demand of each user at `high`, in Hz.
+        width, over: demand of each user at `high` and at `low`, in Hz.
+        creeping: Newton steps that left more than half of the bracket.
         guess: demand at the last price, from which the next search starts.
     """
 
@@ -41,6 +43,8 @@ class PriceSearch:
     high: Float[Tensor, "*batch"]
     trial: Float[Tensor, "*batch"]
     width: Float[Tensor, "*batch user"]
+    over: Float[Tensor, "*batch user"]
+    creeping: Float[Tensor, "*batch"]
     guess: Float[Tensor, "*batch user"]
 
 
@@ -85,6 +89,9 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         action = SliceAction(bandwidth_hz=self._attach_gradient(schedule, width))
         return Solution(action, converged, iterations, bound)
 
+    def __call__(self, instance: SliceInstance) -> SliceAction:
+        return self.solve(instance).action
+
     def _solve_compiled(self, instance: SliceInstance) -> Solution[SliceAction]:
         width, bound = kernels.solve_batch(*arrays(self.problem, instance))
         shape, dtype = instance.cn0_hz.shape, instance.cn0_hz.dtype
@@ -105,7 +112,9 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         entry = problem.slope(instance, least)
         if problem.finite_blocklength:
             most = _before_peak(problem, instance, least, most)
-            start = torch.where(problem.curvature(instance, least) > 0, _tangent(problem, instance, least, most), least)
+            start = torch.where(
+                problem.curvature(instance, least) > 0, _tangent(problem, instance, least, most), least
+            )
             chord = (problem.rate(instance, start) - value) / torch.clamp(start - least, min=1e-300)
             entry = torch.where(start > least, chord, entry)
         entry = torch.where(instance.active, entry, torch.full_like(entry, -torch.inf))
@@ -123,6 +132,8 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
             high=high,
             trial=0.5 * (low + high),
             width=least,
+            over=most,
+            creeping=torch.zeros_like(low),
             guess=guess,
         )
 
@@ -130,16 +141,25 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         if self.problem.qos is QoS.DATA_RATE and not self.problem.finite_blocklength:
             return _closed_form(instance, state)
         width = _demand(self.problem, instance, state, state.trial)
-        excess = width.sum(-1) - _limit(instance, state)
-        above = excess > 0
+        limit = _limit(instance, state)
+        excess = width.sum(-1) - limit
+        above = excess > self.tolerance * limit
         low, high = torch.where(above, state.trial, state.low), torch.where(above, state.high, state.trial)
         served = (width > state.start) & (width < state.most)
-        bend = torch.where(served, self.problem.curvature(instance, width), torch.full_like(width, -torch.inf))
+        bend = torch.where(
+            served, self.problem.curvature(instance, width), torch.full_like(width, -torch.inf)
+        )
         newton = state.trial - excess / (1 / bend).sum(-1)
-        inside = (newton > low) & (newton < high)
+        # Newton's steps may creep to a jump from one side; then every other step halves the bracket.
+        creeping = state.creeping + (high - low > 0.5 * (state.high - state.low))
+        inside = (newton > low) & (newton < high) & (creeping < _CREEPING)
         trial = torch.where(inside, newton, 0.5 * (low + high))
-        kept = torch.where(above[..., None], state.width, width)
-        return replace(state, low=low, high=high, trial=trial, width=kept, guess=width)
+        creeping = torch.where(creeping < _CREEPING, creeping, creeping - 1)
+        over = torch.where(above[..., None], width, state.over)
+        width, guess = torch.where(above[..., None], state.width, width), width
+        return replace(
+            state, low=low, high=high, trial=trial, width=width, over=over, creeping=creeping, guess=guess
+        )
 
     def residual(self, instance: SliceSchedule, old: PriceSearch, new: PriceSearch) -> Tensor:
         spare = (_limit(instance, new) - new.width.sum(-1)) / instance.bandwidth_hz
@@ -147,18 +167,28 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         return torch.minimum(spare.abs(), bracket)
 
     def action(self, instance: SliceSchedule, state: PriceSearch) -> SliceAction:
-        """The demands at the price; what a jump leaves unspent goes to the user at the edge or, if better, all to one user."""
+        """The demands at the price; what a jump leaves unspent goes to the user at the edge or, if better, all to one user.
+
+        Curves that are straight to rounding (at 100 dB of SNR and more) jump too: there demands at both prices are mixed.
+        """
         problem, zero = self.problem, torch.zeros_like(state.width)
         spare = torch.clamp(_limit(instance, state) - state.width.sum(-1), min=0)[..., None]
         jumping = (state.start > state.least) & instance.active
-        distance = torch.where(jumping, (state.entry - state.high[..., None]).abs(), torch.full_like(zero, torch.inf))
-        taker = torch.where(jumping.any(-1, keepdim=True), distance, -state.entry).argmin(-1, keepdim=True)
-        edge = torch.zeros_like(zero).scatter(-1, taker, 1.0) * instance.active
-        served = torch.minimum(state.width + edge * spare, torch.maximum(state.most, state.width))
+        room = torch.where(jumping | ~instance.active, zero, torch.clamp(state.over - state.width, min=0))
+        total = torch.clamp(room.sum(-1, keepdim=True), min=1e-300)
+        width = state.width + torch.clamp(spare / total, max=1) * room
+        spare = torch.clamp(spare - total, min=0)
+        distance = torch.where(
+            jumping, (state.entry - state.high[..., None]).abs(), torch.full_like(zero, torch.inf)
+        )
+        edge = torch.zeros_like(zero).scatter(-1, distance.argmin(-1, keepdim=True), 1.0) * jumping
+        served = torch.minimum(width + edge * spare, torch.maximum(state.most, width))
         gain = problem.rate(instance, state.most) - problem.rate(instance, state.least)
         best = torch.where(instance.active, gain, torch.full_like(gain, -torch.inf)).argmax(-1, keepdim=True)
         alone = torch.where(torch.zeros_like(zero).scatter(-1, best, 1.0) > 0, state.most, state.least)
-        value = [torch.where(instance.active, problem.rate(instance, w), zero).sum(-1) for w in (served, alone)]
+        value = [
+            torch.where(instance.active, problem.rate(instance, w), zero).sum(-1) for w in (served, alone)
+        ]
         width = torch.where((value[1] > value[0])[..., None], alone, served)
         return SliceAction(bandwidth_hz=torch.where(instance.active, width, zero))
 
@@ -167,11 +197,15 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         price, width, zero = state.high[..., None], state.width, torch.zeros_like(state.width)
         value = self.problem.rate(instance, width) - price * width
         slope = self.problem.slope(instance, width) - price
-        missed = torch.clamp(torch.maximum(slope * (state.most - width), slope * (state.start - width)), min=0)
+        missed = torch.clamp(
+            torch.maximum(slope * (state.most - width), slope * (state.start - width)), min=0
+        )
         value = value + torch.where(state.entry > price, missed, zero)
         dual = torch.where(instance.active, value, zero).sum(-1)
         budget = torch.where(instance.active, zero, state.least).sum(-1)  # what padding holds of the limit
-        return torch.where(instance.active.any(-1), dual + state.high * (_limit(instance, state) - budget), zero.sum(-1))
+        return torch.where(
+            instance.active.any(-1), dual + state.high * (_limit(instance, state) - budget), zero.sum(-1)
+        )
 
     def _attach_gradient(self, schedule: SliceSchedule, width: Tensor) -> Tensor:
         """The same widths, as one Newton step on the optimality conditions from themselves: it moves nothing but gradients."""
@@ -179,7 +213,9 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         if not torch.is_grad_enabled() or not (least.requires_grad or schedule.cn0_hz.requires_grad):
             return width
         free = schedule.active & (width > least.detach() * (1 + 1e-6))
-        bend = torch.where(free, self.problem.curvature(schedule, width).detach(), torch.full_like(width, -torch.inf))
+        bend = torch.where(
+            free, self.problem.curvature(schedule, width).detach(), torch.full_like(width, -torch.inf)
+        )
         ease = -1 / bend  # [*batch, user], 0 where fixed
         target = torch.where(free, width + self.problem.slope(schedule, width) * ease, least)
         excess = target.sum(-1) - schedule.bandwidth_hz
@@ -196,17 +232,23 @@ def _limit(instance: SliceSchedule, state: PriceSearch) -> Tensor:
 
 def _closed_form(instance: SliceSchedule, state: PriceSearch) -> PriceSearch:
     """Long-block data rate: with the users sorted by `w_min / c`, those of the lowest ratios share at one level `t`."""
-    ratio = torch.where(instance.active, state.least / instance.cn0_hz, torch.full_like(state.least, torch.inf))
+    ratio = torch.where(
+        instance.active, state.least / instance.cn0_hz, torch.full_like(state.least, torch.inf)
+    )
     ordered, order = ratio.sort(-1)
     cn0 = torch.where(instance.active, instance.cn0_hz, torch.zeros_like(instance.cn0_hz)).gather(-1, order)
     least = torch.where(instance.active, state.least, torch.zeros_like(state.least)).gather(-1, order)
-    level = (instance.surplus_hz[..., None] + least.cumsum(-1)) / cn0.cumsum(-1)  # [*batch, user], of the first k users
+    level = (instance.surplus_hz[..., None] + least.cumsum(-1)) / cn0.cumsum(
+        -1
+    )  # [*batch, user], of the first k users
     count = (torch.isfinite(ordered) & (level > ordered)).sum(-1, keepdim=True)
     level = level.gather(-1, torch.clamp(count - 1, min=0))
     width = torch.where(instance.active, torch.maximum(state.least, level * instance.cn0_hz), state.least)
     width = torch.where(count > 0, width, state.least)
     price = torch.log1p(1 / level) - 1 / (1 + level)
-    price = torch.where(count > 0, price / torch.log(torch.tensor(2.0, dtype=price.dtype)), torch.zeros_like(price))
+    price = torch.where(
+        count > 0, price / torch.log(torch.tensor(2.0, dtype=price.dtype)), torch.zeros_like(price)
+    )
     return replace(state, width=width, low=price[..., 0], high=price[..., 0])
 
 
@@ -248,9 +290,15 @@ def _demand(problem: SliceBandwidth, instance: SliceSchedule, state: PriceSearch
         high = torch.where(slope > price, high, width)
         ratio = (price - slope) / (width * problem.curvature(instance, width))
         trial = width * torch.exp(torch.clamp(torch.nan_to_num(ratio), -3, 3))
-        settled = (ratio.abs() < 1e-9) | (high - low <= 1e-15 * high)
-        inside = (trial >= low) & (trial <= high)
-        width = torch.where(settled, torch.clamp(trial, state.start, state.most), torch.where(inside, trial, (low * high).sqrt()))
+        settled = (ratio.abs() < _CLOSE) | (high - low <= 1e-15 * high)
+        inside = (trial > low * (1 + _CLOSE)) & (
+            trial < high * (1 - _CLOSE)
+        )  # else steps could go to and fro
+        width = torch.where(
+            settled,
+            torch.clamp(trial, state.start, state.most),
+            torch.where(inside, trial, (low * high).sqrt()),
+        )
         if bool((settled | ~instance.active).all()):
             break
     return torch.where(state.entry > price, width, state.least)

@@ -35,7 +35,8 @@ def is_plain(*tensors: Tensor) -> bool:
     """Whether a kernel may read the tensors: on a CPU, outside any `torch.func` transform, and not being exported."""
     if any(tensor.device.type != "cpu" for tensor in tensors) or torch.compiler.is_compiling():
         return False
-    return not any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
+    return not any(wrapped(tensor) for tensor in tensors)
 
 
 def is_compilable(instance: SliceInstance) -> bool:
@@ -49,7 +50,9 @@ def arrays(curve: Curve, instance: SliceInstance) -> tuple[Any, ...]:
     users = instance.cn0_hz.shape[-1]
 
     def rows(tensor: Tensor) -> Any:
-        return np.ascontiguousarray(tensor.detach().expand(instance.cn0_hz.shape).reshape(-1, users).numpy(), np.float64)
+        return np.ascontiguousarray(
+            tensor.detach().expand(instance.cn0_hz.shape).reshape(-1, users).numpy(), np.float64
+        )
 
     limit = np.ascontiguousarray(instance.bandwidth_hz.detach().reshape(-1).numpy(), np.float64)
     active = np.ascontiguousarray(instance.active.reshape(-1, users).numpy())
@@ -101,9 +104,13 @@ def _minimum_bandwidth_torch(curve: Curve, instance: SliceInstance) -> Tensor:
         width = torch.where(exact.min_rate_bps > 0, width, torch.zeros_like(width))
     dtype = instance.cn0_hz.dtype
     found = width.to(dtype)
-    if torch.is_grad_enabled() and any(getattr(instance, name).requires_grad for name in ("cn0_hz", "min_rate_bps")):
+    if torch.is_grad_enabled() and any(
+        getattr(instance, name).requires_grad for name in ("cn0_hz", "min_rate_bps")
+    ):
         missing = instance.min_rate_bps - curve.rate(instance, found)
-        found = found + torch.where(reachable & (found > 0), missing / curve.slope(exact, width).to(dtype), 0.0)
+        found = found + torch.where(
+            reachable & (found > 0), missing / curve.slope(exact, width).to(dtype), 0.0
+        )
     return torch.where(reachable, found, torch.full_like(found, torch.inf))
 
 
@@ -114,7 +121,9 @@ def _useful(curve: Curve, instance: SliceInstance, limit: Tensor) -> Tensor:
     low, high = torch.clamp(instance.min_rate_bps, min=1.0) / _MOST_BIT_PER_HZ, limit
     for _ in range(_BISECTIONS * 2):
         middle = torch.sqrt(low * high)
-        rising = curve.slope(instance, middle) > 0
+        # Not yet past its valley, as in `kernels.bandwidth.peak`.
+        valley = (curve.rate(instance, middle) < 0) & (4 * middle < instance.cn0_hz)
+        rising = (curve.slope(instance, middle) > 0) | valley
         low, high = torch.where(rising, middle, low), torch.where(rising, high, middle)
     return torch.where(curve.slope(instance, limit) >= 0, limit, low)
 
@@ -123,7 +132,9 @@ def validate(instance: SliceInstance) -> SliceInstance:
     """See `SliceBandwidth.validate`."""
     shape = tuple(instance.cn0_hz.shape)
     if not shape or shape[-1] == 0:
-        raise ValueError(f"cn0_hz: must have shape [*batch, user] with at least one user, received {list(shape)}")
+        raise ValueError(
+            f"cn0_hz: must have shape [*batch, user] with at least one user, received {list(shape)}"
+        )
     for name in ("eavesdropper_cn0_hz", "min_rate_bps", "active"):
         if tuple(getattr(instance, name).shape) != shape:
             received = list(getattr(instance, name).shape)
