@@ -46,7 +46,7 @@ def test_the_file_computes_what_the_policy_does_at_any_size(exported, features, 
 def test_padding_changes_nothing(exported, generator):
     path = exported("marginal")
     inputs = {
-        "features": torch.randn(2, 5, 12, generator=generator),
+        "features": torch.randn(2, 5, 13, generator=generator),
         "minimum_bandwidth_hz": 1e6 * torch.rand(2, 5, generator=generator),
         "surplus_hz": torch.tensor([1e7, 1e6]),
         "active": torch.ones(2, 5, dtype=torch.bool),

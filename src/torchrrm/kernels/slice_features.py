@@ -11,9 +11,9 @@ from numba import njit, prange
 
 from torchrrm.kernels.link_rates import curve
 
-__all__ = ["FEATURES", "log", "marginal", "raw"]
+__all__ = ["FEATURES", "SHARES", "log", "marginal", "raw"]
 
-_SHARES = (1e-3, 0.25, 1.0, 4.0, math.inf)  # of the equal share of the surplus; no more than all of it
+SHARES = (1e-3, 0.25, 1.0, 4.0, math.inf)  # of the equal share of the surplus; no more than all of it
 
 
 def raw(cn0, eavesdropper_cn0, limit, served, least, surplus, law):
@@ -31,30 +31,33 @@ def log(cn0, eavesdropper_cn0, limit, served, least, surplus, law):
 @njit(error_model="numpy", cache=True)
 def _marginal(cn0, eavesdropper_cn0, limit, served, least, surplus, law, features):
     users = max(np.sum(served), 1)
-    points = len(_SHARES)
+    points = len(SHARES)
     best = np.full(points, -math.inf)
     spare = max(surplus, 1e-9 * limit)
     for i in range(cn0.size):
         width = max(least[i], 1e-6 * limit)
-        features[i, 2 * points] = math.log(width * users / spare)
-        features[i, 2 * points + 1] = math.log(users)
+        features[i, 2 * points + 1] = math.log(width * users / spare)
+        features[i, 2 * points + 2] = math.log(users)
         if not served[i]:
             continue
         base = curve(width, cn0[i], eavesdropper_cn0[i], law)[0]
         for k in range(points):
-            extra = min(_SHARES[k] * spare / users, spare)
+            extra = min(SHARES[k] * spare / users, spare)
             gain = (curve(width + extra, cn0[i], eavesdropper_cn0[i], law)[0] - base) / extra
             features[i, k] = math.log(max(gain, 1e-4))
             best[k] = max(best[k], features[i, k])
+    for k in range(points):
+        best[k] = best[k] if math.isfinite(best[k]) else 0.0
     for i in range(cn0.size):
         for k in range(points):
-            features[i, points + k] = features[i, k] - (best[k] if math.isfinite(best[k]) else 0.0)
+            features[i, points + k] = features[i, k] - best[k]
+        features[i, 2 * points] = features[i, 0] - best[points - 1]
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
 def marginal(cn0, eavesdropper_cn0, limit, served, least, surplus, law):
     """What more bandwidth is worth to each user."""
-    features = np.zeros((cn0.shape[0], cn0.shape[1], 2 * len(_SHARES) + 2))
+    features = np.zeros((cn0.shape[0], cn0.shape[1], 2 * len(SHARES) + 3))
     for row in prange(cn0.shape[0]):
         of_row = cn0[row], eavesdropper_cn0[row], limit[row], served[row], least[row], surplus[row]
         _marginal(*of_row, law, features[row])

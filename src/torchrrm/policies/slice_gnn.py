@@ -17,7 +17,6 @@ from torchrrm.records import tensor_record, to
 __all__ = ["FEATURES", "PreparedSlice", "SliceGNN"]
 
 _WIDTHS = {"raw": (32, 64, 64, 32), "log": (32, 64, 64, 32), "marginal": (32, 32, 32)}
-_SHARES = (0.0, 0.25, 1.0, 4.0)
 
 
 @tensor_record
@@ -39,13 +38,15 @@ def log_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tens
     return torch.log(torch.clamp(raw_features(problem, schedule), min=1e-6))
 
 
-def marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tensor, "*batch user 12"]:
+def marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Float[Tensor, "*batch user 13"]:
     """What more bandwidth is worth to each user, in the units of its slice; nothing names the kind of service.
 
-    At each of the points `w_min + f` with `f` 0, a quarter, one and four times the equal share of the surplus
-    `S / K`, and all of it: the mean slope from `w_min` to there in bit/s/Hz, as its logarithm and as its
-    logarithm less that of the best user. Besides `ln(w_min K / S)` and `ln K`. In double precision, since the
-    first slope is a small difference of rates; compiled on a CPU when no gradient is asked for.
+    At each of the points `w_min + f` with `f` a thousandth, a quarter, one and four times the equal share of the
+    surplus `S / K`, and all of it: the mean slope from `w_min` to there in bit/s/Hz, as its logarithm and as its
+    logarithm less that of the best user. Besides, whether the user would outbid one that has it all: the
+    logarithm of its first slope less that of the best mean slope over the whole surplus; `ln(w_min K / S)`; and
+    `ln K`. In double precision, since the first slope is a small difference of rates; compiled on a CPU when no
+    gradient is asked for.
     """
     dtype = schedule.cn0_hz.dtype
     if is_compilable(schedule):
@@ -69,22 +70,21 @@ def _marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Tens
     width = torch.maximum(least, 1e-6 * schedule.bandwidth_hz[..., None])
     base = problem.rate(schedule, width)
     columns = []
-    for share in (*_SHARES, None):
-        extra = surplus if share is None else torch.minimum(share * surplus / users, surplus)
-        if share == 0.0:
-            extra = 1e-3 * surplus / users
+    for share in slice_features.SHARES:
+        extra = torch.minimum(share * surplus / users, surplus)
         gain = (problem.rate(schedule, width + extra) - base) / extra
         columns.append(torch.log(torch.clamp(gain, min=1e-4)))
     own = torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)  # [*batch, user, 5]
-    relative = own - masked_max(own, active)[..., None, :]
+    best = masked_max(own, active)[..., None, :]
+    contest = own[..., 0] - best[..., -1]
     context = [torch.log(width * users / surplus), torch.log(users.to(own)).expand_as(width)]
-    return torch.cat([own, relative, torch.stack(context, dim=-1)], dim=-1)
+    return torch.cat([own, own - best, torch.stack([contest, *context], dim=-1)], dim=-1)
 
 
 FEATURES: dict[str, tuple[int, Callable[[SliceBandwidth, SliceSchedule], Tensor]]] = {
     "raw": (2, raw_features),
     "log": (2, log_features),
-    "marginal": (12, marginal_features),
+    "marginal": (13, marginal_features),
 }
 
 

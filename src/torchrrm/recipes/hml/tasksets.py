@@ -148,21 +148,19 @@ def broad_source(problem: SliceBandwidth, generator: torch.Generator) -> Blocked
     """Slices of a cell far wider than Table III, for policies that shall serve any.
 
     A power-law cell (exponent 2 to 4, 3 to 8 dB, any fading law), an urban micro or an urban macro cell; 5 to 50
-    users of 1 to 10 Mbit/s on 10 to 100 MHz; none to all of the users out of the eavesdropper's reach.
+    users of 1 to 10 Mbit/s on 10 to 100 MHz; in half of the cells some or all users are out of the
+    eavesdropper's reach.
     """
     terms = SliceTerms(
         bandwidth_hz=1e6 * OneOf(10, 100)(generator), min_rate_bps=1e6 * OneOf(1, 10)(generator)
     )
     shape = float(OneOf(1, 6)(generator))
     law = (Rayleigh(), Rice.from_amplitude(min(shape, 5.0)), Nakagami(shape))[OneOf(0, 2)(generator)]
-    cells = (
-        hml_scenario(OneOf(2, 4)(generator), OneOf(3, 8)(generator), law),
-        umi_scenario(fading=law),
-        uma_scenario(fading=law),
-    )
+    power_law = hml_scenario(OneOf(2, 4)(generator), OneOf(3, 8)(generator), law)
+    cells = (power_law, power_law, umi_scenario(fading=law), uma_scenario(fading=law))
     fading = problem.qos is not QoS.EFFECTIVE_CAPACITY
-    source = SliceSource(cells[OneOf(0, 2)(generator)], OneOf(5, 50)(generator), terms, fading)
-    return Blocked(source, OneOf(0, 4)(generator) / 4)
+    source = SliceSource(cells[OneOf(0, 3)(generator)], OneOf(5, 50)(generator), terms, fading)
+    return Blocked(source, max(0, OneOf(-4, 4)(generator)) / 4)
 
 
 def certified_bound(problem: SliceBandwidth, drawn: SliceInstance) -> Float[Tensor, "*batch"]:
