@@ -26,8 +26,9 @@ _CLOSE = 1e-5  # of a Halley step: the error after it is of third order
 def shannon_bandwidth(rate, cn0):
     """Bandwidth in Hz of a Shannon rate in bit/s: solves `w ln(1 + c/w) = r ln 2`, without branches.
 
-    With `k = r ln 2 / c` it is `c k / (v - k)` with `v = -W_{-1}(-k e^{-k})`, the root of `v - ln v = k - ln k` above 1; the start
-    is between the bounds of [Chatzigeorgiou2013]. Not defined for `k >= 1`, where no bandwidth is enough.
+    With `k = r ln 2 / c` it is `c k / (v - k)` with `v = -W_{-1}(-k e^{-k})`, the root of `v - ln v = k - ln
+    k` above 1; the start is between the bounds of [Chatzigeorgiou2013]. Not defined for `k >= 1`, where no
+    bandwidth is enough.
     """
     k = rate * _LN2 / cn0
     u = k - 1.0 - log_positive(k)
@@ -46,7 +47,8 @@ def shannon_bandwidth(rate, cn0):
 def peak(low, high, cn0, eavesdropper_cn0, law):
     """Bandwidth between `low` and `high` at which the slope turns negative (weak users at finite blocklength).
 
-    At an SNR above 4 a rate that is negative and falls has not yet passed its valley: `r / sqrt(w)` still rises there.
+    At an SNR above 4 a rate that is negative and falls has not yet passed its valley: `r / sqrt(w)` still
+    rises there.
     """
     for _ in range(_STEPS):
         middle = math.sqrt(low * high)
@@ -60,7 +62,7 @@ def peak(low, high, cn0, eavesdropper_cn0, law):
 
 @njit(error_model="numpy", cache=True)
 def _reaching(rate, limit, cn0, eavesdropper_cn0, law):
-    """A bandwidth up to `limit` with at least `rate`: the limit itself or the peak before it; `inf` if there is none."""
+    """A bandwidth up to `limit` with at least `rate`: the limit or the peak before it; `inf` if there is none."""
     value, slope, _ = curve(limit, cn0, eavesdropper_cn0, law)
     if value >= rate:
         return limit
@@ -72,7 +74,7 @@ def _reaching(rate, limit, cn0, eavesdropper_cn0, law):
 
 @njit(error_model="numpy", cache=True)
 def _needed(rate, limit, cn0, eavesdropper_cn0, law):
-    """Least bandwidth with at least `rate`, `inf` where none up to `limit` has it: Halley steps kept inside a bracket."""
+    """Least bandwidth with at least `rate`, by Halley steps in a bracket; `inf` where none up to `limit` has it."""
     if not cn0 > eavesdropper_cn0 or rate * _LN2 >= cn0 - eavesdropper_cn0:
         return math.inf
     low, high = shannon_bandwidth(rate, cn0), limit  # no kind needs less than the Shannon rate does
@@ -101,7 +103,7 @@ def _needed(rate, limit, cn0, eavesdropper_cn0, law):
 
 @njit(error_model="numpy", cache=True)
 def minimum_bandwidth(cn0, eavesdropper_cn0, min_rate, limit, active, law):
-    """Least bandwidth in Hz that gives each user its minimum rate, `inf` where inactive or out of reach within `limit`."""
+    """Least bandwidth in Hz for each user's minimum rate; `inf` where inactive or out of reach within `limit`."""
     users = cn0.size
     width = np.full(users, math.inf)
     exponent, loss_factor, _, _, _ = law
@@ -143,7 +145,7 @@ def schedule(width, limit):
 
 @njit(error_model="numpy", cache=True, parallel=True)
 def schedule_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
-    """Scheduled users `[batch user]`, their least bandwidth `[batch user]` (0 for the others) and the surplus `[batch]`."""
+    """Scheduled users and their least bandwidth (0 for the others), `[batch user]`, and the surplus `[batch]`."""
     served = np.zeros(cn0.shape, np.bool_)
     width = np.empty(cn0.shape)
     surplus = np.empty(cn0.shape[0])

@@ -20,8 +20,8 @@ _STEPS = 120
 _BRANCHES = 400
 _BRANCH_TOLERANCE = 1e-5
 _FLOOR = 1e-12  # of the slice: smallest bandwidth that a curve is evaluated at
-_CREEPING = 4  # Newton steps that may leave more than half of a bracket
-_SPENT = 1e-12  # of the slice: left or exceeded by rounding
+_CREEPING = 3  # steps in a row that may leave more than half of what the last one missed
+_SPENT = 1e-10  # of the slice: what demands may leave or exceed, well above their rounding
 _CLOSE = 1e-6  # relative size of a Newton step after which the next would be below rounding
 
 
@@ -117,9 +117,8 @@ def _demand(price, width, start, most, cn0, eavesdropper_cn0, law):
         if trial >= most:
             if curve(most, cn0, eavesdropper_cn0, law)[1] >= price:
                 return most, -math.inf
-        elif trial <= start:
-            if curve(start, cn0, eavesdropper_cn0, law)[1] <= price:
-                return start, -math.inf
+        elif trial <= start and curve(start, cn0, eavesdropper_cn0, law)[1] <= price:
+            return start, -math.inf
         width = trial if _inside(trial, low, high) else math.sqrt(low * high)
     return width, curvature
 
@@ -142,25 +141,21 @@ def _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, widt
 @njit(error_model="numpy", cache=True)
 def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
     """Prices around the one that spends `limit`; `width` ends as the demand at the upper one."""
-    trial, creeping = 0.5 * (low + high), 0
+    trial, missed, creeping = 0.5 * (low + high), math.inf, 0
     for _ in range(_STEPS):
         total, slope = _at_price(trial, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
         if abs(limit - total) <= _SPENT * limit:
             return trial, trial
-        before = high - low
         if total > limit:
             low = trial
         else:
             high = trial
         if high - low <= 1e-15 * high:
             break
-        # Newton's steps may creep to a jump from one side; then every other step halves the bracket.
-        creeping += high - low > 0.5 * before
-        step = low
-        if creeping < _CREEPING and slope < 0.0:
-            step = trial + (limit - total) / slope
-        elif creeping == _CREEPING:
-            creeping -= 1
+        # Newton's steps may creep to a jump from one side; then the bracket is halved.
+        creeping = creeping + 1 if abs(limit - total) > 0.5 * missed else 0
+        missed = abs(limit - total)
+        step = trial + (limit - total) / slope if slope < 0.0 and creeping < _CREEPING else low
         trial = step if low < step < high else 0.5 * (low + high)
     _at_price(high, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
     return low, high

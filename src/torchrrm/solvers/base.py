@@ -70,21 +70,17 @@ class IterativeSolver(ABC, Generic[I, A, S]):
 
     def iterate(self, instance: I) -> tuple[S, Bool[Tensor, "*batch"], Int[Tensor, "*batch"]]:
         """Final state, which instances converged, and the steps of each."""
-        state = self.init(instance)
-        running: Tensor | None = None
-        iterations: Tensor | None = None
-        for _ in range(self.max_steps):
-            new = self.step(instance, state)
-            far = self.residual(instance, state, new) > self.tolerance
-            state = new if running is None else select(running, new, state)
-            iterations = (
-                torch.ones_like(far, dtype=torch.int64) if iterations is None else iterations + running
-            )
-            running = far if running is None else running & far
+        first = self.init(instance)
+        state = self.step(instance, first)
+        running = self.residual(instance, first, state) > self.tolerance
+        iterations = torch.ones_like(running, dtype=torch.int64)
+        for _ in range(self.max_steps - 1):
             if not running.any():
                 break
-        if running is None or iterations is None:
-            raise ValueError(f"max_steps: must be at least 1, received {self.max_steps}")
+            new = self.step(instance, state)
+            far = self.residual(instance, state, new) > self.tolerance
+            state, iterations = select(running, new, state), iterations + running
+            running = running & far
         return state, ~running, iterations
 
     def solve(self, instance: I) -> Solution[A]:

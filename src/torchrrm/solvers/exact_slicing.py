@@ -1,6 +1,5 @@
 """Optimal bandwidth allocation of a slice, with a certificate."""
 
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +15,7 @@ __all__ = ["ExactSlicing", "PriceSearch"]
 _TANGENT_STEPS = 48
 _DEMAND_STEPS = 40
 _CLOSE = 1e-9  # relative size of a Newton step after which the next would be below rounding
-_CREEPING = 4  # Newton steps that may leave more than half of a bracket
+_CREEPING = 3  # steps in a row that may leave more than half of what the last one missed
 _FLOOR = 1e-12  # of the slice: smallest bandwidth that a curve is evaluated at
 
 
@@ -31,7 +30,8 @@ class PriceSearch:
         low, high: prices at which the demand is above, and at most, the slice's bandwidth.
         trial: the price to try next.
         width, over: demand of each user at `high` and at `low`, in Hz.
-        creeping: Newton steps that left more than half of the bracket.
+        missed: what the demand at the last price missed the slice by, in Hz.
+        creeping: last steps in a row that left more than half of that.
         guess: demand at the last price, from which the next search starts.
     """
 
@@ -44,6 +44,7 @@ class PriceSearch:
     trial: Float[Tensor, "*batch"]
     width: Float[Tensor, "*batch user"]
     over: Float[Tensor, "*batch user"]
+    missed: Float[Tensor, "*batch"]
     creeping: Float[Tensor, "*batch"]
     guess: Float[Tensor, "*batch user"]
 
@@ -53,22 +54,26 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
 
     *Data rate, long blocks*: `w = max(w_min, t c)` in closed form; one `t` makes it spend the slice.
 
-    *The others*: a user's curve `r` is increasing up to its useful bandwidth and convex, then concave, from `w_min` on; concave
-    throughout for long blocks (Appendix A of [Hao2024]; [Xiong2013] for the effective capacity). Its concave envelope is a chord up to
-    `start`, where the chord is tangent, then `r` itself. At a price `p` per Hz a user demands the maximiser of the envelope less
-    `p w`; the demand falls with the price, and the price at which the slice is spent is found by safeguarded Newton steps. The dual value
+    *The others*: a user's curve `r` is increasing up to its useful bandwidth and convex, then concave, from
+    `w_min` on; concave throughout for long blocks (Appendix A of [Hao2024]; [Xiong2013] for the effective
+    capacity). Its concave envelope is a chord up to `start`, where the chord is tangent, then `r` itself. At
+    a price `p` per Hz a user demands the maximiser of the envelope less `p w`; the demand falls with the
+    price, and the price at which the slice is spent is found by safeguarded Newton steps. The dual value
 
         D(p) = p W + sum_k max_w [r_k(w) - p w]
 
-    bounds every allocation at any `p`, and is attained unless the demand of a user jumps at `p`, from `w_min` to `start`. Then
-    (short-block secrecy, one instance in a few hundred) the compiled form splits that user's range by branch and bound until the
-    bound is within 1e-5; the torch form returns the best of two completions, and its bound tells the gap.
+    bounds every allocation at any `p`, and is attained unless the demand of a user jumps at `p`, from `w_min`
+    to `start`. Then (short-block secrecy, one instance in a few hundred) the compiled form splits that user's
+    range by branch and bound until the bound is within 1e-5; the torch form returns the best of two
+    completions, and its bound tells the gap.
 
-    The order of convex and concave parts is proven for long blocks. For short blocks it was verified numerically over the range of
-    parameters (tests), against the text of [Hao2024], which calls all of them concave after [Sun2019].
+    The order of convex and concave parts is proven for long blocks. For short blocks it was verified
+    numerically over the range of parameters (tests), against the text of [Hao2024], which calls all of them
+    concave after [Sun2019].
 
-    On a CPU, without gradients, the compiled kernel serves single instances and batches. Elsewhere the torch form runs in
-    float64 and its action carries the gradient of the optimum with respect to the instance, by the implicit function theorem.
+    On a CPU, without gradients, the compiled kernel serves single instances and batches. Elsewhere the torch
+    form runs in float64 and its action carries the gradient of the optimum with respect to the instance, by
+    the implicit function theorem.
     """
 
     def __init__(self, problem: SliceBandwidth, max_steps: int = 100, tolerance: float = 1e-12):
@@ -77,7 +82,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         self.tolerance = tolerance
 
     def solve(self, instance: SliceInstance) -> Solution[SliceAction]:
-        """Optimal action, and the upper bound in bit/s; an instance in which nobody can be scheduled gets zeros and bound 0."""
+        """Optimal action and upper bound in bit/s; where nobody can be scheduled, zeros and a bound of 0."""
         if is_compilable(instance):
             return self._solve_compiled(instance)
         schedule = self.problem.schedule(instance)
@@ -133,6 +138,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
             trial=0.5 * (low + high),
             width=least,
             over=most,
+            missed=torch.full_like(low, torch.inf),
             creeping=torch.zeros_like(low),
             guess=guess,
         )
@@ -150,11 +156,11 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
             served, self.problem.curvature(instance, width), torch.full_like(width, -torch.inf)
         )
         newton = state.trial - excess / (1 / bend).sum(-1)
-        # Newton's steps may creep to a jump from one side; then every other step halves the bracket.
-        creeping = state.creeping + (high - low > 0.5 * (state.high - state.low))
+        # Newton's steps may creep to a jump from one side; then the bracket is halved.
+        missed = excess.abs()
+        creeping = torch.where(missed > 0.5 * state.missed, state.creeping + 1, torch.zeros_like(missed))
         inside = (newton > low) & (newton < high) & (creeping < _CREEPING)
         trial = torch.where(inside, newton, 0.5 * (low + high))
-        creeping = torch.where(creeping < _CREEPING, creeping, creeping - 1)
         over = torch.where(above[..., None], width, state.over)
         width, guess = torch.where(above[..., None], state.width, width), width
         return replace(
@@ -167,9 +173,10 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         return torch.minimum(spare.abs(), bracket)
 
     def action(self, instance: SliceSchedule, state: PriceSearch) -> SliceAction:
-        """The demands at the price; what a jump leaves unspent goes to the user at the edge or, if better, all to one user.
+        """The demands at the price; what a jump leaves goes to the user at the edge or, if better, all to one user.
 
-        Curves that are straight to rounding (at 100 dB of SNR and more) jump too: there demands at both prices are mixed.
+        Curves that are straight to rounding (at 100 dB of SNR and more) jump too: there demands at both
+        prices are mixed.
         """
         problem, zero = self.problem, torch.zeros_like(state.width)
         spare = torch.clamp(_limit(instance, state) - state.width.sum(-1), min=0)[..., None]
@@ -193,7 +200,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         return SliceAction(bandwidth_hz=torch.where(instance.active, width, zero))
 
     def _bound(self, instance: SliceSchedule, state: PriceSearch) -> Tensor:
-        """`D(p)` at the price reached, raised by what the demands may miss of their maximum: `|r' - p|` times the range."""
+        """`D(p)` at the price reached, raised by what demands may miss of their maximum: `|r' - p|` times the range."""
         price, width, zero = state.high[..., None], state.width, torch.zeros_like(state.width)
         value = self.problem.rate(instance, width) - price * width
         slope = self.problem.slope(instance, width) - price
@@ -208,7 +215,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         )
 
     def _attach_gradient(self, schedule: SliceSchedule, width: Tensor) -> Tensor:
-        """The same widths, as one Newton step on the optimality conditions from themselves: it moves nothing but gradients."""
+        """The same widths, as one Newton step on the optimality conditions: it moves nothing but gradients."""
         least = schedule.minimum_bandwidth_hz
         if not torch.is_grad_enabled() or not (least.requires_grad or schedule.cn0_hz.requires_grad):
             return width

@@ -85,7 +85,7 @@ def schedule(curve: Curve, instance: SliceInstance) -> tuple[Tensor, Tensor, Ten
 
 
 def _minimum_bandwidth_torch(curve: Curve, instance: SliceInstance) -> Tensor:
-    """Bisection in log scale and Newton's steps in float64, then one step in the caller's graph, which carries the gradient."""
+    """Bisection in log scale, Newton's steps, then one in the caller's graph, which carries the gradient."""
     with torch.no_grad():
         exact = to(map_tensors(torch.Tensor.detach, instance), dtype=torch.float64)
         limit = exact.bandwidth_hz[..., None].expand_as(exact.cn0_hz)

@@ -34,7 +34,7 @@ class HmlSettings:
 
     seeds: int = 5
     features: tuple[str, ...] = ("raw", "log")
-    meta_steps: int = 300
+    meta_steps: int = 250
     meta_learning_rate: float = 3e-3
     inner_learning_rate: float = 1e-2
     epochs: int = 60
@@ -47,7 +47,7 @@ class HmlSettings:
     few_epochs: int = 10
     left_out_steps: int = 1500
     marginal_steps: int = 6000
-    pool: int = 60
+    pool: int = 100
     latency_calls: int = 500
     processes: int = 2
 
