@@ -139,9 +139,22 @@ def _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, widt
 
 
 @njit(error_model="numpy", cache=True)
+def _first_price(low, high, cn0, eavesdropper_cn0, law, width):
+    """The price at which demands, taken as straight lines through guesses of them, keep the sum of the guesses."""
+    weighted, weight = 0.0, 0.0
+    for i in range(cn0.size):
+        _, slope, curvature = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
+        if curvature < 0.0:
+            weighted += slope / curvature
+            weight += 1.0 / curvature
+    price = weighted / weight if weight < 0.0 else low
+    return price if low < price < high else 0.5 * (low + high)
+
+
+@njit(error_model="numpy", cache=True)
 def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
     """Prices around the one that spends `limit`; `width` ends as the demand at the upper one."""
-    trial, missed, creeping = 0.5 * (low + high), math.inf, 0
+    trial, missed, creeping = _first_price(low, high, cn0, eavesdropper_cn0, law, width), math.inf, 0
     for _ in range(_STEPS):
         total, slope = _at_price(trial, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
         if abs(limit - total) <= _SPENT * limit:

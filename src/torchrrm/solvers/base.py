@@ -70,6 +70,8 @@ class IterativeSolver(ABC, Generic[I, A, S]):
 
     def iterate(self, instance: I) -> tuple[S, Bool[Tensor, "*batch"], Int[Tensor, "*batch"]]:
         """Final state, which instances converged, and the steps of each."""
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps: must be at least 1, received {self.max_steps}")
         first = self.init(instance)
         state = self.step(instance, first)
         running = self.residual(instance, first, state) > self.tolerance

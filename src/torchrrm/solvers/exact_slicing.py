@@ -163,9 +163,8 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         trial = torch.where(inside, newton, 0.5 * (low + high))
         over = torch.where(above[..., None], width, state.over)
         width, guess = torch.where(above[..., None], state.width, width), width
-        return replace(
-            state, low=low, high=high, trial=trial, width=width, over=over, creeping=creeping, guess=guess
-        )
+        prices = {"low": low, "high": high, "trial": trial, "missed": missed, "creeping": creeping}
+        return replace(state, width=width, over=over, guess=guess, **prices)
 
     def residual(self, instance: SliceSchedule, old: PriceSearch, new: PriceSearch) -> Tensor:
         spare = (_limit(instance, new) - new.width.sum(-1)) / instance.bandwidth_hz
