@@ -1,7 +1,7 @@
 """Effective capacity under a queueing-delay requirement, by a fixed quadrature over the small-scale fading.
 
 `E(w) = -1/theta ln sum_i omega_i exp(-theta r(w, c g_i))` with the rate `r` of one coherence interval at the
-fading gain `g_i` (Eq. (4) of [Hao2024]; [Wu2003]). The nodes and weights come from the fading law
+fading gain `g_i` (Eq. (4) of [Hao2024]; [Wu2003EffectiveCapacity]). The nodes and weights come from the fading law
 (`Fading.quadrature`), so the value is deterministic and smooth; `theta` is the QoS exponent times the
 coherence time, per bit.
 """

@@ -107,7 +107,7 @@ def finite_blocklength_curvature(
 ) -> Float[Tensor, "*#shape"]:
     """Second derivative of `finite_blocklength_rate` by bandwidth in bit/s/Hz^2.
 
-    Not negative everywhere, as [Hao2024] has it after [Sun2019]: at high SNR it is positive below
+    Not negative everywhere, as [Hao2024] has it after [Sun2019ShortBlocklength]: at high SNR it is positive below
     `(Q^-1(eps))^2 / (16 T)`, 9.1 kHz at the paper's values.
     """
     return shannon_curvature(bandwidth_hz, cn0_hz) - loss_factor * dispersion_curvature(bandwidth_hz, cn0_hz)

@@ -35,7 +35,7 @@ def secrecy_rate(
     loss_factor: float = 0.0,
     leakage_factor: float = 0.0,
 ) -> Float[Tensor, "*#shape"]:
-    """Secrecy rate in bit/s (Eqs. (5) and (6) of [Hao2024]; the short-block form from [Wang2019]).
+    """Secrecy rate in bit/s (Eqs. (5) and (6) of [Hao2024]; the short-block form from [Wang2019SecureShort]).
 
     `[w log2(1 + c/w) - w log2(1 + e/w)]^+` less, for short blocks, `loss_factor sqrt(w V(c)) + leakage_factor
     sqrt(w V(e))`; 0 where `c <= e` or without bandwidth. The short-block form may fall below zero at small

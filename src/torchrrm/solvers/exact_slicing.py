@@ -69,7 +69,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
 
     The order of convex and concave parts is proven for long blocks. For short blocks it was verified
     numerically over the range of parameters (tests), against the text of [Hao2024], which calls all of them
-    concave after [Sun2019].
+    concave after [Sun2019ShortBlocklength].
 
     On a CPU, without gradients, the compiled kernel serves single instances and batches. Elsewhere the torch
     form runs in float64 and its action carries the gradient of the optimum with respect to the instance, by
