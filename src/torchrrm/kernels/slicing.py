@@ -140,14 +140,14 @@ def _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, widt
 
 @njit(error_model="numpy", cache=True)
 def _first_price(low, high, cn0, eavesdropper_cn0, law, width):
-    """The price at which demands, taken as straight lines through guesses of them, keep the sum of the guesses."""
+    """The price at which demands, taken as powers of it through guesses of them, keep the sum of the guesses."""
     weighted, weight = 0.0, 0.0
     for i in range(cn0.size):
         _, slope, curvature = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
-        if curvature < 0.0:
-            weighted += slope / curvature
-            weight += 1.0 / curvature
-    price = weighted / weight if weight < 0.0 else low
+        if curvature < 0.0 and slope > 0.0:
+            weighted += slope / curvature * math.log(slope)
+            weight += slope / curvature
+    price = math.exp(weighted / weight) if weight < 0.0 else low
     return price if low < price < high else 0.5 * (low + high)
 
 
@@ -168,7 +168,10 @@ def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, l
         # Newton's steps may creep to a jump from one side; then the bracket is halved.
         creeping = creeping + 1 if abs(limit - total) > 0.5 * missed else 0
         missed = abs(limit - total)
-        step = trial + (limit - total) / slope if slope < 0.0 and creeping < _CREEPING else low
+        step = low
+        if slope < 0.0 and creeping < _CREEPING:  # in log scale on both axes: demand is nearly a power of the price
+            ratio = math.log(limit / total) * total / (slope * trial)
+            step = trial * math.exp(min(max(ratio, -5.0), 5.0))
         trial = step if low < step < high else 0.5 * (low + high)
     _at_price(high, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
     return low, high

@@ -155,7 +155,10 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         bend = torch.where(
             served, self.problem.curvature(instance, width), torch.full_like(width, -torch.inf)
         )
-        newton = state.trial - excess / (1 / bend).sum(-1)
+        # In log scale on both axes: demand is nearly a power of the price.
+        total, slope = width.sum(-1), (1 / bend).sum(-1)
+        ratio = torch.log(limit / total) * total / (slope * state.trial)
+        newton = state.trial * torch.exp(torch.clamp(torch.nan_to_num(ratio), -5, 5))
         # Newton's steps may creep to a jump from one side; then the bracket is halved.
         missed = excess.abs()
         creeping = torch.where(missed > 0.5 * state.missed, state.creeping + 1, torch.zeros_like(missed))
