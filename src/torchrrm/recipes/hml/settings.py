@@ -34,7 +34,7 @@ class HmlSettings:
 
     seeds: int = 5
     features: tuple[str, ...] = ("raw", "log")
-    meta_steps: int = 250
+    meta_steps: int = 200
     meta_learning_rate: float = 3e-3
     inner_learning_rate: float = 1e-2
     epochs: int = 60
@@ -45,7 +45,7 @@ class HmlSettings:
     rates_mbps: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
     bandwidths_mhz: tuple[float, ...] = (10.0, 25.0, 50.0, 75.0, 100.0)
     few_epochs: int = 10
-    left_out_steps: int = 1500
+    left_out_steps: int = 1200
     marginal_steps: int = 6000
     pool: int = 100
     latency_calls: int = 500
