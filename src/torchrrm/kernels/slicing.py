@@ -169,7 +169,9 @@ def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, l
         creeping = creeping + 1 if abs(limit - total) > 0.5 * missed else 0
         missed = abs(limit - total)
         step = low
-        if slope < 0.0 and creeping < _CREEPING:  # in log scale on both axes: demand is nearly a power of the price
+        if (
+            slope < 0.0 and creeping < _CREEPING
+        ):  # in log scale on both axes: demand is nearly a power of the price
             ratio = math.log(limit / total) * total / (slope * trial)
             step = trial * math.exp(min(max(ratio, -5.0), 5.0))
         trial = step if low < step < high else 0.5 * (low + high)
@@ -192,10 +194,10 @@ def _settle(limit, low, entry, start, most, least, cn0, eavesdropper_cn0, law, w
         room = more.sum() - total
         if room > 0.0:
             width += min((limit - total) / room, 1.0) * (more - width)
-    elif total > limit:  # by rounding
-        spare = total - least.sum()
-        if spare > 0.0:
-            width -= (total - limit) / spare * (width - least)
+    else:
+        spent = total - least.sum()
+        if spent > 0.0:
+            width += (limit - total) / spent * (width - least)
 
 
 @njit(error_model="numpy", cache=True)
