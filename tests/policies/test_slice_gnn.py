@@ -1,12 +1,15 @@
 """The slice policy: feasible by construction, blind to order and padding, one set of weights for all kinds."""
 
+import numpy as np
 import pytest
 import torch
+from tests.kernels import cases
+from tests.solvers.test_exact_slicing import instance as one_slice
 
 from torchrrm.channels import hml_scenario
 from torchrrm.policies import PreparedSlice, SliceGNN
 from torchrrm.problems import KINDS, QoS, SliceBandwidth, SliceInstance, slice_instance
-from torchrrm.records import map_tensors, pad, replace
+from torchrrm.records import index, map_tensors, pad, replace, stack
 
 FEATURES = ("raw", "log", "marginal")
 
@@ -82,6 +85,35 @@ def test_slices_that_nobody_fits_in_get_nothing(features: str) -> None:
     instance = slices(KINDS["secrecy"], 5)
     tiny = replace(instance, bandwidth_hz=torch.full_like(instance.bandwidth_hz, 10.0))
     assert not policy_of("secrecy", features)(tiny).bandwidth_hz.any()
+
+
+@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_and_gradients_are_finite_for_any_slice(kind: str, features: str) -> None:
+    """180 dB of SNR, 1 bit/s to 1 Gbit/s, 1 kHz to 1 GHz, in float32."""
+    rng = np.random.default_rng(0)
+    drawn = [one_slice(cases.extreme(rng, 7, "secrecy" in kind), torch.float32) for _ in range(40)]
+    instance, policy = stack(drawn), policy_of(kind, features)
+    assert torch.isfinite(policy.prepare(instance).features).all()
+    result = policy.problem.evaluate(instance, policy(instance))
+    (result.objective / instance.bandwidth_hz).mean().backward()
+    assert all(value.grad is not None and torch.isfinite(value.grad).all() for value in policy.parameters())
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_batches_of_any_shape(features: str) -> None:
+    policy, instance = policy_of("secrecy", features), slices(KINDS["secrecy"], 6, 6)
+    width = policy(instance).bandwidth_hz
+    grid = policy(map_tensors(lambda tensor: tensor.reshape(2, 3, *tensor.shape[1:]), instance)).bandwidth_hz
+    torch.testing.assert_close(grid.reshape(6, 6), width, rtol=1e-5, atol=10.0)
+    torch.testing.assert_close(policy(index(instance, 4)).bandwidth_hz, width[4], rtol=1e-5, atol=10.0)
+
+
+def test_arguments_rebuild_the_policy() -> None:
+    policy, instance = policy_of("secrecy", "log"), slices(KINDS["secrecy"], 5)
+    twin = SliceGNN(**policy.arguments)
+    twin.load_state_dict(policy.state_dict())
+    assert torch.equal(twin(instance).bandwidth_hz, policy(instance).bandwidth_hz)
 
 
 def test_the_papers_network_has_the_papers_layers() -> None:
