@@ -64,8 +64,9 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
 
     bounds every allocation at any `p`, and is attained unless the demand of a user jumps at `p`, from `w_min`
     to `start`. Then (short-block secrecy, one instance in a few hundred) the compiled form splits that user's
-    range by branch and bound until the bound is within 1e-5; the torch form returns the best of two
-    completions, and its bound tells the gap.
+    range by branch and bound until the bound is within 1e-5 or 400 branches are spent, which happens in slices
+    of some 100 kHz with dozens of users (largest gap seen: 4.5e-4); the torch form returns the best of two
+    completions. Either way the bound tells the gap.
 
     The order of convex and concave parts is proven for long blocks. For short blocks it was verified
     numerically over the range of parameters (tests), against the text of [Hao2024], which calls all of them
