@@ -1,5 +1,6 @@
 """Optimal bandwidth allocation of a slice, with a certificate."""
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -99,7 +100,12 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         return self.solve(instance).action
 
     def _solve_compiled(self, instance: SliceInstance) -> Solution[SliceAction]:
-        width, bound = kernels.solve_batch(*arrays(self.problem, instance))
+        cn0, heard, rate, limit, active, law = arrays(self.problem, instance)
+        if len(limit) == 1:  # a control loop's: no threads to wait for
+            width, bound = kernels.solve(cn0[0], heard[0], rate[0], limit[0], active[0], law)
+            bound = np.array([bound])
+        else:
+            width, bound = kernels.solve_batch(cn0, heard, rate, limit, active, law)
         shape, dtype = instance.cn0_hz.shape, instance.cn0_hz.dtype
         batch = shape[:-1]
         return Solution(
