@@ -19,7 +19,7 @@ def warm() -> None:
     served, least, surplus = bandwidth.schedule_batch(*slice_)
     bandwidth.minimum_bandwidth_batch(*slice_)
     slicing.solve_batch(*slice_)
-    slicing.solve(*(part[0] for part in slice_[:-1]), law)
+    slicing.solve(one[0], none[0], rate[0], limit[0], active[0], law)
     greedy.greedy_batch(least, surplus, 1e6, one, none, served, law)
     link_rates.curves(limit, one[0], none[0], law)
     slice_features.marginal(one, none, limit, served, least, surplus, law)
