@@ -179,7 +179,7 @@ def load_policy(path: Path | str, registry: Mapping[str, type[nn.Module]]) -> nn
 
 
 def _shipped() -> Any:
-    return importlib.resources.files("torchrrm.policies").joinpath("weights")
+    return importlib.resources.files("torchrrm.policies").joinpath("pretrained")
 
 
 def list_pretrained() -> list[str]:
