@@ -176,9 +176,9 @@ def test_policies_without_arguments_are_not_saved_and_old_files_stay(tmp_path):
 
 def test_shipped_weights_are_listed_and_loaded_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
-    (tmp_path / "weights").mkdir()
-    save_weights(tmp_path / "weights" / "small.safetensors", Scorer(2), PROVENANCE)
-    (tmp_path / "weights" / "notes.txt").write_text("not weights")
+    (tmp_path / "pretrained").mkdir()
+    save_weights(tmp_path / "pretrained" / "small.safetensors", Scorer(2), PROVENANCE)
+    (tmp_path / "pretrained" / "notes.txt").write_text("not weights")
     assert list_pretrained() == ["small"]
     loaded = load_pretrained("small", REGISTRY)
     assert loaded.arguments == {"width": 2}
@@ -187,7 +187,7 @@ def test_shipped_weights_are_listed_and_loaded_by_name(tmp_path, monkeypatch):
 
 
 def test_what_ships_can_be_read():
-    folder = importlib.resources.files("torchrrm.policies").joinpath("weights")
+    folder = importlib.resources.files("torchrrm.policies").joinpath("pretrained")
     for name in list_pretrained():
         with importlib.resources.as_file(folder.joinpath(f"{name}.safetensors")) as path:
             assert load_weights(path).provenance
