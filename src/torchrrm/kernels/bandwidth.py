@@ -126,6 +126,32 @@ def minimum_bandwidth(cn0, eavesdropper_cn0, min_rate, limit, active, law):
 
 
 @njit(error_model="numpy", cache=True)
+def _threshold(width, limit):
+    """Largest width that is served, and how many of just that width are: quickselect by sums, linear on average."""
+    rest = width[width <= limit]
+    largest, count = -1.0, 0
+    while rest.size:
+        pivot = rest[rest.size // 2]
+        below = rest[rest < pivot]
+        total = below.sum()
+        if total > limit:
+            rest = below
+            continue
+        equal = np.sum(rest == pivot)
+        fit = equal if pivot * equal <= limit - total else int((limit - total) / pivot)
+        if fit > 0:
+            largest, count = pivot, fit
+        elif below.size:
+            largest = below.max()
+            count = np.sum(below == largest)
+        if fit < equal:
+            break
+        limit -= total + pivot * equal
+        rest = rest[rest > pivot]
+    return largest, count
+
+
+@njit(error_model="numpy", cache=True)
 def schedule(width, limit):
     """Which users are served: as many as fit, those that need least first. Returns the mask and the surplus in Hz."""
     total = 0.0
@@ -133,14 +159,15 @@ def schedule(width, limit):
         total += width[i]
     if total <= limit:
         return np.ones(width.size, np.bool_), limit - total
+    largest, count = _threshold(width, limit)
     served = np.zeros(width.size, np.bool_)
     used = 0.0
-    for i in np.argsort(width, kind="mergesort"):
-        if not used + width[i] <= limit:
-            break
-        served[i] = True
-        used += width[i]
-    return served, limit - used
+    for i in range(width.size):
+        if width[i] < largest or (width[i] == largest and count > 0):
+            count -= width[i] == largest
+            served[i] = True
+            used += width[i]
+    return served, max(limit - used, 0.0)
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
