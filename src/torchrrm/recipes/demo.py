@@ -111,6 +111,7 @@ def _draw(snapshot: Snapshot, policy: SliceGNN, results: Results, settings: Demo
         settings.out / "report.html",
         results,
         title="A slice of a Munich cell",
+        lead=f"Channels: {snapshot.name}. {snapshot.attribution}.",
         plates=plates,
         display=workbench.DISPLAY,
     )
