@@ -28,22 +28,25 @@ _CLOSE = 1e-6  # relative size of a Newton step after which the next would be be
 @njit(error_model="numpy", cache=True)
 def _fill(least, cn0, limit):
     """Long-block data rate: `w = max(least, t c)` with the `t` that spends `limit`, lowered until feasible."""
-    free = np.ones(cn0.size, np.bool_)
+    width = least.copy()
+    free, count = np.arange(cn0.size), cn0.size  # users above their least, the first `count`
     remaining, weight = limit, cn0.sum()
+    level = remaining / weight
     while True:
-        level, changed = remaining / weight, False
-        for i in range(cn0.size):
-            if free[i] and level * cn0[i] < least[i]:
-                free[i] = False
+        kept = 0
+        for k in range(count):
+            i = free[k]
+            if level * cn0[i] < least[i]:
                 remaining -= least[i]
                 weight -= cn0[i]
-                changed = True
-        if not changed:
+            else:
+                free[kept] = i
+                kept += 1
+        if kept == count:
             break
-    width = least.copy()
-    for i in range(cn0.size):
-        if free[i]:
-            width[i] = level * cn0[i]
+        count, level = kept, remaining / weight
+    for k in range(count):
+        width[free[k]] = level * cn0[free[k]]
     return width
 
 
