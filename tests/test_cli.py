@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -240,7 +241,12 @@ def test_an_interrupt_gets_one_line_and_130(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     line = ["train", *SMALL, "--steps", "100000", "--checkpoint", str(state), "--out", str(tmp_path / "p")]
     code = f"import sys; from torchrrm import cli; sys.exit(cli.run({line!r}))"
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    listen = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # a job in the background ignores interrupts
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, preexec_fn=listen
+    )
     deadline = time.monotonic() + 60
     while not state.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
