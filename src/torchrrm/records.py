@@ -19,6 +19,7 @@ __all__ = [
     "axis_names",
     "batch_shape",
     "index",
+    "is_plain",
     "map_tensors",
     "pad",
     "replace",
@@ -135,3 +136,11 @@ def to(record: R, device: torch.device | str | None = None, dtype: torch.dtype |
         return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
 
     return map_tensors(move, record)
+
+
+def is_plain(*tensors: Tensor) -> bool:
+    """Whether a kernel may read the tensors: on a CPU, outside any `torch.func` transform, and not being exported."""
+    if any(tensor.device.type != "cpu" for tensor in tensors) or torch.compiler.is_compiling():
+        return False
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
+    return not any(wrapped(tensor) for tensor in tensors)

@@ -1,6 +1,16 @@
 """Problems: what an instance and an action are, and how an action is scored."""
 
 from torchrrm.problems.base import Allocator, Evaluation, Problem, Task
+from torchrrm.problems.links import (
+    ErgodicAction,
+    ErgodicInstance,
+    ErgodicPower,
+    LinkInstance,
+    PowerAction,
+    WeightedSumRate,
+    ergodic_instance,
+    link_instance,
+)
 from torchrrm.problems.reservation import reserve_bandwidth
 from torchrrm.problems.slicing import (
     KINDS,
@@ -15,7 +25,12 @@ from torchrrm.problems.slicing import (
 __all__ = [
     "KINDS",
     "Allocator",
+    "ErgodicAction",
+    "ErgodicInstance",
+    "ErgodicPower",
     "Evaluation",
+    "LinkInstance",
+    "PowerAction",
     "Problem",
     "QoS",
     "SliceAction",
@@ -23,6 +38,9 @@ __all__ = [
     "SliceInstance",
     "SliceSchedule",
     "Task",
+    "WeightedSumRate",
+    "ergodic_instance",
+    "link_instance",
     "reserve_bandwidth",
     "slice_instance",
 ]

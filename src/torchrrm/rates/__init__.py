@@ -1,4 +1,8 @@
-"""Rates of a link as functions of its bandwidth: value, slope and curvature; pure functions of tensors."""
+"""Rates of links as pure functions of tensors.
+
+By bandwidth, with slope and curvature: Shannon, finite blocklength, secrecy, effective capacity. By powers, of links
+that interfere: SINR and its rate.
+"""
 
 from torchrrm.rates.effective_capacity import (
     effective_capacity,
@@ -11,6 +15,7 @@ from torchrrm.rates.finite_blocklength import (
     finite_blocklength_rate,
     finite_blocklength_slope,
 )
+from torchrrm.rates.interference import interference_rate, sinr
 from torchrrm.rates.secrecy import secrecy_curvature, secrecy_rate, secrecy_slope
 from torchrrm.rates.shannon import shannon_curvature, shannon_rate, shannon_slope
 
@@ -22,10 +27,12 @@ __all__ = [
     "finite_blocklength_curvature",
     "finite_blocklength_rate",
     "finite_blocklength_slope",
+    "interference_rate",
     "secrecy_curvature",
     "secrecy_rate",
     "secrecy_slope",
     "shannon_curvature",
     "shannon_rate",
     "shannon_slope",
+    "sinr",
 ]

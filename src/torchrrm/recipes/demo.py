@@ -81,7 +81,7 @@ def _score(
         "policy, zero-shot": policy.serving(problem),
         f"policy, {settings.epochs} epochs": adapted,
     }
-    allocators |= {name: solver(problem) for name, solver in SOLVERS.items()}
+    allocators |= {name: solver(problem) for name, solver in SOLVERS["slicing"].items()}
     drawn = task.sample(settings.instances, generator=torch.Generator().manual_seed(_REPORT + settings.seed))
     setting, latency = f"Munich, {settings.users} users", bench.Latency(budget_s=0.3)
     return workbench.judge(problem, drawn, allocators, setting, latency=latency)

@@ -95,17 +95,17 @@ def find_allocator(name: str, problem: SliceBandwidth) -> SliceAllocator:
     Raises:
         ValueError: if the name is neither known nor a file, or if the file holds no policy.
     """
-    if name in SOLVERS:
-        return SOLVERS[name](problem)
+    if name in SOLVERS["slicing"]:
+        return SOLVERS["slicing"][name](problem)
     if name not in list_pretrained() and not Path(name).exists():
-        known = ", ".join([*SOLVERS, *list_pretrained()])
+        known = ", ".join([*SOLVERS["slicing"], *list_pretrained()])
         raise ValueError(f"allocator: must be a file of weights or one of {known}, received {name!r}")
     return find_policy(name).serving(problem)
 
 
 def with_trivial(allocators: Sequence[str]) -> list[str]:
     """The names and, where they are missing, those of the trivial rules, which stand in every table."""
-    trivial = [name for name, solver in SOLVERS.items() if bench.kind_of(solver) == "trivial"]
+    trivial = [name for name, solver in SOLVERS["slicing"].items() if bench.kind_of(solver) == "trivial"]
     return list(dict.fromkeys([*allocators, *trivial]))
 
 
@@ -118,7 +118,7 @@ def names() -> dict[str, list[str]]:
         "kinds of slicing": list(KINDS),
         "scenarios": list(SCENARIOS),
         "snapshots": list(BUNDLED),
-        "solvers": list(SOLVERS),
+        "solvers": list(SOLVERS["slicing"]),
         "policies": list_pretrained(),
         "recipes": list(RECIPES),
     }

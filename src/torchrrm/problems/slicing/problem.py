@@ -25,7 +25,8 @@ from torchrrm.problems.base import Evaluation
 from torchrrm.problems.slicing import schedule as scheduling
 from torchrrm.problems.slicing.compiled import CompiledRate
 from torchrrm.problems.slicing.records import SliceAction, SliceInstance, SliceSchedule
-from torchrrm.problems.slicing.schedule import is_compilable, is_plain
+from torchrrm.problems.slicing.schedule import is_compilable
+from torchrrm.records import is_plain
 
 __all__ = ["KINDS", "QoS", "SliceBandwidth", "slice_instance"]
 

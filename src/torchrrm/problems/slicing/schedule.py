@@ -8,9 +8,9 @@ from torch import Tensor
 
 from torchrrm.kernels import bandwidth as kernels
 from torchrrm.problems.slicing.records import SliceInstance
-from torchrrm.records import map_tensors, to
+from torchrrm.records import is_plain, map_tensors, to
 
-__all__ = ["Curve", "arrays", "is_compilable", "is_plain", "minimum_bandwidth", "schedule", "validate"]
+__all__ = ["Curve", "arrays", "is_compilable", "minimum_bandwidth", "schedule", "validate"]
 
 
 class Curve(Protocol):
@@ -29,14 +29,6 @@ class Curve(Protocol):
 _MOST_BIT_PER_HZ = 128.0
 _BISECTIONS = 24
 _NEWTON_STEPS = 4
-
-
-def is_plain(*tensors: Tensor) -> bool:
-    """Whether a kernel may read the tensors: on a CPU, outside any `torch.func` transform, and not being exported."""
-    if any(tensor.device.type != "cpu" for tensor in tensors) or torch.compiler.is_compiling():
-        return False
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
-    return not any(wrapped(tensor) for tensor in tensors)
 
 
 def is_compilable(instance: SliceInstance) -> bool:

@@ -88,7 +88,7 @@ def _rows(
         left_out.load_state_dict(without[kind])
         allocators = {name: policy.serving(problem) for name, policy in policies.items()}
         allocators["marginal, kind left out"] = left_out
-        allocators |= {name: solver(problem) for name, solver in SOLVERS.items()}
+        allocators |= {name: solver(problem) for name, solver in SOLVERS["slicing"].items()}
         rows += workbench.judge(
             problem,
             instances,

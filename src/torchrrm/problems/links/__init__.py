@@ -1,0 +1,25 @@
+"""Interference links: transmitter-receiver pairs on one channel, in one slot and over many."""
+
+from torchrrm.problems.links.ergodic_power import ErgodicPower, ergodic_instance
+from torchrrm.problems.links.records import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction
+from torchrrm.problems.links.weighted_sum_rate import (
+    MAX_POWER_W,
+    NOISE_POWER_W,
+    WeightedSumRate,
+    link_instance,
+    relative_gain,
+)
+
+__all__ = [
+    "MAX_POWER_W",
+    "NOISE_POWER_W",
+    "ErgodicAction",
+    "ErgodicInstance",
+    "ErgodicPower",
+    "LinkInstance",
+    "PowerAction",
+    "WeightedSumRate",
+    "ergodic_instance",
+    "link_instance",
+    "relative_gain",
+]

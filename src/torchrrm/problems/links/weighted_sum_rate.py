@@ -1,0 +1,158 @@
+"""Weighted sum rate of interference links in one slot."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from torchrrm.problems.base import Evaluation
+from torchrrm.problems.links.records import LinkInstance, PowerAction
+from torchrrm.rates import interference_rate
+from torchrrm.units import dbm_to_watt
+
+__all__ = [
+    "MAX_POWER_W",
+    "NOISE_POWER_W",
+    "WeightedSumRate",
+    "link_instance",
+    "power_violation",
+    "relative_gain",
+    "require_links",
+    "require_shape",
+    "require_square",
+    "require_values",
+]
+
+NOISE_POWER_W = dbm_to_watt(-104.0)
+"""Of -174 dBm/Hz over 10 MHz, as in Section V of [Huang2024]."""
+MAX_POWER_W = dbm_to_watt(10.0)
+"""10 dBm, as in Section V of [Huang2024]."""
+
+
+@dataclass(frozen=True)
+class WeightedSumRate:
+    """Weighted sum of the links' spectral efficiencies, powers between zero and a limit.
+
+        maximise sum_k w_k log2(1 + SINR_k(p))   subject to   0 <= p_k <= p_max,k.
+
+    NP-hard; the weights are the instance's.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the problem in tables."""
+        return "sum-rate"
+
+    def rate(self, instance: LinkInstance, power_w: Float[Tensor, "*batch tx"]) -> Float[Tensor, "*batch tx"]:
+        """Rate of each link in bit/s/Hz; 0 of links that are not active, which do not interfere either."""
+        return _rate(instance, power_w)
+
+    def evaluate(self, instance: LinkInstance, action: PowerAction) -> Evaluation:
+        """Weighted sum rate in bit/s/Hz; the utility of a link is its share of it.
+
+        Violations, relative to the limit, 0 where inactive: `power` `(p - p_max) / p_max`, `sign` `-p / p_max`.
+        """
+        utility = instance.weight * _rate(instance, action.power_w)
+        utility = torch.where(instance.active, utility, torch.zeros_like(utility))
+        violation = power_violation(action.power_w, instance.max_power_w, instance.active)
+        return Evaluation(objective=utility.sum(-1), utility=utility, violation=violation)
+
+    def validate(self, instance: LinkInstance) -> LinkInstance:
+        """The instance, if it is one.
+
+        Raises:
+            ValueError: naming the field, the rule and the value.
+        """
+        links = require_square(instance.gain, instance.active)
+        for name in ("max_power_w", "weight"):
+            require_shape(name, getattr(instance, name), links)
+        require_shape("noise_power_w", instance.noise_power_w, links[:-1])
+        require_links(instance.gain, instance.active)
+        require_values("noise_power_w", instance.noise_power_w, positive=True)
+        require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active)
+        require_values("weight", instance.weight, positive=False, where=instance.active)
+        return instance
+
+
+def _rate(instance: LinkInstance, power_w: Tensor) -> Tensor:
+    power = torch.where(instance.active, power_w, torch.zeros_like(power_w))
+    rate = interference_rate(instance.gain, power, instance.noise_power_w)
+    return torch.where(instance.active, rate, torch.zeros_like(rate))
+
+
+def power_violation(power_w: Tensor, max_power_w: Tensor, active: Tensor) -> dict[str, Tensor]:
+    """Violations `power` and `sign`, relative to the limit; 0 where inactive."""
+    limit = torch.where(active, max_power_w, torch.ones_like(max_power_w))
+    share = torch.where(active, power_w / limit, torch.zeros_like(power_w))
+    over = torch.where(active, share - 1.0, torch.zeros_like(share))
+    return {"power": over, "sign": -share}
+
+
+def relative_gain(instance: LinkInstance) -> Float[Tensor, "*batch rx tx"]:
+    """Interference-to-noise ratio at full power, `g_kj p_max,j / n`: what solvers and policies compute with.
+
+    Its diagonal is the SNR. 0 in rows and columns of links that are not active. In these units powers are
+    fractions of the limit and the noise is 1, so that float32 neither overflows nor underflows.
+    """
+    scale = instance.max_power_w / instance.noise_power_w[..., None]
+    ratio = instance.gain * scale[..., None, :]
+    both = instance.active[..., :, None] & instance.active[..., None, :]
+    return torch.where(both, ratio, torch.zeros_like(ratio))
+
+
+def link_instance(
+    gain: Float[Tensor, "*batch rx tx"],
+    *,
+    noise_power_w: float = NOISE_POWER_W,
+    max_power_w: float = MAX_POWER_W,
+    weight: Float[Tensor, "*batch tx"] | None = None,
+) -> LinkInstance:
+    """Instance of linear gains, everybody active; by default of weight 1 and with the limits of [Huang2024]."""
+    links = gain.shape[:-1]
+    like: dict[str, Any] = {"dtype": gain.dtype, "device": gain.device}
+    return LinkInstance(
+        gain=gain,
+        noise_power_w=torch.full(links[:-1], noise_power_w, **like),
+        max_power_w=torch.full(links, max_power_w, **like),
+        weight=torch.ones(links, **like) if weight is None else weight.expand(links),
+        active=torch.ones(links, dtype=torch.bool, device=gain.device),
+    )
+
+
+def require_square(gain: Tensor, active: Tensor, *, slots: bool = False) -> list[int]:
+    """Shape `[*batch link]` of gains that are square, with a mask of that shape."""
+    shape, least = list(gain.shape), 3 if slots else 2
+    axes = "[*batch, slot, rx, tx]" if slots else "[*batch, rx, tx]"
+    if len(shape) < least or shape[-1] != shape[-2] or 0 in shape[-least:]:
+        raise ValueError(f"gain: must be square and not empty, of shape {axes}, received {shape}")
+    links = [*shape[:-least], shape[-1]]
+    require_shape("active", active, links)
+    return links
+
+
+def require_shape(name: str, value: Tensor, shape: list[int]) -> None:
+    if list(value.shape) != shape:
+        raise ValueError(f"{name}: must have shape {shape}, received {list(value.shape)}")
+
+
+def require_links(gain: Tensor, active: Tensor) -> None:
+    """Gains finite and not negative, direct ones positive, where both ends are active; somebody is."""
+    idle = ~active.any(-1)
+    if idle.any():
+        place = f" at {idle.nonzero()[0].tolist()}" if idle.ndim else ""
+        raise ValueError(f"active: must hold at least one active link, received none{place}")
+    slots = active.unsqueeze(-2).expand(gain.shape[:-1])
+    require_values("gain", gain, positive=False, where=slots[..., :, None] & slots[..., None, :])
+    require_values("direct gain", gain.diagonal(dim1=-2, dim2=-1), positive=True, where=slots)
+
+
+def require_values(name: str, values: Tensor, *, positive: bool, where: Tensor | None = None) -> None:
+    bad = ~torch.isfinite(values) | (values <= 0 if positive else values < 0)
+    if where is not None:
+        bad = bad & where
+    if bad.any():
+        place = [int(i) for i in bad.nonzero()[0]]
+        rule = "positive and finite" if positive else "finite and not negative"
+        raise ValueError(f"{name}: must be {rule}, received {values[bad][0].item()} at {place}")

@@ -1,0 +1,35 @@
+"""Interference links that the suites are tried on."""
+
+import torch
+
+from torchrrm.problems import ErgodicInstance, LinkInstance
+from torchrrm.testing import Expected
+
+LINKS = Expected(axes=(("rx", "tx"),), closeness=2e-5)
+ERGODIC = Expected(axes=(("rx", "tx"),), closeness=2e-5, violation={"min_rate": 1.0})
+
+
+def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
+    """Six links, direct gains above the others, in physical units; limits and weights differ."""
+    gain = 10 ** (-11 + 2 * torch.rand(batch_size, 6, 6, generator=generator))
+    gain = gain + 1e-9 * torch.rand(batch_size, 6, 1, generator=generator) * torch.eye(6)
+    return LinkInstance(
+        gain=gain,
+        noise_power_w=1e-13 * (1 + torch.rand(batch_size, generator=generator)),
+        max_power_w=0.01 * (0.5 + torch.rand(batch_size, 6, generator=generator)),
+        weight=0.5 + torch.rand(batch_size, 6, generator=generator),
+        active=torch.ones(batch_size, 6, dtype=torch.bool),
+    )
+
+
+def sample_ergodic(batch_size: int, *, generator: torch.Generator) -> ErgodicInstance:
+    """The same links over four slots of Rayleigh fading."""
+    links = sample(batch_size, generator=generator)
+    fading = torch.empty(batch_size, 4, 6, 6).exponential_(generator=generator)
+    return ErgodicInstance(
+        gain=links.gain[:, None] * fading,
+        noise_power_w=links.noise_power_w,
+        max_power_w=links.max_power_w,
+        min_rate_bps_hz=torch.rand(batch_size, 6, generator=generator),
+        active=links.active,
+    )
