@@ -143,7 +143,7 @@ def require_links(gain: Tensor, active: Tensor) -> None:
     if idle.any():
         place = f" at {idle.nonzero()[0].tolist()}" if idle.ndim else ""
         raise ValueError(f"active: must hold at least one active link, received none{place}")
-    slots = active.unsqueeze(-2).expand(gain.shape[:-1])
+    slots = active.unsqueeze(-2).expand(gain.shape[:-1]) if gain.ndim > active.ndim + 1 else active
     require_values("gain", gain, positive=False, where=slots[..., :, None] & slots[..., None, :])
     require_values("direct gain", gain.diagonal(dim1=-2, dim2=-1), positive=True, where=slots)
 
