@@ -28,6 +28,7 @@ def sample_ergodic(batch_size: int, *, generator: torch.Generator) -> ErgodicIns
     fading = torch.empty(batch_size, 4, 6, 6).exponential_(generator=generator)
     return ErgodicInstance(
         gain=links.gain[:, None] * fading,
+        mean_gain=links.gain,
         noise_power_w=links.noise_power_w,
         max_power_w=links.max_power_w,
         min_rate_bps_hz=torch.rand(batch_size, 6, generator=generator),

@@ -94,7 +94,9 @@ class ErgodicPower:
         for name in ("max_power_w", "min_rate_bps_hz"):
             require_shape(name, getattr(instance, name), links)
         require_shape("noise_power_w", instance.noise_power_w, links[:-1])
+        require_shape("mean_gain", instance.mean_gain, [*links, links[-1]])
         require_links(instance.gain, instance.active)
+        require_links(instance.mean_gain, instance.active)
         require_values("noise_power_w", instance.noise_power_w, positive=True)
         require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active)
         require_values("min_rate_bps_hz", instance.min_rate_bps_hz, positive=False, where=instance.active)
@@ -103,15 +105,20 @@ class ErgodicPower:
 
 def ergodic_instance(
     gain: Float[Tensor, "*batch slot rx tx"],
+    mean_gain: Float[Tensor, "*batch rx tx"] | None = None,
     *,
     noise_power_w: float = NOISE_POWER_W,
     max_power_w: float = MAX_POWER_W,
     min_rate_bps_hz: float = 1.0,
 ) -> ErgodicInstance:
-    """Instance of linear gains, everybody active; by default with the limits and the minimum of [Huang2024]."""
+    """Instance of linear gains, everybody active; by default with the limits and the minimum of [Huang2024].
+
+    Without `mean_gain` the mean over the slots is taken.
+    """
     links = (*gain.shape[:-3], gain.shape[-1])
     return ErgodicInstance(
         gain=gain,
+        mean_gain=gain.mean(-3) if mean_gain is None else mean_gain,
         noise_power_w=gain.new_full(links[:-1], noise_power_w),
         max_power_w=gain.new_full(links, max_power_w),
         min_rate_bps_hz=gain.new_full(links, min_rate_bps_hz),

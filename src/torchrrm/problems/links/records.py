@@ -40,6 +40,7 @@ class ErgodicInstance:
 
     Attributes:
         gain: `|h|^2` of each slot, in the order of time.
+        mean_gain: `E[|h|^2]`, what is known before the first slot: the configuration `N` of [Huang2024].
         noise_power_w: noise power at a receiver in W.
         max_power_w: power limit of each transmitter in every slot, in W.
         min_rate_bps_hz: least mean rate over the slots, `f_min` of [Huang2024], in bit/s/Hz.
@@ -47,6 +48,7 @@ class ErgodicInstance:
     """
 
     gain: Float[Tensor, "*batch slot rx tx"]
+    mean_gain: Float[Tensor, "*batch rx tx"]
     noise_power_w: Float[Tensor, "*batch"]
     max_power_w: Float[Tensor, "*batch tx"]
     min_rate_bps_hz: Float[Tensor, "*batch tx"]
@@ -64,8 +66,15 @@ class ErgodicInstance:
 
     def slot(self, index: int) -> LinkInstance:
         """One slot, every active link of weight 1."""
+        return self._links(self.gain[..., index, :, :])
+
+    def mean_slot(self) -> LinkInstance:
+        """The slot of mean gains, every active link of weight 1."""
+        return self._links(self.mean_gain)
+
+    def _links(self, gain: Tensor) -> LinkInstance:
         return LinkInstance(
-            gain=self.gain[..., index, :, :],
+            gain=gain,
             noise_power_w=self.noise_power_w,
             max_power_w=self.max_power_w,
             weight=self.active.to(self.gain.dtype),
