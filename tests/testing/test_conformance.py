@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from tests.testing import links
 from tests.testing.slices import SLICE, sample
 
-from torchrrm.policies import POLICIES
-from torchrrm.problems import KINDS
+from torchrrm.policies import POLICIES, PowerGNN, SliceGNN
+from torchrrm.policies.power_gnn import EDGES
+from torchrrm.problems import KINDS, WeightedSumRate
 from torchrrm.solvers import SOLVERS
 from torchrrm.testing import check_policy, check_problem, check_solver
 
@@ -32,8 +34,21 @@ def test_solver_conforms(kind, solver):
 
 
 @pytest.mark.parametrize("features", FEATURES)
-@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_policy_conforms(kind, policy, features):
+def test_slice_policy_conforms(kind, features):
     torch.manual_seed(0)
-    check_policy(POLICIES[policy](KINDS[kind], features=features), KINDS[kind], sample, expected=SLICE)
+    check_policy(SliceGNN(KINDS[kind], features=features), KINDS[kind], sample, expected=SLICE)
+
+
+@pytest.mark.parametrize("outgoing", [False, True])
+@pytest.mark.parametrize("enriched", [False, True])
+@pytest.mark.parametrize("edges", EDGES)
+@pytest.mark.parametrize("condition", ["priority", "weight"])
+def test_power_policy_conforms(condition, edges, enriched, outgoing):
+    torch.manual_seed(0)
+    policy = PowerGNN(condition, edges=edges, enriched=enriched, outgoing=outgoing)
+    check_policy(policy, WeightedSumRate(), links.sample, expected=links.LINKS)
+
+
+def test_every_policy_is_tried():
+    assert set(POLICIES) == {"SliceGNN", "PowerGNN"}

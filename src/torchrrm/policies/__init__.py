@@ -6,11 +6,13 @@
 from torch import nn
 
 from torchrrm.policies import weights
+from torchrrm.policies.power_gnn import PowerGNN
 from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
 from torchrrm.policies.weights import list_pretrained, load_weights, save_weights
 
 __all__ = [
     "POLICIES",
+    "PowerGNN",
     "PreparedSlice",
     "SliceGNN",
     "list_pretrained",
@@ -20,7 +22,7 @@ __all__ = [
     "save_weights",
 ]
 
-POLICIES: dict[str, type[nn.Module]] = {"SliceGNN": SliceGNN}
+POLICIES: dict[str, type[nn.Module]] = {"SliceGNN": SliceGNN, "PowerGNN": PowerGNN}
 
 
 def load_pretrained(name: str) -> nn.Module:
