@@ -11,12 +11,14 @@ from torchrrm.channels import (
     Drop,
     LosNlos,
     Nakagami,
+    PairedLinks,
     PowerLaw,
     Rayleigh,
     Rice,
     Scenario,
     SquareCell,
     hml_scenario,
+    metagnn_scenario,
     umi_scenario,
 )
 from torchrrm.records import batch_shape, stack
@@ -60,6 +62,8 @@ class TestIndexOrder:
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_shapes_range_and_reproducibility(name, batch, transmitters, receivers, dtype):
+    if isinstance(SCENARIOS[name]().topology, PairedLinks):
+        receivers = transmitters
     draws = [
         SCENARIOS[name]().sample(
             *batch,
@@ -144,3 +148,28 @@ def test_umi_keeps_its_arguments():
     assert scenario.topology.outer_radius_m == 50.0  # pyright: ignore[reportAttributeAccessIssue]
     assert scenario.path_loss.los.carrier_hz == 28e9  # pyright: ignore[reportAttributeAccessIssue]
     assert scenario.fading == Nakagami(2)
+
+
+class TestMetagnn:
+    def test_losses_of_both_slopes(self):
+        """The printed formula, written in decibels."""
+        distance = torch.tensor([1.0, 10.0, 99.0, 100.0, 101.0, 500.0], dtype=torch.float64)
+        height = torch.zeros_like(distance)
+        loss_db = -10.0 * metagnn_scenario().path_loss.gain(distance, height, height).log10()
+        near, far = 39.0 + 20.0 * distance.log10(), 39.0 + 40.0 * distance.log10() - 40.0
+        torch.testing.assert_close(loss_db, torch.where(distance <= 100.0, near, far))
+
+    def test_links_stand_as_described(self, generator):
+        draw = metagnn_scenario(shadowing_db=0.0).sample(
+            20, transmitters=20, receivers=20, generator=generator, dtype=torch.float64
+        )
+        apart = torch.cdist(draw.tx_position_m, draw.tx_position_m) + 1e9 * torch.eye(20)
+        assert float(apart.min()) >= 35.0
+        own = (draw.rx_position_m - draw.tx_position_m).norm(dim=-1)
+        assert 10.0 <= float(own.min()) < float(own.max()) <= 50.0
+        # Row k is receiver k: its distances to all transmitters give its losses.
+        distance = torch.cdist(draw.rx_position_m, draw.tx_position_m)  # [drop rx tx]
+        far = distance > 100.0
+        loss_db = -10.0 * draw.large_scale_gain.log10()
+        torch.testing.assert_close(loss_db[far], 40.0 * distance[far].log10() - 1.0, rtol=1e-9, atol=0.0)
+        assert not torch.allclose(draw.large_scale_gain, draw.large_scale_gain.mT, rtol=0.1)

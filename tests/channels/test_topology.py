@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from torchrrm.channels import DiscCell, PairedLinks, SquareCell
 from torchrrm.records import batch_shape
 
-TOPOLOGIES = [SquareCell(), DiscCell(100.0, 10.0), PairedLinks()]
+TOPOLOGIES = [
+    SquareCell(),
+    DiscCell(100.0, 10.0),
+    PairedLinks(),
+    PairedLinks(min_transmitter_spacing_m=100.0),
+]
 
 
 def uniform_pvalue(sample: torch.Tensor, low: float, high: float) -> float:
@@ -58,6 +63,41 @@ def test_paired_links_keep_their_distances(generator):
     torch.testing.assert_close(offset[..., 2], torch.full((200, 20), -1.5, dtype=torch.float64))
 
 
+class TestSpacing:
+    def test_transmitters_keep_it(self, generator):
+        topology = PairedLinks(min_transmitter_spacing_m=35.0)
+        drop = topology.sample(40, 2, transmitters=50, receivers=50, generator=generator)
+        place = drop.tx_position_m.double()
+        apart = (place[..., :, None, :] - place[..., None, :, :]).norm(dim=-1) + 1e9 * torch.eye(50)
+        assert 35.0 - 1e-4 <= float(apart.min()) < 36.0
+        assert float(place[..., :2].abs().max()) <= 250.0
+
+    def test_only_offenders_are_drawn_again(self):
+        """The first transmitter never is, and where there is room the drop is that without a spacing."""
+        drops = [
+            PairedLinks(min_transmitter_spacing_m=spacing).sample(
+                300, transmitters=4, receivers=4, generator=torch.Generator().manual_seed(1)
+            )
+            for spacing in (0.0, 80.0)
+        ]
+        free, spaced = (drop.tx_position_m for drop in drops)
+        assert torch.equal(free[:, 0], spaced[:, 0])
+        fits = (torch.cdist(free, free) + 1e9 * torch.eye(4)).amin(dim=(-2, -1)) >= 80.0
+        assert 0 < int(fits.sum()) < 300
+        assert torch.equal(free[fits], spaced[fits])
+        assert not torch.equal(free, spaced)
+
+    def test_no_room(self, generator):
+        topology = PairedLinks(side_m=100.0, min_transmitter_spacing_m=60.0)
+        message = "^min_transmitter_spacing_m: must leave room for 8 transmitters in a square of 100 m, received 60$"
+        with pytest.raises(ValueError, match=message):
+            topology.sample(3, transmitters=8, receivers=8, generator=generator)
+
+    def test_large_networks_without_spacing(self, generator):
+        drop = PairedLinks(10_000.0).sample(transmitters=100_000, receivers=100_000, generator=generator)
+        assert drop.tx_position_m.shape == (100_000, 3)
+
+
 @given(
     topology=st.sampled_from(TOPOLOGIES),
     batch=st.lists(st.integers(0, 3), max_size=3),
@@ -95,6 +135,10 @@ def test_shapes_and_reproducibility(topology, batch, nodes, dtype):
         (
             lambda: PairedLinks(100.0, 20.0, 10.0),
             "max_distance_m: must be finite and at least 20.0, received 10.0",
+        ),
+        (
+            lambda: PairedLinks(min_transmitter_spacing_m=-1.0),
+            "min_transmitter_spacing_m: must be finite and at least 0.0, received -1.0",
         ),
         (
             lambda: SquareCell().sample(transmitters=0, generator=torch.Generator()),

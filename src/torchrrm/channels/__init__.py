@@ -17,6 +17,7 @@ from torchrrm.channels.scenario import (
     ChannelDraw,
     Scenario,
     hml_scenario,
+    metagnn_scenario,
     uma_scenario,
     umi_scenario,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "hml_scenario",
     "load_deepmimo",
     "load_snapshot",
+    "metagnn_scenario",
     "save_snapshot",
     "uma_los_probability",
     "uma_scenario",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchrrm.channels.fading import Fading, LogNormal, Rayleigh
 from torchrrm.channels.pathloss import (
+    DualSlope,
     LosNlos,
     PathLoss,
     PowerLaw,
@@ -17,10 +18,18 @@ from torchrrm.channels.pathloss import (
     uma_los_probability,
     umi_los_probability,
 )
-from torchrrm.channels.topology import DiscCell, SquareCell, Topology
+from torchrrm.channels.topology import DiscCell, PairedLinks, SquareCell, Topology
 from torchrrm.records import tensor_record
 
-__all__ = ["SCENARIOS", "ChannelDraw", "Scenario", "hml_scenario", "uma_scenario", "umi_scenario"]
+__all__ = [
+    "SCENARIOS",
+    "ChannelDraw",
+    "Scenario",
+    "hml_scenario",
+    "metagnn_scenario",
+    "uma_scenario",
+    "umi_scenario",
+]
 
 _RAYLEIGH = Rayleigh()
 
@@ -165,4 +174,29 @@ def uma_scenario(carrier_hz: float = 3.5e9, radius_m: float = 250.0, fading: Fad
     )
 
 
-SCENARIOS: dict[str, Callable[[], Scenario]] = {"hml": hml_scenario, "umi": umi_scenario, "uma": uma_scenario}
+def metagnn_scenario(
+    side_m: float = 500.0, shadowing_db: float = 7.0, fading: Fading = _RAYLEIGH
+) -> Scenario:
+    """Device-to-device links as in Section V of [Huang2024].
+
+    Transmitters are uniform in a square, at least 35 m apart, each with its receiver 10 to 50 m away. The
+    loss at `d` metres is `39 + 20 log10 d` dB up to 100 m and `39 + 40 log10 d - 40` dB beyond. Distances,
+    losses and the shadowing of 7 dB, which the text leaves open, are those of the public code of
+    [NaderiAlizadeh2022] and [NaderiAlizadeh2023], whose setting it follows.
+    """
+    return Scenario(
+        topology=PairedLinks(
+            side_m, min_distance_m=10.0, max_distance_m=50.0, min_transmitter_spacing_m=35.0
+        ),
+        path_loss=DualSlope(near_exponent=2.0, far_exponent=4.0, breakpoint_m=100.0, loss_at_1m_db=39.0),
+        shadowing_db=shadowing_db,
+        fading=fading,
+    )
+
+
+SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    "hml": hml_scenario,
+    "umi": umi_scenario,
+    "uma": uma_scenario,
+    "metagnn": metagnn_scenario,
+}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torchrrm.records import tensor_record
@@ -114,8 +114,9 @@ class PairedLinks:
     """Transmitters uniform in a square, each with its receiver around it.
 
     Receiver `k` is at a distance uniform in `[min_distance_m, max_distance_m]` from transmitter `k`. The
-    direction is uniform, so a receiver near the border may stand outside the square. The distances are
-    horizontal.
+    direction is uniform, so a receiver near the border may stand outside the square. Transmitters stand at
+    least `min_transmitter_spacing_m` apart: whoever is too close to an earlier one is drawn again. The
+    distances are horizontal.
     """
 
     side_m: float = 500.0
@@ -123,6 +124,7 @@ class PairedLinks:
     max_distance_m: float = 50.0
     transmitter_height_m: float = 0.0
     receiver_height_m: float = 0.0
+    min_transmitter_spacing_m: float = 0.0
 
     def __post_init__(self) -> None:
         _require_at_least("side_m", self.side_m, 0.0, strict=True)
@@ -130,6 +132,7 @@ class PairedLinks:
         _require_at_least("max_distance_m", self.max_distance_m, self.min_distance_m)
         _require_at_least("transmitter_height_m", self.transmitter_height_m, 0.0)
         _require_at_least("receiver_height_m", self.receiver_height_m, 0.0)
+        _require_at_least("min_transmitter_spacing_m", self.min_transmitter_spacing_m, 0.0)
 
     def sample(
         self,
@@ -139,14 +142,18 @@ class PairedLinks:
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> Drop:
-        """See `Topology.sample`; as many receivers as transmitters."""
+        """See `Topology.sample`; as many receivers as transmitters.
+
+        Raises:
+            ValueError: if the square has no room for so many transmitters at their spacing.
+        """
         _require_counts(transmitters, receivers)
         if receivers != transmitters:
             raise ValueError(
                 f"receivers: must equal the number of transmitters {transmitters}, received {receivers}"
             )
         shape = (*batch_shape, transmitters)
-        tx = (_uniform((*shape, 2), generator, dtype) - 0.5) * self.side_m
+        tx = self._transmitters(shape, generator, dtype)
         span = self.max_distance_m - self.min_distance_m
         distance = self.min_distance_m + span * _uniform(shape, generator, dtype)
         rx = tx + _polar(distance, _uniform(shape, generator, dtype))
@@ -154,6 +161,38 @@ class PairedLinks:
             rx_position_m=_raise_to(rx, self.receiver_height_m),
             tx_position_m=_raise_to(tx, self.transmitter_height_m),
         )
+
+    def _transmitters(
+        self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype
+    ) -> Float[Tensor, "*batch tx 2"]:
+        """Uniform in the square; those too close to an earlier one are drawn again until none is."""
+        place = (_uniform((*shape, 2), generator, dtype) - 0.5) * self.side_m
+        if self.min_transmitter_spacing_m == 0.0 or not place.numel():
+            return place
+        drops = place.view(-1, shape[-1], 2)
+        pending = torch.arange(len(drops), device=place.device)
+        for _ in range(_MAX_ROUNDS):
+            crowded = _too_close(drops[pending], self.min_transmitter_spacing_m)  # [pending tx]
+            drop, tx = crowded.nonzero(as_tuple=True)
+            if not len(drop):
+                return place
+            fresh = (_uniform((len(drop), 2), generator, dtype) - 0.5) * self.side_m
+            drops[pending[drop], tx] = fresh
+            pending = pending[crowded.any(dim=-1)]
+        raise ValueError(
+            f"min_transmitter_spacing_m: must leave room for {shape[-1]} transmitters in a square of "
+            f"{self.side_m:g} m, received {self.min_transmitter_spacing_m:g}"
+        )
+
+
+_MAX_ROUNDS = 1000
+
+
+def _too_close(place: Float[Tensor, "drop tx 2"], spacing_m: float) -> Bool[Tensor, "drop tx"]:
+    """Which points are closer than the spacing to one of a lower index."""
+    offset = place[:, :, None] - place[:, None]  # [drop tx tx 2]
+    near = torch.hypot(offset[..., 0], offset[..., 1]) < spacing_m
+    return near.tril(diagonal=-1).any(dim=-1)
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
