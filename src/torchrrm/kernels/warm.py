@@ -5,7 +5,7 @@ Compiled code is cached on disk beside the sources: `python -m torchrrm.kernels.
 
 import numpy as np
 
-from torchrrm.kernels import bandwidth, greedy, link_rates, slice_check, slice_features, slicing
+from torchrrm.kernels import bandwidth, greedy, link_rates, minimum_power, slice_check, slice_features, slicing
 
 __all__ = ["warm"]
 
@@ -23,6 +23,8 @@ def warm() -> None:
     greedy.greedy_batch(least, surplus, 1e6, one, none, served, law)
     link_rates.curves(limit, one[0], none[0], law)
     slice_features.marginal(one, none, limit, served, least, surplus, law)
+    minimum_power.minimum_power(one, 1e-3, limit, active[0], np.ones(1))
+    minimum_power.minimum_power_batch(one[None], np.ones(1), one, active, none)
     slice_check.violations(least, one, none, rate, limit, served, law)
 
 

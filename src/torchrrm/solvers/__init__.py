@@ -7,6 +7,7 @@ from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.exact_slicing import ExactSlicing
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.link_baselines import MaxPower
+from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
 from torchrrm.solvers.slice_baselines import EqualSurplus, OneWinner
 
 __all__ = [
@@ -16,8 +17,11 @@ __all__ = [
     "GreedyResourceBlocks",
     "IterativeSolver",
     "MaxPower",
+    "MinimumPower",
     "OneWinner",
     "Solution",
+    "is_feasible",
+    "spectral_radius",
 ]
 
 SOLVERS: dict[str, dict[str, type]] = {
@@ -29,6 +33,9 @@ SOLVERS: dict[str, dict[str, type]] = {
     },
     "sum-rate": {
         "max-power": MaxPower,
+    },
+    "qos-sum-rate": {
+        "minimum-power": MinimumPower,
     },
     "ergodic-power": {},
 }

@@ -1,6 +1,7 @@
 """Interference links: transmitter-receiver pairs on one channel, in one slot and over many."""
 
 from torchrrm.problems.links.ergodic_power import ErgodicPower, ergodic_instance
+from torchrrm.problems.links.qos_sum_rate import QosSumRate
 from torchrrm.problems.links.records import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction
 from torchrrm.problems.links.weighted_sum_rate import (
     MAX_POWER_W,
@@ -18,6 +19,7 @@ __all__ = [
     "ErgodicPower",
     "LinkInstance",
     "PowerAction",
+    "QosSumRate",
     "WeightedSumRate",
     "ergodic_instance",
     "link_instance",

@@ -1,0 +1,101 @@
+"""Least powers that reach minimum rates: the compiled form of `torchrrm.solvers.MinimumPower`.
+
+Powers are fractions of their limits, and rates are met where `p >= F p + u`; see `MinimumPower`, whose names these are.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+__all__ = ["minimum_power", "minimum_power_batch"]
+
+_ROUNDING = 1e-9  # of the limit: what the least power may exceed it by
+_LEAST_GAIN = 1e-100
+_MOST_RATE = 300.0  # bit/s/Hz: above, nothing is feasible, and `2^r` would overflow
+
+
+@njit(error_model="numpy", cache=True)
+def _couple(gain, noise_power, max_power, active, min_rate):
+    """Matrix `F` and vector `u`, zero in rows of links that ask for nothing or are not active."""
+    n = max_power.size
+    coupling, demand = np.zeros((n, n)), np.zeros(n)
+    for k in range(n):
+        if not active[k] or not min_rate[k] > 0.0:
+            continue
+        sinr = math.expm1(min(min_rate[k], _MOST_RATE) * math.log(2.0))
+        scale = sinr / max(gain[k, k] * max_power[k] / noise_power, _LEAST_GAIN)
+        demand[k] = scale
+        for j in range(n):
+            if j != k and active[j]:
+                coupling[k, j] = scale * gain[k, j] * max_power[j] / noise_power
+    return coupling, demand
+
+
+@njit(error_model="numpy", cache=True)
+def _solve(coupling, demand, full):
+    """Solution of `p = F p + u`, links that are `full` held at 1; whether the matrix is a nonsingular M-matrix.
+
+    Gaussian elimination without pivoting: its pivots are all positive if and only if it is one.
+    """
+    n = demand.size
+    matrix, power = -coupling, demand.copy()
+    for k in range(n):
+        if full[k]:
+            matrix[k, :] = 0.0
+            power[k] = 1.0
+        matrix[k, k] += 1.0
+    for k in range(n):
+        if not matrix[k, k] > 0.0:
+            return power, False
+        for i in range(k + 1, n):
+            factor = matrix[i, k] / matrix[k, k]
+            if factor != 0.0:
+                for j in range(k + 1, n):
+                    matrix[i, j] -= factor * matrix[k, j]
+                power[i] -= factor * power[k]
+    for k in range(n - 1, -1, -1):
+        for j in range(k + 1, n):
+            power[k] -= matrix[k, j] * power[j]
+        power[k] /= matrix[k, k]
+    return power, True
+
+
+@njit(error_model="numpy", cache=True)
+def minimum_power(gain, noise_power, max_power, active, min_rate):
+    """Fractions of the limits `[n]`, whether they reach every minimum rate, and the linear systems solved.
+
+    Arguments as in `LinkInstance`, `[n n]`, a number, and `[n]`; `min_rate` in bit/s/Hz.
+    """
+    n = max_power.size
+    coupling, demand = _couple(gain, noise_power, max_power, active, min_rate)
+    full = np.zeros(n, np.bool_)
+    power, regular = _solve(coupling, demand, full)
+    if regular and (n == 0 or power.max() <= 1.0 + _ROUNDING):
+        return np.minimum(power, 1.0), True, 1
+    power, steps = np.ones(n), 1
+    for _ in range(n + 1):
+        changed = False
+        needed = demand + coupling @ power
+        for k in range(n):
+            if steps == 1 or (full[k] and not needed[k] >= 1.0):
+                full[k] = needed[k] >= 1.0
+                changed = True
+        if not changed:
+            break
+        power, _ = _solve(coupling, demand, full)
+        steps += 1
+    return np.minimum(power, 1.0), False, steps
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def minimum_power_batch(gain, noise_power, max_power, active, min_rate):
+    """`minimum_power` for each row: `[batch n n]`, `[batch]` and `[batch n]` arrays in."""
+    rows = noise_power.size
+    power, feasible = np.empty(max_power.shape), np.empty(rows, np.bool_)
+    steps = np.empty(rows, np.int64)
+    for row in prange(rows):
+        power[row], feasible[row], steps[row] = minimum_power(
+            gain[row], noise_power[row], max_power[row], active[row], min_rate[row]
+        )
+    return power, feasible, steps
