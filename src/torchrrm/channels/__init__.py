@@ -1,7 +1,9 @@
 """Channels: random scenarios, and snapshots that somebody brings."""
 
+from torchrrm.channels.doppler import CorrelatedRayleigh
 from torchrrm.channels.fading import Fading, LogNormal, Nakagami, Rayleigh, Rice
 from torchrrm.channels.pathloss import (
+    ConstantLoss,
     DualSlope,
     LosNlos,
     PathLoss,
@@ -18,9 +20,11 @@ from torchrrm.channels.scenario import (
     Scenario,
     hml_scenario,
     metagnn_scenario,
+    rayleigh_scenario,
     uma_scenario,
     umi_scenario,
 )
+from torchrrm.channels.slots import SlotDraw, slot_fading, snapshot_slots
 from torchrrm.channels.snapshot import (
     Snapshot,
     SnapshotError,
@@ -31,11 +35,14 @@ from torchrrm.channels.snapshot import (
     load_snapshot,
     save_snapshot,
 )
-from torchrrm.channels.topology import DiscCell, Drop, PairedLinks, SquareCell, Topology
+from torchrrm.channels.topology import Colocated, DiscCell, Drop, PairedLinks, SquareCell, Topology
 
 __all__ = [
     "SCENARIOS",
     "ChannelDraw",
+    "Colocated",
+    "ConstantLoss",
+    "CorrelatedRayleigh",
     "DiscCell",
     "Drop",
     "DualSlope",
@@ -49,6 +56,7 @@ __all__ = [
     "Rayleigh",
     "Rice",
     "Scenario",
+    "SlotDraw",
     "Snapshot",
     "SnapshotError",
     "SquareCell",
@@ -63,7 +71,10 @@ __all__ = [
     "load_deepmimo",
     "load_snapshot",
     "metagnn_scenario",
+    "rayleigh_scenario",
     "save_snapshot",
+    "slot_fading",
+    "snapshot_slots",
     "uma_los_probability",
     "uma_scenario",
     "umi_los_probability",

@@ -17,6 +17,7 @@ from torch import Tensor
 from torchrrm.units import db_to_linear
 
 __all__ = [
+    "ConstantLoss",
     "DualSlope",
     "LosNlos",
     "PathLoss",
@@ -45,6 +46,23 @@ class PathLoss(Protocol):
 
 def _distance_m(horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor) -> Tensor:
     return torch.hypot(horizontal_m, (rx_height_m - tx_height_m).expand_as(horizontal_m))
+
+
+@dataclass(frozen=True)
+class ConstantLoss:
+    """The same gain `10^(-loss_db / 10)` at every distance; by default 1."""
+
+    loss_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.loss_db):
+            raise ValueError(f"loss_db: must be finite, received {self.loss_db}")
+
+    def gain(
+        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+    ) -> Float[Tensor, "*batch rx tx"]:
+        """See `PathLoss.gain`."""
+        return torch.full_like(horizontal_m, db_to_linear(-self.loss_db))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchrrm.channels.fading import Fading, LogNormal, Rayleigh
 from torchrrm.channels.pathloss import (
+    ConstantLoss,
     DualSlope,
     LosNlos,
     PathLoss,
@@ -18,7 +19,8 @@ from torchrrm.channels.pathloss import (
     uma_los_probability,
     umi_los_probability,
 )
-from torchrrm.channels.topology import DiscCell, PairedLinks, SquareCell, Topology
+from torchrrm.channels.slots import SlotDraw, slot_fading
+from torchrrm.channels.topology import Colocated, DiscCell, PairedLinks, SquareCell, Topology
 from torchrrm.records import tensor_record
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Scenario",
     "hml_scenario",
     "metagnn_scenario",
+    "rayleigh_scenario",
     "uma_scenario",
     "umi_scenario",
 ]
@@ -60,7 +63,8 @@ class ChannelDraw:
 class Scenario:
     """A random source of channels.
 
-    Shadowing and fading are independent over links. With a `LosNlos` path loss the state of each link is
+    Shadowing and fading are independent over links. Over slots (`sample_slots`) the fading is independent, too,
+    unless it is a `CorrelatedRayleigh`. With a `LosNlos` path loss the state of each link is
     drawn from its probability of line of sight, and `nlos_shadowing_db` (by default `shadowing_db`) applies
     without it.
     """
@@ -100,6 +104,32 @@ class Scenario:
             rx_position_m=drop.rx_position_m,
             tx_position_m=drop.tx_position_m,
         )
+
+    def sample_slots(
+        self,
+        *batch_shape: int,
+        slots: int,
+        transmitters: int,
+        receivers: int = 1,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> SlotDraw:
+        """Draw channels whose fading goes on over slots; places and shadowing stay.
+
+        Shapes: large-scale gain `[*batch rx tx]`, gain `[*batch slot rx tx]`, on the generator's device.
+
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> draw = metagnn_scenario().sample_slots(
+        ...     4, slots=100, transmitters=10, receivers=10, generator=generator
+        ... )
+        >>> tuple(draw.gain.shape)
+        (4, 100, 10, 10)
+        """
+        drop = self.topology.sample(
+            *batch_shape, transmitters=transmitters, receivers=receivers, generator=generator, dtype=dtype
+        )
+        large_scale_gain = self._large_scale_gain(drop.rx_position_m, drop.tx_position_m, generator)
+        return slot_fading(large_scale_gain, self.fading, slots=slots, generator=generator)
 
     def _large_scale_gain(
         self, rx_position_m: Tensor, tx_position_m: Tensor, generator: torch.Generator
@@ -194,9 +224,19 @@ def metagnn_scenario(
     )
 
 
+def rayleigh_scenario(fading: Fading = _RAYLEIGH) -> Scenario:
+    """Links without geometry: independent gains of mean 1, `h ~ CN(0, 1)` with the default fading.
+
+    The test bed of [Sun2018] and others; the signal-to-noise ratio of a link is then the ratio of the power
+    limit to the noise.
+    """
+    return Scenario(topology=Colocated(), path_loss=ConstantLoss(), fading=fading)
+
+
 SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "hml": hml_scenario,
     "umi": umi_scenario,
     "uma": uma_scenario,
     "metagnn": metagnn_scenario,
+    "rayleigh": rayleigh_scenario,
 }

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from torchrrm.records import tensor_record
 
-__all__ = ["DiscCell", "Drop", "PairedLinks", "SquareCell", "Topology"]
+__all__ = ["Colocated", "DiscCell", "Drop", "PairedLinks", "SquareCell", "Topology"]
 
 
 @tensor_record
@@ -193,6 +193,26 @@ def _too_close(place: Float[Tensor, "drop tx 2"], spacing_m: float) -> Bool[Tens
     offset = place[:, :, None] - place[:, None]  # [drop tx tx 2]
     near = torch.hypot(offset[..., 0], offset[..., 1]) < spacing_m
     return near.tril(diagonal=-1).any(dim=-1)
+
+
+@dataclass(frozen=True)
+class Colocated:
+    """Everybody at the origin: for channels without geometry."""
+
+    def sample(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> Drop:
+        """See `Topology.sample`."""
+        _require_counts(transmitters, receivers)
+        return Drop(
+            rx_position_m=torch.zeros(*batch_shape, receivers, 3, dtype=dtype, device=generator.device),
+            tx_position_m=torch.zeros(*batch_shape, transmitters, 3, dtype=dtype, device=generator.device),
+        )
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:

@@ -245,6 +245,33 @@ class TestBundled:
         ratio = present(snapshot.channel)[:, 0, 0, :, 0].abs().square().mean(dim=0) / snapshot.gain[0]
         assert float(ratio.mean()) == pytest.approx(1.0, abs=0.15)
 
+    def test_the_pairs_of_devices(self):
+        snapshot = bundled_snapshot("munich_d2d")
+        assert snapshot.gain.shape == snapshot.los.shape == (50, 20, 20)  # pyright: ignore[reportOptionalMemberAccess]
+        assert present(snapshot.channel).shape == (50, 6, 20, 1, 20, 1)
+        steps = present(snapshot.frequency_offset_hz).diff()
+        torch.testing.assert_close(steps, torch.full((5,), 2e6, dtype=torch.float64))
+        assert snapshot.carrier_hz == 3.5e9
+        assert snapshot.attribution == MUNICH_ATTRIBUTION
+        own_db = 10.0 * snapshot.gain.diagonal(dim1=-2, dim2=-1).log10()
+        assert -120.0 < float(own_db.min()) < float(own_db.max()) < -55.0
+
+    def test_receivers_of_pairs_are_rows(self):
+        """A pair is 10 to 50 m long, and the gain of a row falls with the distance to that receiver."""
+        snapshot = bundled_snapshot("munich_d2d")
+        rx, tx = present(snapshot.rx_position_m), present(snapshot.tx_position_m)
+        own = (rx - tx).norm(dim=-1)
+        assert 10.0 <= float(own.min()) < float(own.max()) <= 50.0
+        seen = present(snapshot.los) & (snapshot.gain > 0.0)
+        distance = torch.cdist(rx, tx)  # [drop rx tx]
+        exponent = [
+            torch.corrcoef(torch.stack((length[seen].log10(), snapshot.gain[seen].log10())))[0, 1]
+            for length in (distance, distance.mT)
+        ]
+        assert exponent[0] < -0.9 < exponent[1]
+
     def test_unknown_name(self):
-        with pytest.raises(SnapshotError, match="name: must be one of munich_cell_uplink, received 'berlin'"):
+        with pytest.raises(
+            SnapshotError, match="name: must be one of munich_cell_uplink, munich_d2d, received 'berlin'"
+        ):
             bundled_snapshot("berlin")

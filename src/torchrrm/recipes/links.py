@@ -1,0 +1,193 @@
+"""Interference links that scenarios and snapshots give, as tasks, in one slot and over many."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from torchrrm.channels import Fading, Rayleigh, Scenario, SlotDraw, Snapshot, snapshot_slots
+from torchrrm.problems import (
+    ErgodicAction,
+    ErgodicInstance,
+    ErgodicPower,
+    LinkInstance,
+    PowerAction,
+    Task,
+    WeightedSumRate,
+)
+from torchrrm.problems.links import MAX_POWER_W, NOISE_POWER_W
+from torchrrm.units import db_to_linear
+
+__all__ = ["LinkSource", "LinkTerms", "draw_configurations", "draw_links", "ergodic_task", "sum_rate_task"]
+
+
+@dataclass(frozen=True)
+class LinkTerms:
+    """What links have and what they are owed; the defaults are those of Section V of [Huang2024].
+
+    Attributes:
+        noise_power_w: at every receiver.
+        max_power_w: of every transmitter.
+        min_rate_bps_hz: least mean rate of a link over slots, in bit/s/Hz.
+    """
+
+    noise_power_w: float = NOISE_POWER_W
+    max_power_w: float = MAX_POWER_W
+    min_rate_bps_hz: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("noise_power_w", "max_power_w"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}: must be positive and finite, received {getattr(self, name)}")
+        if not 0 <= self.min_rate_bps_hz < float("inf"):
+            received = self.min_rate_bps_hz
+            raise ValueError(f"min_rate_bps_hz: must be at least 0 and finite, received {received}")
+
+    @classmethod
+    def at_snr(cls, snr_db: float, min_rate_bps_hz: float = 1.0) -> "LinkTerms":
+        """Noise of 1 W and a limit of `10^(snr_db / 10)` W: gains of mean 1 then have this mean SNR."""
+        return cls(1.0, db_to_linear(float(snr_db)), min_rate_bps_hz)
+
+
+@dataclass(frozen=True)
+class LinkSource:
+    """Random configurations of links: of a scenario, or random pairs of random drops of a snapshot.
+
+    Attributes:
+        channels: where gains come from; receiver `k` belongs to transmitter `k`.
+        links: how many; of a range `(least, most)` each configuration has a uniform number, and is padded to
+            the most by links that are not active (places are drawn for the most).
+        terms: of the links. The noise is theirs for a snapshot, too, whose own is a density.
+        fading: of a snapshot's slots, on its `gain`; None takes the frequencies of its channel as slots. A
+            scenario has its own.
+        drops: of a snapshot's drops those from the first up to the second index, so that some can be kept for
+            testing; None takes all.
+        dtype: of the instances.
+    """
+
+    channels: Scenario | Snapshot
+    links: int | tuple[int, int] = 20
+    terms: LinkTerms = LinkTerms()
+    fading: Fading | None = Rayleigh()
+    drops: tuple[int, int] | None = None
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        most = float("inf")
+        if isinstance(self.channels, Snapshot):
+            _require_pairs(self.channels)
+            most = self.channels.gain.shape[-1]
+        least, largest = self.span
+        if not 1 <= least <= largest <= most:
+            raise ValueError(
+                f"links: must be 1 to {most}, or an ascending range in it, received {self.links}"
+            )
+        if self.drops is not None:
+            self._require_drops(*self.drops)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Least and largest number of links."""
+        return (self.links, self.links) if isinstance(self.links, int) else self.links
+
+    def sample(self, batch_size: int, *, slots: int, generator: torch.Generator) -> SlotDraw:
+        """Channels of `batch_size` configurations of the largest size, on the generator's device."""
+        links = self.span[1]
+        if isinstance(self.channels, Scenario):
+            return self.channels.sample_slots(
+                batch_size,
+                slots=slots,
+                transmitters=links,
+                receivers=links,
+                generator=generator,
+                dtype=self.dtype,
+            )
+        pairs, device = self.channels.gain.shape[-1], generator.device
+        first, last = self.drops or (0, self.channels.drop_shape.numel())
+        drop = torch.randint(first, last, (batch_size,), generator=generator, device=device)
+        link = torch.rand(batch_size, pairs, generator=generator, device=device).argsort(dim=-1)[:, :links]
+        draw = snapshot_slots(
+            self.channels, drop=drop, link=link, slots=slots, fading=self.fading, generator=generator
+        )
+        return SlotDraw(
+            large_scale_gain=draw.large_scale_gain.to(self.dtype),
+            small_scale_gain=draw.small_scale_gain.to(self.dtype),
+        )
+
+    def sample_active(self, batch_size: int, *, generator: torch.Generator) -> Bool[Tensor, "batch tx"]:
+        """Masks of random numbers of links, the first ones active."""
+        least, most = self.span
+        count = torch.randint(least, most + 1, (batch_size, 1), generator=generator, device=generator.device)
+        return torch.arange(most, device=generator.device) < count
+
+    def _require_drops(self, first: int, last: int) -> None:
+        if not isinstance(self.channels, Snapshot):
+            raise ValueError(f"drops: must be None for a scenario, received {self.drops}")
+        most = self.channels.drop_shape.numel()
+        if not 0 <= first < last <= most:
+            raise ValueError(f"drops: must be an ascending range in 0 to {most}, received {self.drops}")
+
+
+def _require_pairs(snapshot: Snapshot) -> None:
+    """As many receivers as transmitters, and a path within each pair."""
+    rx, tx = snapshot.gain.shape[-2:]
+    if rx != tx:
+        raise ValueError(
+            f"channels: must be a snapshot of pairs, as many receivers as transmitters, received {rx} and {tx}"
+        )
+    blocked = snapshot.gain.diagonal(dim1=-2, dim2=-1) == 0.0
+    if blocked.any():
+        place = blocked.nonzero()[0].tolist()
+        raise ValueError(f"channels: must have a path within each pair, received a gain of 0 at {place}")
+
+
+def draw_configurations(
+    source: LinkSource, batch_size: int, *, slots: int, generator: torch.Generator
+) -> ErgodicInstance:
+    """`batch_size` configurations over slots; `mean_gain` is the large-scale gain, known before the first slot.
+
+    Gains are 0 in rows and columns of padded links.
+    """
+    draw = source.sample(batch_size, slots=slots, generator=generator)
+    active = source.sample_active(batch_size, generator=generator)
+    gain, mean_gain, mask = draw.gain, draw.large_scale_gain, active.to(draw.large_scale_gain.dtype)
+    if source.span[0] < source.span[1]:
+        both = mask[:, :, None] * mask[:, None, :]
+        gain, mean_gain = gain * both[:, None], mean_gain * both
+    return ErgodicInstance(
+        gain=gain,
+        mean_gain=mean_gain,
+        noise_power_w=gain.new_full((batch_size,), source.terms.noise_power_w),
+        max_power_w=source.terms.max_power_w * mask,
+        min_rate_bps_hz=source.terms.min_rate_bps_hz * mask,
+        active=active,
+    )
+
+
+def draw_links(source: LinkSource, batch_size: int, *, generator: torch.Generator) -> LinkInstance:
+    """`batch_size` independent configurations in one slot each, every active link of weight 1."""
+    return draw_configurations(source, batch_size, slots=1, generator=generator).slot(0)
+
+
+def sum_rate_task(source: LinkSource) -> Task[LinkInstance, PowerAction]:
+    """The sum rate in one slot as a task."""
+
+    def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
+        return draw_links(source, batch_size, generator=generator)
+
+    return Task(WeightedSumRate(), sample)
+
+
+_ERGODIC = ErgodicPower()
+
+
+def ergodic_task(
+    source: LinkSource, *, slots: int, problem: ErgodicPower = _ERGODIC
+) -> Task[ErgodicInstance, ErgodicAction]:
+    """Mean rates over slots as a task; the least ones are those of the source's terms."""
+
+    def sample(batch_size: int, *, generator: torch.Generator) -> ErgodicInstance:
+        return draw_configurations(source, batch_size, slots=slots, generator=generator)
+
+    return Task(problem, sample)
