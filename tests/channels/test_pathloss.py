@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchrrm.channels import (
+    ConstantLoss,
     DualSlope,
     LosNlos,
     PowerLaw,
@@ -24,6 +25,12 @@ def tensor(*values: float) -> torch.Tensor:
 def loss_db(model, horizontal_m: float, station_m: float = 0.0, user_m: float = 0.0) -> float:
     gain = model.gain(tensor(horizontal_m), tensor(station_m), tensor(user_m))
     return float(-10.0 * gain.log10())
+
+
+def test_constant_loss():
+    gain = ConstantLoss(20.0).gain(tensor(0.0, 1.0, 1e4), tensor(0.0), tensor(10.0))
+    torch.testing.assert_close(gain, tensor(1e-2, 1e-2, 1e-2))
+    assert float(ConstantLoss().gain(tensor(7.0), tensor(0.0), tensor(0.0))) == 1.0
 
 
 class TestPowerLaw:
@@ -209,6 +216,7 @@ class TestLosNlos:
     ("make", "message"),
     [
         (lambda: PowerLaw(0.0), "exponent: must be finite and positive, received 0.0"),
+        (lambda: ConstantLoss(math.inf), "loss_db: must be finite, received inf"),
         (lambda: DualSlope(2.0, 4.0, 0.5), "breakpoint_m: must be finite and at least 1, received 0.5"),
         (lambda: UrbanMicro(-3.5e9), "carrier_hz: must be finite and positive, received -3500000000.0"),
         (

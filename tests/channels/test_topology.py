@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchrrm.channels import DiscCell, PairedLinks, SquareCell
+from torchrrm.channels import Colocated, DiscCell, PairedLinks, SquareCell
+from torchrrm.channels.topology import _too_close
 from torchrrm.records import batch_shape
 
 TOPOLOGIES = [
@@ -14,6 +15,7 @@ TOPOLOGIES = [
     DiscCell(100.0, 10.0),
     PairedLinks(),
     PairedLinks(min_transmitter_spacing_m=100.0),
+    Colocated(),
 ]
 
 
@@ -87,11 +89,24 @@ class TestSpacing:
         assert torch.equal(free[fits], spaced[fits])
         assert not torch.equal(free, spaced)
 
-    def test_no_room(self, generator):
-        topology = PairedLinks(side_m=100.0, min_transmitter_spacing_m=60.0)
-        message = "^min_transmitter_spacing_m: must leave room for 8 transmitters in a square of 100 m, received 60$"
+    @pytest.mark.parametrize("spacing_m", [1e-12, 0.5, 10.0, 50.0, 99.0, 200.0])
+    def test_offenders_are_those_of_all_distances(self, spacing_m, generator):
+        """Places on both sides of the origin, and on the borders of cells."""
+        place = 100.0 * torch.rand(6, 40, 2, generator=generator, dtype=torch.float64) - 50.0
+        place[3:] = (place[3:] / 10.0).round() * 10.0
+        distance = (place[:, :, None] - place[:, None]).norm(dim=-1)
+        expected = (distance < spacing_m).tril(diagonal=-1).any(dim=-1)
+        assert torch.equal(_too_close(place, spacing_m), expected)
+
+    @pytest.mark.parametrize("spacing_m", [45.0, 60.0])
+    def test_no_room(self, spacing_m, generator):
+        """Not to be packed at all, or not at random."""
+        topology = PairedLinks(side_m=100.0, min_transmitter_spacing_m=spacing_m)
+        message = (
+            "^min_transmitter_spacing_m: must leave room for 12 transmitters in a square of 100 m, received "
+        )
         with pytest.raises(ValueError, match=message):
-            topology.sample(3, transmitters=8, receivers=8, generator=generator)
+            topology.sample(3, transmitters=12, receivers=12, generator=generator)
 
     def test_large_networks_without_spacing(self, generator):
         drop = PairedLinks(10_000.0).sample(transmitters=100_000, receivers=100_000, generator=generator)

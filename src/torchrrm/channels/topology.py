@@ -171,7 +171,7 @@ class PairedLinks:
             return place
         drops = place.view(-1, shape[-1], 2)
         pending = torch.arange(len(drops), device=place.device)
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(_MAX_ROUNDS if self._has_room(shape[-1]) else 0):
             crowded = _too_close(drops[pending], self.min_transmitter_spacing_m)  # [pending tx]
             drop, tx = crowded.nonzero(as_tuple=True)
             if not len(drop):
@@ -184,15 +184,45 @@ class PairedLinks:
             f"{self.side_m:g} m, received {self.min_transmitter_spacing_m:g}"
         )
 
+    def _has_room(self, transmitters: int) -> bool:
+        """Whether discs of the spacing's diameter could be packed at all, by the density of the hexagonal packing."""
+        discs = transmitters * math.pi / 4.0 * self.min_transmitter_spacing_m**2
+        return discs <= math.pi / math.sqrt(12.0) * (self.side_m + self.min_transmitter_spacing_m) ** 2
+
 
 _MAX_ROUNDS = 1000
+_MOST_CELLS = 2**16  # along a side, so that cells of many drops are counted in 64 bits
 
 
 def _too_close(place: Float[Tensor, "drop tx 2"], spacing_m: float) -> Bool[Tensor, "drop tx"]:
-    """Which points are closer than the spacing to one of a lower index."""
-    offset = place[:, :, None] - place[:, None]  # [drop tx tx 2]
-    near = torch.hypot(offset[..., 0], offset[..., 1]) < spacing_m
-    return near.tril(diagonal=-1).any(dim=-1)
+    """Which points are closer than the spacing to one of a lower index of their drop.
+
+    Points are sorted into square cells of at least that side, so that only those of a cell and of its neighbours are
+    compared: time and memory grow with the points, not with their pairs.
+    """
+    drops, count, _ = place.shape
+    points = place.reshape(-1, 2)
+    place_from_corner = points - points.amin(dim=0)
+    side_m = max(spacing_m, float(place_from_corner.max()) / _MOST_CELLS)
+    cell = torch.floor(place_from_corner / side_m).long()
+    width = int(cell.max()) + 2  # an empty row and column keep the last cells from neighbouring the first
+    drop = torch.arange(drops, device=place.device).repeat_interleave(count)
+    key, order = ((drop * width + cell[:, 0]) * width + cell[:, 1]).sort()
+    crowded = torch.zeros(drops * count, dtype=torch.bool, device=place.device)
+    for step in (0, 1, width - 1, width, width + 1):
+        # Half of the neighbours, for each pair is met from its other end otherwise.
+        first = torch.searchsorted(key, key + step)
+        if not step:
+            first = torch.arange(len(key), device=key.device) + 1
+        met = torch.searchsorted(key, key + step, right=True) - first
+        one = torch.arange(len(key), device=key.device).repeat_interleave(met)
+        start = (met.cumsum(dim=0) - met)[one]
+        other = first[one] + torch.arange(len(one), device=key.device) - start
+        one, other = order[one], order[other]
+        offset = points[one] - points[other]
+        near = torch.hypot(offset[:, 0], offset[:, 1]) < spacing_m
+        crowded[torch.maximum(one, other)[near]] = True
+    return crowded.view(drops, count)
 
 
 @dataclass(frozen=True)
