@@ -46,11 +46,11 @@ class IterativeSolver(ABC, Generic[I, A, S]):
     """A solver by steps: `init`, then `step` until `residual` is below the tolerance, then `action`.
 
     A differentiable step can be unrolled and trained. Instances of a batch stop one by one: a converged one
-    keeps its state.
+    keeps its state. Without a tolerance every step is taken, and nothing counts as converged.
     """
 
     max_steps: int
-    tolerance: float
+    tolerance: float | None
 
     @abstractmethod
     def init(self, instance: I) -> S:
@@ -74,6 +74,8 @@ class IterativeSolver(ABC, Generic[I, A, S]):
             raise ValueError(f"max_steps: must be at least 1, received {self.max_steps}")
         first = self.init(instance)
         state = self.step(instance, first)
+        if self.tolerance is None:
+            return self._finish(instance, state)
         running = self.residual(instance, first, state) > self.tolerance
         iterations = torch.ones_like(running, dtype=torch.int64)
         for _ in range(self.max_steps - 1):
@@ -84,6 +86,14 @@ class IterativeSolver(ABC, Generic[I, A, S]):
             state, iterations = select(running, new, state), iterations + running
             running = running & far
         return state, ~running, iterations
+
+    def _finish(self, instance: I, state: S) -> tuple[S, Bool[Tensor, "*batch"], Int[Tensor, "*batch"]]:
+        """All steps after the first."""
+        old = state
+        for _ in range(self.max_steps - 1):
+            old, state = state, self.step(instance, state)
+        steps = torch.full_like(self.residual(instance, old, state), self.max_steps, dtype=torch.int64)
+        return state, torch.zeros_like(steps, dtype=torch.bool), steps
 
     def solve(self, instance: I) -> Solution[A]:
         """Run to convergence."""

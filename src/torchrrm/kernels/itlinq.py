@@ -1,0 +1,45 @@
+"""Information-theoretic link scheduling: the compiled form of `torchrrm.solvers.ITLinQ`."""
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.links import rank
+
+__all__ = ["admit", "admit_batch"]
+
+
+@njit(error_model="numpy", cache=True)
+def admit(gain, noise_power, max_power, priority, active, margin, exponent):
+    """Powers in W: the limit of links that are admitted, in the order of falling `priority` `[tx]`, else 0."""
+    result = np.zeros_like(max_power)
+    chosen = np.flatnonzero(active)
+    links = chosen.size
+    value, candidates = np.empty(links), np.empty(links, np.int64)
+    for i in range(links):
+        value[i] = priority[chosen[i]]
+    place = rank(value)
+    for i in range(links):
+        candidates[place[i]] = chosen[i]
+    admitted, count = np.empty(links, np.int64), 0
+    for k in candidates:
+        allowed = margin * (float(gain[k, k]) * max_power[k] / noise_power) ** exponent * noise_power
+        fits = True
+        for i in range(count):
+            j = admitted[i]
+            if max(float(gain[k, j]) * max_power[j], float(gain[j, k]) * max_power[k]) > allowed:
+                fits = False
+                break
+        if fits:
+            admitted[count] = k
+            count += 1
+            result[k] = max_power[k]
+    return result
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def admit_batch(gain, noise_power, max_power, priority, active, margin, exponent):
+    """`admit` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers out."""
+    result = np.empty_like(max_power)
+    for i in prange(gain.shape[0]):
+        result[i] = admit(gain[i], noise_power[i], max_power[i], priority[i], active[i], margin, exponent)
+    return result

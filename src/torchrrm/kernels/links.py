@@ -1,0 +1,56 @@
+"""Interference links in relative units: what the kernels of link solvers start from.
+
+Only active links are kept, the noise is 1 and powers are fractions of the limit; see
+`torchrrm.problems.links.relative_gain`.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+__all__ = ["rank", "relative", "weighted_sum_rate"]
+
+
+@njit(error_model="numpy", cache=True)
+def rank(value):
+    """Place of each value in falling order; of equal ones the first comes first."""
+    place = np.zeros(value.size, np.int64)
+    for k in range(value.size):
+        for j in range(value.size):
+            ahead = value[j] > value[k] or (value[j] == value[k] and j < k)
+            place[k] += 1 if ahead else 0
+    return place
+
+
+@njit(error_model="numpy", cache=True)
+def relative(gain, noise_power, max_power, active):
+    """Indices of the active links, their gains `[rx tx]` without the direct ones, the transpose, the direct gains."""
+    chosen = np.flatnonzero(active)
+    links = chosen.size
+    cross, across, direct = np.empty((links, links)), np.empty((links, links)), np.empty(links)
+    scale = np.empty(links)
+    for k in range(links):
+        scale[k] = float(max_power[chosen[k]]) / noise_power
+    for k in range(links):
+        row = gain[chosen[k]]
+        for j in range(links):
+            ratio = row[chosen[j]] * scale[j]
+            cross[k, j] = ratio
+            across[j, k] = ratio
+        direct[k] = cross[k, k]
+        cross[k, k] = 0.0
+        across[k, k] = 0.0
+    return chosen, cross, across, direct
+
+
+@njit(error_model="numpy", cache=True)
+def weighted_sum_rate(across, direct, weight, amplitude):
+    """Weighted sum rate in bit/s/Hz at powers `amplitude ** 2`; `across` is the transposed gain."""
+    heard = np.ones(direct.size)
+    for j in range(direct.size):
+        heard += across[j] * amplitude[j] ** 2
+    total = 0.0
+    for k in range(direct.size):
+        total += weight[k] * math.log2(1.0 + direct[k] * amplitude[k] ** 2 / heard[k])
+    return total

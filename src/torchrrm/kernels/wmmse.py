@@ -1,0 +1,124 @@
+"""Weighted minimum mean square error: the compiled form of `torchrrm.solvers.WMMSE`; names follow it."""
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.links import rank, relative, weighted_sum_rate
+
+__all__ = ["refine", "refine_batch", "solve", "solve_batch"]
+
+_SILENT = 1e-100  # amplitude that counts as 0: its square would soon be denormal, and those are slow
+
+
+@njit(error_model="numpy", cache=True)
+def _ascend(cross, across, direct, weight, amplitude, steps, tol):
+    """Move `amplitude` by up to `steps` steps; the steps taken and the last change of any amplitude.
+
+    Both products of gains and a vector go row by row of `cross` or its transpose, so that the inner loops are
+    over contiguous memory and have no sum to reorder.
+    """
+    links = direct.size
+    power, heard, cost, price = np.empty(links), np.empty(links), np.empty(links), np.empty(links)
+    worth = weight * direct
+    change = np.inf
+    for step in range(steps):
+        for k in range(links):
+            power[k] = amplitude[k] * amplitude[k]
+            heard[k] = 1.0
+        for j in range(links):
+            factor, row = power[j], across[j]
+            for k in range(links):
+                heard[k] += factor * row[k]
+        for k in range(links):
+            signal = direct[k] * power[k]
+            cost[k] = weight[k] * signal / (heard[k] * (heard[k] + signal))
+            price[k] = direct[k] * cost[k]
+        for j in range(links):
+            factor, row = cost[j], cross[j]
+            for k in range(links):
+                price[k] += factor * row[k]
+        for k in range(links):
+            total = heard[k] * price[k]
+            new = worth[k] * amplitude[k] / (total if total > 0.0 else 1.0)
+            new = new if new < 1.0 else 1.0
+            power[k] = new if new > _SILENT else 0.0
+        if tol >= 0.0:
+            change = np.abs(power - amplitude).max()
+        for k in range(links):
+            amplitude[k] = power[k]
+        if change <= tol:
+            return step + 1, change
+    return steps, change
+
+
+@njit(error_model="numpy", cache=True)
+def solve(gain, noise_power, max_power, weight, active, start, steps, tol):
+    """Powers in W from the best of several starts, the most steps that any took, and their largest last change.
+
+    `gain` is `[rx tx]`; `max_power`, `weight` and `active` are `[tx]`; `start` holds the first amplitudes `[rank
+    start]` of the links in the order of falling direct gain. Without a tolerance, `tol` is negative.
+    """
+    result = np.zeros_like(max_power)
+    chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
+    links = chosen.size
+    if links == 0:
+        return result, 0, 0.0
+    own, place = np.empty(links), rank(direct)
+    for k in range(links):
+        own[k] = weight[chosen[k]]
+    best, best_rate, most, change = np.empty(links), -np.inf, 0, 0.0
+    amplitude = np.empty(links)
+    for s in range(start.shape[1]):
+        for k in range(links):
+            amplitude[k] = start[place[k], s]
+        taken, moved = _ascend(cross, across, direct, own, amplitude, steps, tol)
+        most, change = max(most, taken), max(change, moved)
+        rate = weighted_sum_rate(across, direct, own, amplitude) if start.shape[1] > 1 else 0.0
+        if rate > best_rate:
+            best[:], best_rate = amplitude, rate
+    for k in range(links):
+        result[chosen[k]] = best[k] * best[k] * max_power[chosen[k]]
+    return result, most, change
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def solve_batch(gain, noise_power, max_power, weight, active, start, steps, tol):
+    """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers, steps and last changes out."""
+    batch = gain.shape[0]
+    result, taken, change = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
+    for i in prange(batch):
+        result[i], taken[i], change[i] = solve(
+            gain[i], noise_power[i], max_power[i], weight[i], active[i], start, steps, tol
+        )
+    return result, taken, change
+
+
+@njit(error_model="numpy", cache=True)
+def refine(gain, noise_power, max_power, weight, active, power, steps, tol):
+    """Powers in W after up to `steps` steps from `power`, or `power` if rounding made them worse."""
+    result = np.zeros_like(max_power)
+    chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
+    links = chosen.size
+    if links == 0:
+        return result
+    own, first = np.empty(links), np.empty(links)
+    for k in range(links):
+        share = float(power[chosen[k]]) / max_power[chosen[k]]
+        own[k], first[k] = weight[chosen[k]], np.sqrt(min(max(share, 0.0), 1.0))
+    amplitude = first.copy()
+    _ascend(cross, across, direct, own, amplitude, steps, tol)
+    before = weighted_sum_rate(across, direct, own, first)
+    if weighted_sum_rate(across, direct, own, amplitude) < before:
+        amplitude = first
+    for k in range(links):
+        result[chosen[k]] = amplitude[k] * amplitude[k] * max_power[chosen[k]]
+    return result
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def refine_batch(gain, noise_power, max_power, weight, active, power, steps, tol):
+    """`refine` for each row."""
+    result = np.empty_like(max_power)
+    for i in prange(gain.shape[0]):
+        result[i] = refine(gain[i], noise_power[i], max_power[i], weight[i], active[i], power[i], steps, tol)
+    return result
