@@ -9,7 +9,7 @@ from torchrrm.channels import (
     rayleigh_scenario,
 )
 from torchrrm.problems import ErgodicAction, ErgodicPower, PowerAction, WeightedSumRate
-from torchrrm.problems.links import MAX_POWER_W, NOISE_POWER_W, relative_gain
+from torchrrm.problems.links import relative_gain
 from torchrrm.recipes.links import (
     LinkSource,
     LinkTerms,
@@ -78,8 +78,11 @@ def test_signal_to_noise_ratio(generator):
     assert float(relative_gain(instance).mean()) == pytest.approx(10**1.5, rel=0.03)
 
 
-def test_defaults_are_those_of_the_paper(generator):
-    assert LinkTerms() == LinkTerms(NOISE_POWER_W, MAX_POWER_W, 1.0)
+def test_defaults_are_those_of_the_paper():
+    """-174 dBm/Hz over 10 MHz and 10 dBm."""
+    assert LinkTerms().noise_power_w == pytest.approx(10**-13.4)
+    assert LinkTerms().max_power_w == pytest.approx(0.01)
+    assert LinkTerms().min_rate_bps_hz == 1.0
 
 
 def test_ranges_are_padded(generator):

@@ -17,6 +17,9 @@ from torchrrm.records import tensor_record
 
 __all__ = ["Colocated", "DiscCell", "Drop", "PairedLinks", "SquareCell", "Topology"]
 
+_MAX_ROUNDS = 1000
+_MOST_CELLS = 2**16  # along a side, so that cells of many drops are counted in 64 bits
+
 
 @tensor_record
 class Drop:
@@ -190,15 +193,35 @@ class PairedLinks:
         return discs <= math.pi / math.sqrt(12.0) * (self.side_m + self.min_transmitter_spacing_m) ** 2
 
 
-_MAX_ROUNDS = 1000
-_MOST_CELLS = 2**16  # along a side, so that cells of many drops are counted in 64 bits
+@dataclass(frozen=True)
+class Colocated:
+    """Everybody at the origin: for channels without geometry."""
+
+    def sample(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> Drop:
+        """See `Topology.sample`."""
+        _require_counts(transmitters, receivers)
+        return Drop(
+            rx_position_m=torch.zeros(*batch_shape, receivers, 3, dtype=dtype, device=generator.device),
+            tx_position_m=torch.zeros(*batch_shape, transmitters, 3, dtype=dtype, device=generator.device),
+        )
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    return torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
 
 
 def _too_close(place: Float[Tensor, "drop tx 2"], spacing_m: float) -> Bool[Tensor, "drop tx"]:
     """Which points are closer than the spacing to one of a lower index of their drop.
 
-    Points are sorted into square cells of at least that side, so that only those of a cell and of its neighbours are
-    compared: time and memory grow with the points, not with their pairs.
+    Points are sorted into square cells of at least that side, so that only those of a cell and of its
+    neighbours are compared: time and memory grow with the points, not with their pairs.
     """
     drops, count, _ = place.shape
     points = place.reshape(-1, 2)
@@ -223,30 +246,6 @@ def _too_close(place: Float[Tensor, "drop tx 2"], spacing_m: float) -> Bool[Tens
         near = torch.hypot(offset[:, 0], offset[:, 1]) < spacing_m
         crowded[torch.maximum(one, other)[near]] = True
     return crowded.view(drops, count)
-
-
-@dataclass(frozen=True)
-class Colocated:
-    """Everybody at the origin: for channels without geometry."""
-
-    def sample(
-        self,
-        *batch_shape: int,
-        transmitters: int,
-        receivers: int,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float32,
-    ) -> Drop:
-        """See `Topology.sample`."""
-        _require_counts(transmitters, receivers)
-        return Drop(
-            rx_position_m=torch.zeros(*batch_shape, receivers, 3, dtype=dtype, device=generator.device),
-            tx_position_m=torch.zeros(*batch_shape, transmitters, 3, dtype=dtype, device=generator.device),
-        )
-
-
-def _uniform(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-    return torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
 
 
 def _polar(radius: Tensor, turn: Tensor) -> Tensor:
