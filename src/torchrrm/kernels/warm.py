@@ -5,7 +5,17 @@ Compiled code is cached on disk beside the sources: `python -m torchrrm.kernels.
 
 import numpy as np
 
-from torchrrm.kernels import bandwidth, greedy, link_rates, minimum_power, slice_check, slice_features, slicing
+from torchrrm.kernels import (
+    bandwidth,
+    greedy,
+    itlinq,
+    link_rates,
+    minimum_power,
+    slice_check,
+    slice_features,
+    slicing,
+    wmmse,
+)
 
 __all__ = ["warm"]
 
@@ -26,6 +36,24 @@ def warm() -> None:
     minimum_power.minimum_power(one, 1e-3, limit, active[0], np.ones(1))
     minimum_power.minimum_power_batch(one[None], np.ones(1), one, active, none)
     slice_check.violations(least, one, none, rate, limit, served, law)
+    _warm_links()
+
+
+def _warm_links() -> None:
+    """Call the kernels of links, which take either precision, on a single link."""
+    for dtype in (np.float32, np.float64):
+        one, row, active, start = (
+            np.ones((1, 1, 1), dtype),
+            np.ones((1, 1), dtype),
+            np.ones((1, 1), np.bool_),
+            np.ones((1, 1)),
+        )
+        wmmse.solve(one[0], 1.0, row[0], row[0], active[0], start, 1, -1.0)
+        wmmse.solve_batch(one, row[0], row, row, active, start, 1, -1.0)
+        wmmse.refine(one[0], 1.0, row[0], row[0], active[0], row[0], 1, -1.0)
+        wmmse.refine_batch(one, row[0], row, row, active, row, 1, -1.0)
+        itlinq.admit(one[0], 1.0, row[0], start[0], active[0], 1.0, 0.5)
+        itlinq.admit_batch(one, row[0], row, start, active, 1.0, 0.5)
 
 
 if __name__ == "__main__":

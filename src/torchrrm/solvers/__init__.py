@@ -6,15 +6,19 @@
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.exact_slicing import ExactSlicing
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
+from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
 from torchrrm.solvers.slice_baselines import EqualSurplus, OneWinner
+from torchrrm.solvers.wmmse import WMMSE
 
 __all__ = [
     "SOLVERS",
+    "WMMSE",
     "EqualSurplus",
     "ExactSlicing",
     "GreedyResourceBlocks",
+    "ITLinQ",
     "IterativeSolver",
     "MaxPower",
     "MinimumPower",
@@ -33,6 +37,8 @@ SOLVERS: dict[str, dict[str, type]] = {
     },
     "sum-rate": {
         "max-power": MaxPower,
+        "wmmse": WMMSE,
+        "itlinq": ITLinQ,
     },
     "qos-sum-rate": {
         "minimum-power": MinimumPower,
