@@ -9,6 +9,7 @@ from torchrrm.kernels import (
     bandwidth,
     greedy,
     itlinq,
+    link_branch,
     link_rates,
     minimum_power,
     slice_check,
@@ -37,6 +38,7 @@ def warm() -> None:
     minimum_power.minimum_power_batch(one[None], np.ones(1), one, active, none)
     slice_check.violations(least, one, none, rate, limit, served, law)
     _warm_links()
+    _warm_branches()
 
 
 def _warm_links() -> None:
@@ -54,6 +56,16 @@ def _warm_links() -> None:
         wmmse.refine_batch(one, row[0], row, row, active, row, 1, -1.0)
         itlinq.admit(one[0], 1.0, row[0], start[0], active[0], 1.0, 0.5)
         itlinq.admit_batch(one, row[0], row, start, active, 1.0, 0.5)
+
+
+def _warm_branches() -> None:
+    """Call the kernels of branch and bound on a single link."""
+    gain, row, count, state = np.ones((1, 1, 1)), np.ones((1, 1)), np.ones(1, np.int64), np.zeros((1, 4))
+    queue, power = (np.empty((1, 8)), np.arange(8)[None].copy(), np.empty((1, 8, 4))), np.zeros((1, 1))
+    link_branch.plant_batch(gain, row, count, 1, state, power)
+    link_branch.sow_batch(count, queue, state)
+    link_branch.explore_batch(gain, row, count, queue, state, power, (0.01, link_branch.AUTO), 1)
+    link_branch.settle_batch(gain, row, count, state, power)
 
 
 if __name__ == "__main__":

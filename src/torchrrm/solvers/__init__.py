@@ -4,6 +4,7 @@
 """
 
 from torchrrm.solvers.base import IterativeSolver, Solution
+from torchrrm.solvers.branch_and_bound import BranchAndBound
 from torchrrm.solvers.exact_slicing import ExactSlicing
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.itlinq import ITLinQ
@@ -15,6 +16,7 @@ from torchrrm.solvers.wmmse import WMMSE
 __all__ = [
     "SOLVERS",
     "WMMSE",
+    "BranchAndBound",
     "EqualSurplus",
     "ExactSlicing",
     "GreedyResourceBlocks",
@@ -37,6 +39,7 @@ SOLVERS: dict[str, dict[str, type]] = {
     },
     "sum-rate": {
         "max-power": MaxPower,
+        "branch-and-bound": BranchAndBound,
         "wmmse": WMMSE,
         "itlinq": ITLinQ,
     },
