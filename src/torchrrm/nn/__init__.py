@@ -1,7 +1,8 @@
 """Layers and masked reductions."""
 
 from torchrrm.nn.dense_leconv import DenseLEConv
+from torchrrm.nn.link_gnn import LinkGNN
 from torchrrm.nn.mlp import MLP
 from torchrrm.nn.reductions import masked_max, masked_mean, masked_softmax
 
-__all__ = ["MLP", "DenseLEConv", "masked_max", "masked_mean", "masked_softmax"]
+__all__ = ["MLP", "DenseLEConv", "LinkGNN", "masked_max", "masked_mean", "masked_softmax"]

@@ -6,14 +6,20 @@
 from torch import nn
 
 from torchrrm.policies import weights
+from torchrrm.policies.configuration_gnn import ConfigurationGNN
+from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair
 from torchrrm.policies.power_gnn import PowerGNN
 from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
 from torchrrm.policies.weights import list_pretrained, load_weights, save_weights
 
 __all__ = [
     "POLICIES",
+    "ConfigurationGNN",
+    "EachSlot",
+    "OnlineDual",
     "PowerGNN",
     "PreparedSlice",
+    "ProportionalFair",
     "SliceGNN",
     "list_pretrained",
     "load_policy",

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
 
-from torchrrm.nn import DenseLEConv
+from torchrrm.nn import LinkGNN
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
 
 __all__ = ["EDGES", "PowerGNN"]
@@ -72,12 +72,8 @@ class PowerGNN(nn.Module):
             raise ValueError(f"edges: must be one of {', '.join(EDGES)}, received {edges!r}")
         self.condition: Condition = condition
         self.edges, self.enriched, self.widths = edges, enriched, tuple(widths)
-        sizes = (3 if enriched else 1, *self.widths)
-        pairs = list(pairwise(sizes))
-        self.incoming = nn.ModuleList(DenseLEConv(*pair) for pair in pairs)
-        self.outgoing = nn.ModuleList(DenseLEConv(*pair) for pair in pairs) if outgoing else None
-        self.head = nn.Linear(sizes[-1], 1)
-        self.activation = nn.LeakyReLU()
+        self.outgoing = outgoing
+        self.score = LinkGNN(3 if enriched else 1, self.widths, outgoing=outgoing, activation=leaky_relu)
 
     @classmethod
     def literal(cls) -> "PowerGNN":
@@ -91,7 +87,7 @@ class PowerGNN(nn.Module):
             "condition": self.condition,
             "edges": self.edges,
             "enriched": self.enriched,
-            "outgoing": self.outgoing is not None,
+            "outgoing": self.outgoing,
             "widths": list(self.widths),
         }
 
@@ -120,12 +116,7 @@ class PowerGNN(nn.Module):
         """The network and its limits: what `torchrrm.deploy` exports. `condition` is the priority or the weight."""
         edge = EDGES[self.edges](relative_gain, active)
         node = self._nodes(relative_gain, condition, active)
-        for layer, incoming in enumerate(self.incoming):
-            summed = incoming(node, edge)
-            if self.outgoing is not None:
-                summed = summed + self.outgoing[layer](node, edge.mT)
-            node = self.activation(summed)
-        share = torch.sigmoid(self.head(node)[..., 0])
+        share = torch.sigmoid(self.score(node, edge))
         return PowerAction(power_w=torch.where(active, share * max_power_w, torch.zeros_like(share)))
 
     def _nodes(self, ratio: Tensor, condition: Tensor, active: Tensor) -> Float[Tensor, "*batch tx feature"]:
