@@ -42,7 +42,7 @@ def test_json_has_the_documented_keys() -> None:
     data = json.loads(RESULTS.to_json())
     assert set(data) == {"schema", "command", "commit", "device", "threads", "seed", "settings", "rows"}
     documented = """problem setting allocator kind objective objective_ci95 bound bound_kind optimality
-        violation_max violation_rate served_fraction p50_us p99_us instances infeasible published"""
+        violation_max violation_rate served_fraction p50_us p99_us instances infeasible published measures"""
     assert set(data["rows"][0]) == {*documented.split(), "optimality_ci95"}
 
 

@@ -2,13 +2,14 @@
 
 from torchrrm.bench.metrics import Latency
 from torchrrm.bench.report import Display, Plate, console, html_report, markdown_table, terminal_table
-from torchrrm.bench.results import Results, Row, plain, source_commit
+from torchrrm.bench.results import Measure, Results, Row, plain, source_commit
 from torchrrm.bench.runner import Bound, best_known, certified, kind_of, score
 
 __all__ = [
     "Bound",
     "Display",
     "Latency",
+    "Measure",
     "Plate",
     "Results",
     "Row",

@@ -24,6 +24,7 @@ from torchrrm.files import atomic_write_bytes
 
 __all__ = [
     "bars_against_bound",
+    "bound_word",
     "city_map",
     "curve_panels",
     "curves",
@@ -176,7 +177,7 @@ def bars_against_bound(rows: Sequence[Row], *, title: str = "") -> Figure:
         _draw_bars(axes, {at: row for at, row in places if row.allocator == name}, 0.8 / len(names), i)
     axes.axhline(100, color="#222222", linewidth=1.0)
     axes.set_xticks(range(len(cases)), list(cases), rotation=20 if len(cases) > 2 else 0)
-    axes.set(ylabel=f"objective / {_bound_word(rows)} / %", ylim=(0, 122), title=title)
+    axes.set(ylabel=f"objective / {bound_word(rows)} / %", ylim=(0, 122), title=title)
     axes.set_yticks(range(0, 101, 20))
     figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False)
     return figure
@@ -217,7 +218,8 @@ def _cases(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], list[str]]:
     return cases, list(dict.fromkeys(row.allocator for case in cases.values() for row in case))
 
 
-def _bound_word(rows: Sequence[Row]) -> str:
+def bound_word(rows: Sequence[Row]) -> str:
+    """What the rows are held against, as axes and captions call it."""
     kinds = {row.bound_kind for row in rows if row.optimality is not None}
     if len(kinds) > 1:
         return "bound or best known value"
@@ -250,7 +252,7 @@ def latency_front(rows: Sequence[Row], *, title: str = "") -> Figure:
         axes.title.set_fontsize("medium")
         axes.grid(alpha=0.25)
     figure.supxlabel("latency of a call, p50 to p99 / µs", fontsize="medium")
-    figure.supylabel(f"objective / {_bound_word(rows)} / %", fontsize="medium")
+    figure.supylabel(f"objective / {bound_word(rows)} / %", fontsize="medium")
     figure.suptitle(title)
     _common_legend(figure, panels)
     return figure

@@ -17,6 +17,7 @@ __all__ = [
     "Latency",
     "mean_interval",
     "measure_latency",
+    "quantile_interval",
     "ratio_interval",
     "served_fraction",
     "violated",
@@ -58,6 +59,25 @@ def mean_interval(values: Float[Tensor, " sample"]) -> tuple[float, tuple[float,
         return mean, None
     half = t_975(count - 1) * values.std().item() / math.sqrt(count)
     return mean, (mean - half, mean + half)
+
+
+def quantile_interval(
+    values: Float[Tensor, "sample item"], share: float
+) -> tuple[float, tuple[float, float] | None]:
+    """Quantile of all items and its 95 % interval, the samples being independent, the items of one not.
+
+    Of [Woodruff1952]: with `p_i` the part of sample i at or below the quantile, the interval is the quantiles of
+    `share +- t std(p_i) / sqrt(n)`. Items that are not a number do not count.
+    """
+    values = values.double()
+    known = values[~values.isnan()]
+    quantile = known.quantile(share).item()
+    if len(values) < 2:
+        return quantile, None
+    below = torch.where(values.isnan(), torch.nan, (values <= quantile).double()).nanmean(dim=-1)
+    half = t_975(len(values) - 1) * below.std().item() / math.sqrt(len(values))
+    low, high = (known.quantile(min(1.0, max(0.0, share + side * half))).item() for side in (-1, 1))
+    return quantile, (low, high)
 
 
 def ratio_interval(

@@ -5,8 +5,10 @@ import html
 import io
 import math
 import os
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -82,9 +84,9 @@ def _with_interval(value: float | None, interval: Interval, scale: float, digits
     return _Cell(text + (spread if interval is not None else ""), value)
 
 
-def _bound(row: Row) -> _Cell:
+def _bound(row: Row, marked: bool) -> _Cell:
     optimality = _with_interval(row.optimality, row.optimality_ci95, 0.01, 2)
-    mark = " (best known)" if row.bound_kind == "best known" else ""
+    mark = " (best known)" if marked and row.bound_kind == "best known" else ""
     return _Cell(optimality.text + mark, optimality.value)
 
 
@@ -96,18 +98,28 @@ def _violation(row: Row) -> _Cell:
     return _Cell("0" if row.violation_max == 0 else f"{row.violation_max:.1e}", row.violation_max)
 
 
+def _measure(row: Row, name: str, interval: bool) -> _Cell:
+    measure = row.measures.get(name)
+    if measure is None:
+        return _number(None)
+    return _with_interval(measure.value, measure.ci95 if interval else None, 1.0)
+
+
 Column = tuple[str, Callable[[Row], _Cell]]
 
 
-def _columns(rows: Sequence[Row], display: Display) -> list[Column]:
+def _columns(rows: Sequence[Row], display: Display, *, intervals_of_measures: bool = True) -> list[Column]:
     """Headings and cells; a column that tells nothing in these rows is left out."""
+    measures = dict.fromkeys(name for row in rows for name in row.measures)
+    known = {row.bound_kind for row in rows} == {"best known"}
     columns: list[Column] = [
         ("problem", lambda row: _Cell(row.problem, row.problem)),
         ("setting", lambda row: _Cell(row.setting, row.setting)),
         ("allocator", lambda row: _Cell(row.allocator, row.allocator)),
         ("kind", lambda row: _Cell(row.kind, row.kind)),
         (display.heading, lambda row: _with_interval(row.objective, row.objective_ci95, display.scale)),
-        ("% of bound", _bound),
+        ("% of best known" if known else "% of bound", partial(_bound, marked=not known)),
+        *((name, partial(_measure, name=name, interval=intervals_of_measures)) for name in measures),
         ("published %", lambda row: _percent(row.published)),
         ("worst violation", _violation),
         ("violated %", lambda row: _percent(row.violation_rate)),
@@ -136,7 +148,7 @@ def circumstances(results: Results) -> str:
     return "; ".join(parts)
 
 
-TABLE_WIDTH = 100
+TABLE_WIDTH = 120
 """Columns of text that the widest tables need."""
 
 NOTE = (
@@ -161,14 +173,14 @@ def console() -> Console:
 
 
 def terminal_table(results: Results, display: Display | None = None, title: str | None = None) -> Table:
-    """A table for `rich.console.Console.print`: a section a case."""
-    elsewhere = {"problem", "setting", "kind", "violated %"}  # the case heads its rows; files have all
-    columns = [
-        column for column in _columns(results.rows, display or Display()) if column[0] not in elsewhere
-    ]
+    """A table for `rich.console.Console.print`: a section a case; files have more columns and intervals."""
+    elsewhere = {"problem", "setting", "kind", "violated %"}  # the case heads its rows
+    found = _columns(results.rows, display or Display(), intervals_of_measures=False)
+    columns = [column for column in found if column[0] not in elsewhere]
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for heading, _ in columns:
-        short = "\n".join(heading.rsplit(" ", 1))
+        *words, unit = heading.rsplit(" ", 1)
+        short = "\n".join([*textwrap.wrap(" ".join(words), 11), unit])
         name = heading == "allocator"
         table.add_column(short, justify="left" if name else "right", no_wrap=name, overflow="fold")
     last = None

@@ -17,7 +17,7 @@ import torch
 import torchrrm
 from torchrrm.files import atomic_write_text
 
-__all__ = ["BoundKind", "Kind", "Results", "Row", "case_names", "plain", "source_commit"]
+__all__ = ["BoundKind", "Kind", "Measure", "Results", "Row", "case_names", "plain", "source_commit"]
 
 Kind = Literal["policy", "solver", "trivial"]
 BoundKind = Literal["certified", "best known", "none"]
@@ -44,6 +44,14 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A number that a problem has besides its objective, with its 95 % interval (none for a single instance)."""
+
+    value: float
+    ci95: Interval
+
+
+@dataclass(frozen=True)
 class Row:
     """Score of an allocator on the instances of a setting.
 
@@ -57,6 +65,7 @@ class Row:
         p50_us: median latency of a single-instance call, in microseconds; `p99_us` its 99th percentile.
         infeasible: instances whose demands cannot all be met; None if the problem cannot tell.
         published: the published counterpart of `optimality`, where there is one.
+        measures: what the problem tells besides, such as the least rate of a link; the names carry units.
     """
 
     problem: str
@@ -77,6 +86,7 @@ class Row:
     instances: int
     infeasible: int | None
     published: float | None = None
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
 
 def case_names(rows: Sequence[Row]) -> list[str]:
@@ -125,7 +135,7 @@ class Results:
         rows = data.get("rows")
         if not isinstance(rows, list):
             raise ValueError(f"results: rows must be a list, received {type(rows).__name__}")
-        return _build(cls, {**data, "rows": [_build(Row, row) for row in rows]})
+        return _build(cls, {**data, "rows": [_row(row) for row in rows]})
 
 
 def plain(value: Any) -> Any:
@@ -139,7 +149,18 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
-T = typing.TypeVar("T", Row, Results)
+T = typing.TypeVar("T", Measure, Row, Results)
+
+
+def _row(data: Any) -> Row:
+    """A row from JSON data; the first files of this schema have no measures."""
+    if isinstance(data, dict) and data:
+        measures = data.get("measures", {})
+        if not isinstance(measures, dict):
+            raise ValueError(f"row.measures: must be an object, received {measures!r}")
+        built = {name: _build(Measure, measure) for name, measure in measures.items()}
+        data = {**data, "measures": built}
+    return _build(Row, data)
 
 
 def _build(cls: type[T], data: Any) -> T:

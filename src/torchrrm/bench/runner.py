@@ -1,7 +1,7 @@
 """The runner: every allocator meets the same instances, and the problem alone judges it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -12,10 +12,14 @@ from torch import Tensor
 from torchrrm import records
 from torchrrm.bench import metrics
 from torchrrm.bench.metrics import Latency
-from torchrrm.bench.results import Kind, Row
+from torchrrm.bench.results import Kind, Measure, Row
 from torchrrm.problems.base import Allocator, Evaluation, Problem
 
 __all__ = ["Bound", "best_known", "certified", "kind_of", "score"]
+
+
+Measures = Callable[[Any, Any], Mapping[str, Measure]]
+"""What an action on instances of one batch axis amounts to besides the objective, by name."""
 
 
 @runtime_checkable
@@ -62,17 +66,29 @@ def certified(problem: Problem[Any, Any], instances: Any, solver: Certifying) ->
 
 
 def best_known(
-    problem: Problem[Any, Any], instances: Any, allocators: Mapping[str, Allocator[Any, Any]]
+    problem: Problem[Any, Any],
+    instances: Any,
+    allocators: Mapping[str, Allocator[Any, Any]],
+    *,
+    priced: Collection[str] = (),
 ) -> Bound:
-    """The best objective that any of the allocators reaches without a violation, an instance each."""
+    """The best objective that any of the allocators reaches without a violation, an instance each.
+
+    Args:
+        problem: judges.
+        instances: a record with one batch axis.
+        allocators: compared.
+        priced: constraints that may be violated, since the objective has a price for it.
+    """
     with torch.no_grad():
         evaluations = [problem.evaluate(instances, allocator(instances)) for allocator in allocators.values()]
-    value = torch.stack([_valid_objective(evaluation) for evaluation in evaluations]).amax(dim=0)
+    value = torch.stack([_valid_objective(evaluation, priced) for evaluation in evaluations]).amax(dim=0)
     return Bound(value, "best known", 0.0)
 
 
-def _valid_objective(evaluation: Evaluation) -> Float[Tensor, " batch"]:
-    valid = ~metrics.violated(evaluation)
+def _valid_objective(evaluation: Evaluation, priced: Collection[str]) -> Float[Tensor, " batch"]:
+    binding = {name: value for name, value in evaluation.violation.items() if name not in priced}
+    valid = ~metrics.violated(replace(evaluation, violation=binding))
     return torch.where(valid, evaluation.objective.double(), -torch.inf)
 
 
@@ -90,6 +106,7 @@ def score(
     bound: Bound | Certifying | None = None,
     published: Mapping[str, float] | None = None,
     latency: Latency | None = None,
+    measures: Measures | None = None,
 ) -> list[Row]:
     """A row for each allocator, all on the same instances.
 
@@ -105,6 +122,7 @@ def score(
         bound: upper bounds, or the solver that certifies them.
         published: counterparts of `optimality` in print, by the allocator's name.
         latency: how single calls are timed.
+        measures: what the rows tell besides the objective, of the instances and an action.
 
     Raises:
         ValueError: if the instances have no batch axis, or more than one, or if none is given.
@@ -127,7 +145,7 @@ def score(
             **common,
             allocator=name,
             kind=kind_of(allocator),
-            **_quality(problem, instances, allocator, bound),
+            **_quality(problem, instances, allocator, bound, measures),
             **_latency(allocator, instances, latency or Latency()),
             published=(published or {}).get(name),
         )
@@ -140,11 +158,17 @@ def _infeasible(problem: Problem[Any, Any], instances: Any) -> int | None:
 
 
 def _quality(
-    problem: Problem[Any, Any], instances: Any, allocator: Allocator[Any, Any], bound: Bound | None
+    problem: Problem[Any, Any],
+    instances: Any,
+    allocator: Allocator[Any, Any],
+    bound: Bound | None,
+    measures: Measures | None,
 ) -> dict[str, Any]:
     """The columns that depend on the actions."""
     with torch.no_grad():
-        evaluation = problem.evaluate(instances, allocator(instances))
+        action = allocator(instances)
+        evaluation = problem.evaluate(instances, action)
+        told = {} if measures is None else measures(instances, action)
     objective, objective_ci95 = metrics.mean_interval(evaluation.objective)
     optimality, optimality_ci95 = (
         metrics.ratio_interval(evaluation.objective, bound.value) if bound else (None, None)
@@ -159,6 +183,7 @@ def _quality(
         "violation_max": metrics.worst_violation(evaluation),
         "violation_rate": metrics.violated(evaluation).double().mean().item(),
         "served_fraction": metrics.served_fraction(evaluation, instances.active),
+        "measures": told,
     }
 
 

@@ -11,9 +11,16 @@ from torchrrm.bench import Plate, Results, Row, figures
 from torchrrm.channels import Snapshot, bundled_snapshot
 from torchrrm.learning import FineTuneSettings
 from torchrrm.policies import SliceGNN, load_pretrained
-from torchrrm.problems import KINDS, SliceBandwidth
+from torchrrm.problems import KINDS, Allocator, SliceAction, SliceBandwidth, SliceInstance
 from torchrrm.recipes import workbench
-from torchrrm.recipes.slices import SliceSource, SliceTerms, cell_slice, positions, slice_task
+from torchrrm.recipes.slices import (
+    SliceSetup,
+    SliceSource,
+    SliceTerms,
+    cell_slice,
+    positions,
+    slice_task,
+)
 from torchrrm.solvers import SOLVERS
 
 __all__ = ["DemoSettings", "run"]
@@ -63,7 +70,7 @@ def run(settings: DemoSettings) -> Results:
         for problem in progress.track(list(KINDS.values()), description="six kinds of service"):
             rows += _score(problem, policy, source, settings)
     results = Results(command=settings.command, seed=settings.seed, rows=rows, settings=asdict(settings))
-    console.print(bench.terminal_table(results, workbench.DISPLAY))
+    console.print(bench.terminal_table(results, SliceSetup.display))
     results.to_json(settings.out / "results.json")
     _draw(snapshot, policy, results, settings)
     console.print(f"wrote munich_slice.png, report.html and results.json in {settings.out}", highlight=False)
@@ -76,15 +83,18 @@ def _score(
     """Rows of one kind of service: the policy zero-shot and adapted, and every solver."""
     task = slice_task(problem, source)
     how = FineTuneSettings(steps=settings.epochs, learning_rate=settings.learning_rate)
-    adapted = workbench.adapted(policy, task, how, torch.Generator().manual_seed(_ADAPT + settings.seed))
-    allocators: dict[str, workbench.SliceAllocator] = {
+    setup = SliceSetup(problem)
+    adapted = workbench.adapted(
+        setup, policy, task, how, torch.Generator().manual_seed(_ADAPT + settings.seed)
+    )
+    allocators: dict[str, Allocator[SliceInstance, SliceAction]] = {
         "policy, zero-shot": policy.serving(problem),
         f"policy, {settings.epochs} epochs": adapted,
     }
     allocators |= {name: solver(problem) for name, solver in SOLVERS["slicing"].items()}
     drawn = task.sample(settings.instances, generator=torch.Generator().manual_seed(_REPORT + settings.seed))
     setting, latency = f"Munich, {settings.users} users", bench.Latency(budget_s=0.3)
-    return workbench.judge(problem, drawn, allocators, setting, latency=latency)
+    return workbench.judge(setup, drawn, allocators, setting, latency=latency)
 
 
 def _draw(snapshot: Snapshot, policy: SliceGNN, results: Results, settings: DemoSettings) -> None:
@@ -106,12 +116,12 @@ def _draw(snapshot: Snapshot, policy: SliceGNN, results: Results, settings: Demo
         figures.save(city, settings.out / "munich_slice.png")
         caption = "Who gets what: all 200 users of the cell as one slice, allocated by the shipped policy."
         plates.append(Plate(city, caption, "Maps of the users; the area of a marker is its bandwidth."))
-    plates += workbench.plates(results)
+    plates += workbench.plates(results, SliceSetup.display)
     bench.html_report(
         settings.out / "report.html",
         results,
         title="A slice of a Munich cell",
         lead=f"Channels: {snapshot.name}. {snapshot.attribution}.",
         plates=plates,
-        display=workbench.DISPLAY,
+        display=SliceSetup.display,
     )

@@ -1,17 +1,46 @@
-"""Slices of users that scenarios and snapshots give, as tasks; and an allocation as a table."""
+"""Slices of users that scenarios and snapshots give, as tasks; and what commands need of them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from torchrrm.channels import Scenario
+from torchrrm import bench, learning
+from torchrrm.channels import SCENARIOS, Scenario
 from torchrrm.channels.snapshot import THERMAL_NOISE_PSD_W_PER_HZ, Snapshot
-from torchrrm.problems import QoS, SliceAction, SliceBandwidth, SliceInstance, Task, slice_instance
+from torchrrm.policies import SliceGNN
+from torchrrm.problems import (
+    KINDS,
+    Allocator,
+    QoS,
+    SliceAction,
+    SliceBandwidth,
+    SliceInstance,
+    Task,
+    slice_instance,
+)
+from torchrrm.recipes import workbench
+from torchrrm.recipes.workbench import Given
+from torchrrm.solvers import SOLVERS, ExactSlicing
 from torchrrm.units import dbm_to_watt
 
-__all__ = ["SliceSource", "SliceTerms", "allocation_columns", "cell_slice", "positions", "slice_task"]
+__all__ = [
+    "SliceSetup",
+    "SliceSource",
+    "SliceTerms",
+    "cell_slice",
+    "find_kinds",
+    "given_cell",
+    "new_policy",
+    "policy_loss",
+    "positions",
+    "slice_task",
+]
+
+SCENARIO_NAMES = ("hml", "umi", "uma")
 
 
 @dataclass(frozen=True)
@@ -122,18 +151,82 @@ def positions(snapshot: Snapshot, drop: int) -> Tensor | None:
     return snapshot.tx_position_m.reshape(-1, *snapshot.tx_position_m.shape[-2:])[drop]
 
 
-def allocation_columns(
-    problem: SliceBandwidth, instance: SliceInstance, action: SliceAction, position_m: Tensor | None
-) -> dict[str, np.ndarray]:
-    """One slice's allocation as columns of a table, a user a row."""
-    schedule = problem.schedule(instance)
-    columns: dict[str, Tensor] = {"user": torch.arange(len(instance.cn0_hz))}
-    if position_m is not None:
-        columns |= {"x_m": position_m[:, 0], "y_m": position_m[:, 1]}
-    columns |= {
-        "scheduled": schedule.active,
-        "minimum_bandwidth_hz": schedule.minimum_bandwidth_hz,
-        "bandwidth_hz": action.bandwidth_hz,
-        "rate_bps": problem.evaluate(instance, action).utility,
-    }
-    return {name: column.detach().cpu().numpy() for name, column in columns.items()}
+def given_cell(
+    snapshot: Snapshot, terms: SliceTerms, *, drop: int = 0, eavesdropper: int = 0
+) -> Given[SliceInstance]:
+    """`cell_slice` as commands take it."""
+    cell = cell_slice(snapshot, terms, drop=drop, eavesdropper=eavesdropper)
+    users = positions(snapshot, drop)
+    place = {} if users is None else {"x_m": users[:, 0], "y_m": users[:, 1]}
+    return Given(cell, f"{snapshot.name}, drop {drop}", snapshot.attribution, place)
+
+
+def new_policy(problem: SliceBandwidth, features: str, *, seed: int) -> SliceGNN:
+    """A policy with random parameters."""
+    return workbench.seeded(lambda: SliceGNN(problem, features), seed)
+
+
+def policy_loss(policy: SliceGNN) -> learning.PolicyLoss:
+    """The unsupervised loss of a policy in bit/s/Hz, whichever kind a task is of."""
+    return learning.PolicyLoss(policy, learning.Unsupervised(learning.slice_bandwidth), bind=SliceGNN.serving)
+
+
+def find_kinds(names: str) -> list[SliceBandwidth]:
+    """The problems of the kinds of service whose names are separated by commas, or of all."""
+    chosen = KINDS if names == "all" else names.split(",")
+    return [workbench.find("kind", name, KINDS) for name in chosen]
+
+
+@dataclass(frozen=True)
+class SliceSetup:
+    """Slices of one kind of service, held against the certified bound of the exact solver."""
+
+    problem: SliceBandwidth
+
+    name: ClassVar[str] = "slicing"
+    scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (SliceGNN,)
+    title: ClassVar[str] = "Allocation of slices"
+    display: ClassVar[bench.Display] = bench.Display("sum rate", "(Mbit/s)", 1e6)
+
+    @property
+    def label(self) -> str:
+        return self.problem.name
+
+    @property
+    def solvers(self) -> Mapping[str, Callable[[], Allocator[SliceInstance, SliceAction]]]:
+        return {name: partial(solver, self.problem) for name, solver in SOLVERS[self.name].items()}
+
+    def validate(self, instance: SliceInstance) -> SliceInstance:
+        return self.problem.validate(instance)
+
+    def serving(self, policy: SliceGNN) -> SliceGNN:
+        return policy.serving(self.problem)
+
+    def loss(self, policy: SliceGNN) -> learning.PolicyLoss:
+        return policy_loss(policy)
+
+    def bound(
+        self, drawn: SliceInstance, allocators: Mapping[str, Allocator[SliceInstance, SliceAction]]
+    ) -> bench.Bound | None:
+        return bench.certified(self.problem, drawn, ExactSlicing(self.problem))
+
+    def measures(self, drawn: SliceInstance, action: SliceAction) -> dict[str, bench.Measure]:
+        return {}
+
+    def columns(self, given: Given[SliceInstance], action: SliceAction) -> dict[str, Tensor]:
+        """A user a row."""
+        schedule = self.problem.schedule(given.instance)
+        return {
+            "user": torch.arange(len(given.instance.cn0_hz)),
+            **given.place,
+            "scheduled": schedule.active,
+            "minimum_bandwidth_hz": schedule.minimum_bandwidth_hz,
+            "bandwidth_hz": action.bandwidth_hz,
+            "rate_bps": self.problem.evaluate(given.instance, action).utility,
+        }
+
+    def summary(self, columns: Mapping[str, Tensor]) -> str:
+        scheduled = columns["scheduled"]
+        note = "" if scheduled.any() else ": the slice is too small for any of them"
+        return f"{int(scheduled.sum())} of {len(scheduled)} users scheduled{note}"

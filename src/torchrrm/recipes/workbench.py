@@ -1,48 +1,131 @@
-"""What commands and recipes put together by name: parts to find, policies to make, tables to fill."""
+"""What commands and recipes put together by name, whatever the problem: parts to find, tables to fill.
+
+What they need of one problem is its `Setup`: `torchrrm.recipes.slices` and `torchrrm.recipes.link_setups` hold
+them, `torchrrm.recipes.setups` lists them.
+"""
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
+from torch import Tensor, nn
 
 from torchrrm import bench, learning
-from torchrrm.bench import Display, Results, Row, figures
-from torchrrm.channels import SCENARIOS, Scenario
+from torchrrm.bench import Display, Measure, Results, Row, figures
+from torchrrm.channels import Scenario
 from torchrrm.channels.snapshot import BUNDLED, Snapshot, bundled_snapshot, load
-from torchrrm.policies import SliceGNN, list_pretrained, load_policy, load_pretrained
-from torchrrm.problems import KINDS, Allocator, SliceAction, SliceBandwidth, SliceInstance, Task
-from torchrrm.solvers import SOLVERS, ExactSlicing
+from torchrrm.policies import list_pretrained, load_policy, load_pretrained
+from torchrrm.problems import Allocator, Problem, Task
 
 __all__ = [
-    "DISPLAY",
+    "Given",
+    "Setup",
+    "Trainable",
     "adapted",
     "find",
     "find_allocator",
-    "find_kind",
-    "find_kinds",
+    "find_channels",
     "find_policy",
-    "find_scenario",
     "find_snapshot",
     "judge",
     "judge_on",
-    "names",
-    "new_policy",
     "plates",
-    "policy_loss",
     "provenance",
+    "seeded",
+    "trainable",
     "with_trivial",
     "write_report",
 ]
 
-DISPLAY = Display("sum rate", "(Mbit/s)", 1e6)
-"""How results of slices are shown."""
-
-SliceAllocator = Allocator[SliceInstance, SliceAction]
-SliceTask = Task[SliceInstance, SliceAction]
+I = TypeVar("I")  # noqa: E741
+A = TypeVar("A")
+M = TypeVar("M", bound=nn.Module)
 Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Given(Generic[I]):
+    """One instance that somebody brought.
+
+    Attributes:
+        instance: without a batch axis.
+        setting: its name in tables.
+        attribution: whom to name with it.
+        place: columns of positions, by their names; none if they are not known.
+    """
+
+    instance: I
+    setting: str
+    attribution: str = ""
+    place: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Setup(Protocol[I, A]):
+    """One problem, set up to be worked on by commands and recipes.
+
+    Attributes:
+        name: that `--problem` takes.
+        scenarios: by name, that its instances are drawn from.
+        policies: classes of policies that serve it.
+        title: of its reports.
+        display: how its objective is shown.
+    """
+
+    name: ClassVar[str]
+    scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]]
+    policies: ClassVar[tuple[type[nn.Module], ...]]
+    title: ClassVar[str]
+    display: ClassVar[Display]
+
+    @property
+    def problem(self) -> Problem[I, A]: ...
+
+    @property
+    def label(self) -> str:
+        """What tables call the problem."""
+        ...
+
+    @property
+    def solvers(self) -> Mapping[str, Callable[[], Allocator[I, A]]]:
+        """What makes the solvers, by name."""
+        ...
+
+    def validate(self, instance: I) -> I:
+        """The instance, if it is one; else a ValueError of one line."""
+        ...
+
+    def serving(self, policy: Any) -> Any:
+        """The policy as an allocator of this problem, its parameters shared."""
+        ...
+
+    def bound(self, drawn: I, allocators: Mapping[str, Allocator[I, A]]) -> bench.Bound | None:
+        """What objectives are held against, if there is anything."""
+        ...
+
+    def measures(self, drawn: I, action: A) -> Mapping[str, Measure]:
+        """What tables tell besides the objective."""
+        ...
+
+    def columns(self, given: Given[I], action: A) -> dict[str, Tensor]:
+        """The allocation of one instance as columns of a table."""
+        ...
+
+    def summary(self, columns: Mapping[str, Tensor]) -> str:
+        """These columns in a few words."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Setup[I, A], Protocol[I, A]):
+    """A setup whose policies can be trained."""
+
+    def loss(self, policy: Any) -> learning.PolicyLoss:
+        """What training minimises."""
+        ...
 
 
 def find(what: str, name: str, known: Mapping[str, Part]) -> Part:
@@ -56,101 +139,91 @@ def find(what: str, name: str, known: Mapping[str, Part]) -> Part:
     return known[name]
 
 
-def find_kind(name: str) -> SliceBandwidth:
-    """The problem of a kind of service."""
-    return find("kind", name, KINDS)
-
-
-def find_kinds(names: str) -> list[SliceBandwidth]:
-    """The problems of the kinds whose names are separated by commas, or of all."""
-    return list(KINDS.values()) if names == "all" else [find_kind(name) for name in names.split(",")]
-
-
-def find_scenario(name: str) -> Scenario:
-    """A scenario by its name."""
-    return find("scenario", name, SCENARIOS)()
-
-
 def find_snapshot(name: str) -> Snapshot:
     """A snapshot from a file or folder, or one that ships with the package by its name."""
     return bundled_snapshot(name) if name in BUNDLED and not Path(name).exists() else load(name)
 
 
-def find_policy(name: str) -> SliceGNN:
-    """A policy from a file of weights, or one that ships with the package by its name.
+def find_channels(
+    snapshot: str | None, scenario: str | None, scenarios: Mapping[str, Callable[[], Scenario]]
+) -> Snapshot | Scenario:
+    """The snapshot or the scenario of that name, whichever is given.
 
     Raises:
-        ValueError: if there is none, or if it does not allocate slices.
+        ValueError: unless exactly one is given, and known.
+    """
+    if snapshot is not None and scenario is None:
+        return find_snapshot(snapshot)
+    if scenario is not None and snapshot is None:
+        return find("scenario", scenario, scenarios)()
+    given = "neither" if snapshot is None else "both"
+    raise ValueError(f"snapshot, scenario: exactly one must be given, received {given}")
+
+
+def find_policy(name: str, setup: Setup[Any, Any]) -> Any:
+    """The policy of a file of weights, or one that ships with the package by its name, for the problem.
+
+    Raises:
+        ValueError: if there is none, or if it does not serve the problem.
     """
     shipped = name in list_pretrained() and not Path(name).exists()
     policy = load_pretrained(name) if shipped else load_policy(name)
-    if not isinstance(policy, SliceGNN):
-        raise ValueError(f"policy: must allocate slices, received a {type(policy).__name__} in {name}")
-    return policy
+    if not isinstance(policy, setup.policies):
+        raise ValueError(f"policy: must serve {setup.name}, received a {type(policy).__name__} in {name}")
+    return setup.serving(policy)
 
 
-def find_allocator(name: str, problem: SliceBandwidth) -> SliceAllocator:
-    """A solver or policy by its name, or the policy of a file of weights, for a kind of service.
+def find_allocator(name: str, setup: Setup[I, A]) -> Allocator[I, A]:
+    """A solver or policy by its name, or the policy of a file of weights, for the problem.
 
     Raises:
-        ValueError: if the name is neither known nor a file, or if the file holds no policy.
+        ValueError: if the name is neither known nor a file, or if the file holds no policy of the problem.
     """
-    if name in SOLVERS["slicing"]:
-        return SOLVERS["slicing"][name](problem)
+    if name in setup.solvers:
+        return setup.solvers[name]()
     if name not in list_pretrained() and not Path(name).exists():
-        known = ", ".join([*SOLVERS["slicing"], *list_pretrained()])
+        known = ", ".join([*setup.solvers, *list_pretrained()])
         raise ValueError(f"allocator: must be a file of weights or one of {known}, received {name!r}")
-    return find_policy(name).serving(problem)
+    return find_policy(name, setup)
 
 
-def with_trivial(allocators: Sequence[str]) -> list[str]:
+def with_trivial(allocators: Sequence[str], setup: Setup[Any, Any]) -> list[str]:
     """The names and, where they are missing, those of the trivial rules, which stand in every table."""
-    trivial = [name for name, solver in SOLVERS["slicing"].items() if bench.kind_of(solver) == "trivial"]
+    trivial = [name for name, make in setup.solvers.items() if bench.kind_of(make()) == "trivial"]
     return list(dict.fromkeys([*allocators, *trivial]))
 
 
-def names() -> dict[str, list[str]]:
-    """All that goes by a name."""
-    from torchrrm.recipes import RECIPES  # recipes import this module
-
-    return {
-        "problems": ["slicing"],
-        "kinds of slicing": list(KINDS),
-        "scenarios": list(SCENARIOS),
-        "snapshots": list(BUNDLED),
-        "solvers": list(SOLVERS["slicing"]),
-        "policies": list_pretrained(),
-        "recipes": list(RECIPES),
-    }
-
-
-def new_policy(problem: SliceBandwidth, features: str, *, seed: int) -> SliceGNN:
-    """A policy with random parameters."""
+def seeded(make: Callable[[], M], seed: int) -> M:
+    """What `make` makes, its random parameters drawn from a seed."""
     with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator: for once seed it
         torch.manual_seed(seed)
-        return SliceGNN(problem, features)
+        return make()
 
 
-def policy_loss(policy: SliceGNN) -> learning.PolicyLoss:
-    """The unsupervised loss of a policy in bit/s/Hz, whichever kind a task is of."""
-    return learning.PolicyLoss(policy, learning.Unsupervised(learning.slice_bandwidth), bind=SliceGNN.serving)
+def trainable(setup: Setup[I, A]) -> Trainable[I, A]:
+    """The setup, if its policies can be trained.
+
+    Raises:
+        ValueError: if not.
+    """
+    if not isinstance(setup, Trainable):
+        raise ValueError(f"problem: must be one that policies are trained for, received {setup.name}")
+    return setup
 
 
 def adapted(
-    policy: SliceGNN, task: SliceTask, settings: learning.FineTuneSettings, generator: torch.Generator
-) -> SliceGNN:
+    setup: Trainable[I, A],
+    policy: M,
+    task: Task[I, A],
+    settings: learning.FineTuneSettings,
+    generator: torch.Generator,
+) -> M:
     """A copy of the policy, fine-tuned to the task."""
-    tuned = copy.deepcopy(policy).serving(_slice_problem(task))
+    tuned = setup.serving(copy.deepcopy(policy))
     start = learning.parameters_of(tuned)
-    found = learning.fine_tune(policy_loss(tuned), start, task, settings, generator=generator)
+    found = learning.fine_tune(setup.loss(tuned), start, task, settings, generator=generator)
     learning.adopt(tuned, found.parameters)
     return tuned
-
-
-def _slice_problem(task: SliceTask) -> SliceBandwidth:
-    if not isinstance(task.problem, SliceBandwidth):
-        raise ValueError(f"task: must be of slicing, received {type(task.problem).__name__}")
-    return task.problem
 
 
 def provenance(command: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,55 +237,67 @@ def provenance(command: str, seed: int, settings: Mapping[str, Any]) -> dict[str
 
 
 def judge(
-    problem: SliceBandwidth,
-    drawn: SliceInstance,
-    allocators: Mapping[str, SliceAllocator],
+    setup: Setup[I, A],
+    drawn: I,
+    allocators: Mapping[str, Allocator[I, A]],
     setting: str,
     *,
     published: Mapping[str, float] | None = None,
     latency: bench.Latency | None = None,
 ) -> list[Row]:
-    """Rows of the allocators, against the certified bound of the exact solver."""
-    how = {"setting": setting, "published": published, "latency": latency}
-    return bench.score(problem, drawn, allocators, bound=ExactSlicing(problem), **how)
+    """Rows of the allocators, against the bound of the setup."""
+    return bench.score(
+        setup.problem,
+        drawn,
+        allocators,
+        setting=setting,
+        bound=setup.bound(drawn, allocators),
+        published=published,
+        latency=latency,
+        measures=setup.measures,
+    )
 
 
 def judge_on(
-    tasks: Sequence[SliceTask],
-    policies: Mapping[str, SliceGNN],
+    tasks: Sequence[tuple[Setup[I, A], Task[I, A]]],
+    policies: Mapping[str, Any],
     setting: str,
     generator: torch.Generator,
     instances: int = 100,
 ) -> list[Row]:
     """Rows of policies and trivial rules on new instances of tasks."""
     rows: list[Row] = []
-    for task in tasks:
-        problem = _slice_problem(task)
-        allocators: dict[str, SliceAllocator] = {
-            name: policy.serving(problem) for name, policy in policies.items()
-        }
-        allocators |= {name: find_allocator(name, problem) for name in with_trivial([])}
-        rows += judge(problem, task.sample(instances, generator=generator), allocators, setting)
+    for setup, task in tasks:
+        allocators = {name: setup.serving(policy) for name, policy in policies.items()}
+        allocators |= {name: find_allocator(name, setup) for name in with_trivial([], setup)}
+        rows += judge(setup, task.sample(instances, generator=generator), allocators, setting)
     return rows
 
 
-def plates(results: Results) -> list[bench.Plate]:
-    """The figures that every report of slices has: bars against the bound, and the front of quality against latency."""
+def plates(results: Results, display: Display) -> list[bench.Plate]:
+    """The figures that every report has: bars against the bound, and the front of quality against latency.
+
+    None without a bound.
+    """
+    if all(row.optimality is None for row in results.rows):
+        return []
+    what = display.objective.capitalize()
+    word = figures.bound_word(results.rows)
     return [
         bench.Plate(
             figures.bars_against_bound(results.rows),
-            "Sum rate in per cent of the certified bound, with 95 % intervals.",
-            "Bars of each allocator's sum rate relative to the bound; the table below has the numbers.",
+            f"{what} in per cent of the {word}, with 95 % intervals.",
+            f"Bars of each allocator's {display.objective} relative to it; the table below has the numbers.",
         ),
         bench.Plate(
             figures.latency_front(results.rows),
-            "Sum rate against latency; the stepped line joins those that none beats in both.",
+            f"{what} against latency; the stepped line joins those that none beats in both.",
             "Optimality against latency of each allocator; the table below has the numbers.",
         ),
     ]
 
 
-def write_report(path: str | os.PathLike[str], results: Results) -> None:
-    """A report of slices that stands alone."""
-    shown = plates(results)
-    bench.html_report(path, results, title="Allocation of slices", plates=shown, display=DISPLAY)
+def write_report(path: str | os.PathLike[str], results: Results, setup: Setup[Any, Any]) -> None:
+    """A report that stands alone."""
+    shown = plates(results, setup.display)
+    bench.html_report(path, results, title=setup.title, plates=shown, display=setup.display)

@@ -20,6 +20,7 @@ from torchrrm.recipes.hml.settings import SCALES, HmlSettings
 from torchrrm.recipes.hml.tasksets import TrainingSet, meta_test_source
 from torchrrm.recipes.hml.training import METHODS, report_stream
 from torchrrm.recipes.jobs import Workers
+from torchrrm.recipes.slices import SliceSetup
 from torchrrm.solvers import SOLVERS
 
 __all__ = ["HmlSettings", "reproduce"]
@@ -90,7 +91,7 @@ def _rows(
         allocators["marginal, kind left out"] = left_out
         allocators |= {name: solver(problem) for name, solver in SOLVERS["slicing"].items()}
         rows += workbench.judge(
-            problem,
+            SliceSetup(problem),
             instances,
             allocators,
             "Table III, meta-test, zero-shot",
@@ -107,7 +108,7 @@ def _published(kind: str) -> dict[str, float]:
 
 def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
     results.to_json(out / "results.json")
-    table = bench.markdown_table(results, workbench.DISPLAY)
+    table = bench.markdown_table(results, SliceSetup.display)
     introduction = _INTRODUCTION.format(
         command=results.command, commit=results.commit, seed=results.seed, threads=torch.get_num_threads()
     )
@@ -127,5 +128,5 @@ def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
         ),
     )
     bench.html_report(
-        out / "report.html", results, title="HML reproduction", plates=plates, display=workbench.DISPLAY
+        out / "report.html", results, title="HML reproduction", plates=plates, display=SliceSetup.display
     )

@@ -23,10 +23,9 @@ from torchrrm.learning.fine_tuning import Evaluate
 from torchrrm.policies import SliceGNN
 from torchrrm.policies.slice_gnn import PreparedSlice
 from torchrrm.problems import KINDS, SliceInstance
-from torchrrm.recipes import workbench
 from torchrrm.recipes.hml.settings import HmlSettings
 from torchrrm.recipes.hml.tasksets import TrainingSet, certified_bound, pooled_task, prepared_task
-from torchrrm.recipes.slices import SliceSource, slice_task
+from torchrrm.recipes.slices import SliceSource, new_policy, policy_loss, slice_task
 
 __all__ = [
     "METHODS",
@@ -86,8 +85,8 @@ class MetaTraining:
         return f"start-{self.method}-{self.label}-{self.tasks.features}-{self.seed}"
 
     def __call__(self) -> dict[str, Tensor]:
-        policy = workbench.new_policy(self.tasks.problem, self.tasks.features, seed=self.seed)
-        loss, quiet = workbench.policy_loss(policy), RunSettings(progress=False)
+        policy = new_policy(self.tasks.problem, self.tasks.features, seed=self.seed)
+        loss, quiet = policy_loss(policy), RunSettings(progress=False)
         how: dict[str, Any] = {
             "steps": self.settings.meta_steps,
             "learning_rate": self.settings.meta_learning_rate,
@@ -137,7 +136,7 @@ class Adaptation:
         policy = SliceGNN(KINDS[self.kind], self.features)
         drawn, bound = evaluation_set(self.kind, self.source, self.features, self.settings.evaluation)
         tuned = fine_tune(
-            workbench.policy_loss(policy),
+            policy_loss(policy),
             self.start.parameters,
             prepared_task(KINDS[self.kind], self.source, self.features),
             FineTuneSettings(steps=self.epochs, learning_rate=self.settings.fine_learning_rate),
@@ -163,7 +162,7 @@ class MarginalTraining:
         return f"marginal-without-{'-'.join(left_out)}" if left_out else "marginal"
 
     def __call__(self) -> dict[str, Tensor]:
-        policy = workbench.new_policy(KINDS[self.kinds[0]], "marginal", seed=self.seed)
+        policy = new_policy(KINDS[self.kinds[0]], "marginal", seed=self.seed)
         loss = PolicyLoss(policy, CertifiedGap(lambda drawn: drawn.upper_bound_bps), bind=SliceGNN.serving)
         generator = _generator(_TRAIN, self.seed)
         tasks = [

@@ -1,0 +1,125 @@
+"""The command line: `torchrrm demo | allocate | train | adapt | evaluate | reproduce | export | list`.
+
+Each problem has its own options: `--problem` tells which ones the parser knows.
+"""
+
+import dataclasses
+import shlex
+import sys
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any, Union
+
+import tyro
+from rich.console import Console
+from tyro.conf import subcommand
+
+from torchrrm.cli.commands import Adapt, Allocate, Demo, Evaluate, Export, List, Reproduce, Train
+from torchrrm.cli.links import (
+    ErgodicAllocation,
+    ErgodicEvaluation,
+    SumRateAllocation,
+    SumRateDraws,
+    SumRateEvaluation,
+    SumRateExport,
+    SumRateTraining,
+)
+from torchrrm.cli.slicing import (
+    SliceAdaptation,
+    SliceAllocation,
+    SliceEvaluation,
+    SliceExport,
+    SliceTraining,
+)
+
+__all__ = ["COMMANDS", "main", "run"]
+
+COMMANDS: dict[str, dict[str, Any]] = {
+    "slicing": {
+        "demo": Demo,
+        "allocate": Allocate[SliceAllocation],
+        "train": Train[SliceTraining],
+        "adapt": Adapt[SliceAdaptation],
+        "evaluate": Evaluate[SliceEvaluation],
+        "reproduce": Reproduce,
+        "export": Export[SliceExport],
+        "list": List,
+    },
+    "sum-rate": {
+        "allocate": Allocate[SumRateAllocation],
+        "train": Train[SumRateTraining],
+        "adapt": Adapt[SumRateDraws],
+        "evaluate": Evaluate[SumRateEvaluation],
+        "export": Export[SumRateExport],
+    },
+    "ergodic-power": {
+        "allocate": Allocate[ErgodicAllocation],
+        "evaluate": Evaluate[ErgodicEvaluation],
+    },
+}
+"""Commands by problem and name; those that have no problem stand with the first, which is the default."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code: 0, 2 for bad input, 130 for an interrupt."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    try:
+        commands = COMMANDS[_problem(arguments)]
+        known = [Annotated[command, subcommand(name)] for name, command in commands.items()]
+        command = tyro.cli(
+            Union[tuple(known)],  # noqa: UP007  # pyright: ignore
+            prog="torchrrm",
+            description="Learned radio resource management: allocate, train, adapt, evaluate, export.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+        command(shlex.join(["torchrrm", *arguments]))
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        return 130
+    except (ValueError, OSError) as error:
+        errors.print(f"error: {' '.join(str(error).split())}")
+        return 2
+    return 0
+
+
+def _problem(arguments: Sequence[str]) -> str:
+    """The problem that the arguments name, or the default.
+
+    Raises:
+        ValueError: if there is none of that name, if the command does not serve it, or if an option is another
+            problem's.
+    """
+    default = next(iter(COMMANDS))
+    words = [part for argument in arguments for part in argument.split("=", 1)]
+    place = words.index("--problem") if "--problem" in words[:-1] else None
+    problem = default if place is None else words[place + 1]
+    name = arguments[0] if arguments else ""
+    serving = {other: commands[name] for other, commands in COMMANDS.items() if name in commands}
+    if not serving or "problem" not in _options(serving[default]):
+        return default
+    if problem not in serving:
+        raise ValueError(f"problem: must be one of {', '.join(serving)} to {name}, received {problem!r}")
+    for word in (word for word in words if word.startswith("--")):
+        option = word.removeprefix("--").replace("-", "_")
+        knowing = [other for other in serving if option in _options(serving[other])]
+        if knowing and problem not in knowing:
+            choice = " or ".join(knowing)
+            raise ValueError(f"{word}: must go with --problem {choice}, received --problem {problem}")
+    return problem
+
+
+def _options(command: Any) -> set[str]:
+    """Names of the fields of a command and of its parts."""
+    origin = typing.get_origin(command) or command
+    found: set[str] = set()
+    for part, hint in typing.get_type_hints(origin).items():
+        if isinstance(hint, typing.TypeVar):
+            (hint,) = typing.get_args(command)
+        found |= _options(hint) if dataclasses.is_dataclass(hint) else {part}
+    return found
+
+
+def main() -> None:
+    """Entry point of the command `torchrrm`."""
+    sys.exit(run(sys.argv[1:]))

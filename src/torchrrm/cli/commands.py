@@ -1,0 +1,315 @@
+"""The commands: frozen dataclasses whose fields are their options, and the rooms do the work.
+
+`Case` are the options that belong to one problem, and what it makes of them. The rooms are imported when a
+command runs, so that `torchrrm --help` needs neither torch nor numba.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+
+from rich.console import Console
+from tyro.conf import Positional
+
+from torchrrm.cli.options import (
+    FileOrNone,
+    FilePath,
+    Folder,
+    FolderOrNone,
+    ProblemName,
+    Run,
+    settings,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from torchrrm.channels import Snapshot
+    from torchrrm.problems import Task
+    from torchrrm.recipes.workbench import Given, Setup
+
+__all__ = ["Adapt", "Allocate", "Demo", "Evaluate", "Export", "List", "Reproduce", "Train"]
+
+
+class OfSetup(Protocol):
+    """Options that tell one setup of a problem."""
+
+    def setup(self) -> "Setup[Any, Any]": ...
+
+
+class OfAllocation(OfSetup, Protocol):
+    """Options that tell an instance of a snapshot, and who allocates it."""
+
+    @property
+    def allocator(self) -> str: ...
+    def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[Any]": ...
+
+
+class OfDraws(Protocol):
+    """Options that tell where instances are drawn from, and what they are called in tables."""
+
+    def task(self, setup: Any) -> "Task[Any, Any]": ...
+    @property
+    def setting(self) -> str: ...
+
+
+class OfAdaptation(OfSetup, OfDraws, Protocol): ...
+
+
+class OfSetups(OfDraws, Protocol):
+    """Options that tell several setups with the same draws."""
+
+    def setups(self) -> "Sequence[Setup[Any, Any]]": ...
+
+
+class OfEvaluation(OfSetups, Protocol):
+    @property
+    def allocators(self) -> str: ...
+
+
+class OfTraining(OfSetups, Protocol):
+    def new_policy(self, seed: int) -> Any: ...
+
+
+AllocationCase = TypeVar("AllocationCase", bound=OfAllocation)
+EvaluationCase = TypeVar("EvaluationCase", bound=OfEvaluation)
+TrainingCase = TypeVar("TrainingCase", bound=OfTraining)
+AdaptationCase = TypeVar("AdaptationCase", bound=OfAdaptation)
+ExportCase = TypeVar("ExportCase", bound=OfSetup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Allocate a slice of a ray-traced Munich cell with every method: a table, a map, an HTML report."""
+
+    out: Folder = Path("out/demo")
+    """Where the figure and the report go."""
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        from torchrrm.recipes import demo
+
+        self.run.begin()
+        results = demo.run(demo.DemoSettings(out=self.out, seed=self.run.seed, command=line))
+        self.run.keep(results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocate(Generic[AllocationCase]):
+    """Allocate one instance: all users, or all links, of a snapshot."""
+
+    snapshot: Positional[str]
+    """A .npz file, a DeepMIMO folder, or one that is bundled and `torchrrm list` names."""
+    out: FilePath
+    """The allocation, a user or a link a row: .csv, .npz or .json."""
+    problem: ProblemName = "slicing"
+    """What is allocated; give it before --help to see the options of that problem."""
+    drop: int = 0
+    """Which drop of the snapshot."""
+    case: AllocationCase
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        import torch
+
+        from torchrrm import records
+        from torchrrm.bench import Results
+        from torchrrm.bench.columns import check_format, write_columns
+        from torchrrm.recipes import workbench
+
+        check_format(self.out)
+        generator = self.run.begin()
+        setup, name = self.case.setup(), self.case.allocator
+        allocator = workbench.find_allocator(name, setup)
+        snapshot = workbench.find_snapshot(self.snapshot)
+        given = self.case.given(snapshot, self.drop, generator)
+        setup.validate(given.instance)
+        with torch.no_grad():
+            columns = setup.columns(given, allocator(given.instance))
+        about = {"command": line, "problem": setup.label, "attribution": given.attribution}
+        write_columns(self.out, {name: value.numpy() for name, value in columns.items()}, about)
+        Console().print(f"{setup.summary(columns)}; wrote {self.out}", highlight=False)
+        rows = workbench.judge(setup, records.stack([given.instance]), {name: allocator}, given.setting)
+        self.run.show(
+            Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self)), setup.display
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Generic[EvaluationCase]):
+    """Score allocators on the same random instances; the trivial rules are in every table."""
+
+    problem: ProblemName = "slicing"
+    """What is allocated; give it before --help to see the options of that problem."""
+    instances: int = 100
+    """How many instances."""
+    html: FileOrNone = None
+    """Write a report that stands alone."""
+    case: EvaluationCase
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        from torchrrm.bench import Results
+        from torchrrm.recipes import workbench
+
+        if self.instances < 1:
+            raise ValueError(f"instances: must be at least 1, received {self.instances}")
+        setups, rows = self.case.setups(), []
+        for setup in setups:
+            names = workbench.with_trivial(self.case.allocators.split(","), setup)
+            allocators = {name: workbench.find_allocator(name, setup) for name in names}
+            task = self.case.task(setup)
+            drawn = task.sample(self.instances, generator=self.run.begin())  # the same drops for each setup
+            rows += workbench.judge(setup, setup.validate(drawn), allocators, self.case.setting)
+        results = Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self))
+        if self.html is not None:
+            workbench.write_report(self.html, results, setups[0])
+        self.run.show(results, setups[0].display)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Generic[TrainingCase]):
+    """Train a policy; a run that is stopped goes on from its checkpoint."""
+
+    out: FilePath
+    """The weights."""
+    problem: ProblemName = "slicing"
+    """What is allocated; give it before --help to see the options of that problem."""
+    steps: int = 1500
+    """Gradient steps."""
+    batch_size: int = 32
+    """Instances a step."""
+    learning_rate: float = 1e-3
+    """Of Adam; the loss is in bit/s/Hz."""
+    checkpoint: FileOrNone = None
+    """Where the run keeps its state, and goes on from."""
+    tensorboard: FolderOrNone = None
+    """Write the loss for TensorBoard."""
+    case: TrainingCase
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        from torchrrm import learning
+        from torchrrm.bench import Results
+        from torchrrm.policies.weights import save_weights
+        from torchrrm.recipes import workbench
+
+        generator = self.run.begin()
+        tasks = [(setup, self.case.task(setup)) for setup in self.case.setups()]
+        policy = self.case.new_policy(self.run.seed)
+        how = learning.TrainerSettings(
+            steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate
+        )
+        traces = learning.RunSettings(checkpoint=self.checkpoint, tensorboard=self.tensorboard)
+        setup, given = tasks[0][0], settings(self)
+        loss = workbench.trainable(setup).loss(policy)
+        learning.train(loss, [task for _, task in tasks], how, generator=generator, run=traces)
+        save_weights(self.out, policy, workbench.provenance(line, self.run.seed, given))
+        rows = workbench.judge_on(tasks, {"trained": policy}, self.case.setting, generator)
+        self.run.show(Results(command=line, seed=self.run.seed, rows=rows, settings=given), setup.display)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapt(Generic[AdaptationCase]):
+    """Fine-tune a policy to new channels, or a new kind of service, by a few gradient steps."""
+
+    policy: Positional[str]
+    """A policy that `torchrrm list` names, or a file of weights."""
+    out: FilePath
+    """The adapted weights."""
+    problem: ProblemName = "slicing"
+    """What is allocated; give it before --help to see the options of that problem."""
+    epochs: int = 10
+    """Gradient steps."""
+    samples: int = 32
+    """Instances a step."""
+    learning_rate: float = 1e-4
+    """Of Adam; the loss is in bit/s/Hz."""
+    case: AdaptationCase
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        from torchrrm import learning
+        from torchrrm.bench import Results
+        from torchrrm.policies.weights import save_weights
+        from torchrrm.recipes import workbench
+
+        generator, given = self.run.begin(), settings(self)
+        setup = workbench.trainable(self.case.setup())
+        policy, task = workbench.find_policy(self.policy, setup), self.case.task(setup)
+        how = learning.FineTuneSettings(
+            steps=self.epochs, samples=self.samples, learning_rate=self.learning_rate
+        )
+        adapted = workbench.adapted(setup, policy, task, how, generator)
+        save_weights(self.out, adapted, workbench.provenance(line, self.run.seed, given))
+        both = {"zero-shot": policy, f"after {self.epochs} epochs": adapted}
+        rows = workbench.judge_on([(setup, task)], both, self.case.setting, generator)
+        self.run.show(Results(command=line, seed=self.run.seed, rows=rows, settings=given), setup.display)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce:
+    """Reproduce a published system: its figures and tables, with the published numbers beside ours."""
+
+    recipe: Positional[str]
+    """A recipe that `torchrrm list` names."""
+    out: Folder
+    """Where figures, tables and weights go."""
+    scale: Literal["smoke", "quick", "full"] = "quick"
+    """smoke takes seconds, quick minutes, full is the paper's."""
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        from torchrrm.recipes import RECIPES, workbench
+        from torchrrm.recipes.setups import display_of
+
+        self.run.begin()
+        recipe = workbench.find("recipe", self.recipe, RECIPES)
+        results = recipe(scale=self.scale, out=self.out, seed=self.run.seed, command=line)
+        self.run.show(results, display_of(results))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Generic[ExportCase]):
+    """Export a policy to ONNX, with any number of instances and users or links, and check it against torch."""
+
+    policy: Positional[str]
+    """A policy that `torchrrm list` names, or a file of weights."""
+    out: FilePath
+    """The .onnx file."""
+    problem: ProblemName = "slicing"
+    """What is allocated; give it before --help to see the options of that problem."""
+    case: ExportCase
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        from torchrrm.bench import Results
+        from torchrrm.deploy import export
+        from torchrrm.recipes import workbench
+
+        self.run.begin()
+        policy, given = workbench.find_policy(self.policy, self.case.setup()), settings(self)
+        export(policy, self.out, provenance=workbench.provenance(line, self.run.seed, given))
+        self.run.keep(Results(command=line, seed=self.run.seed, rows=[], settings=given))
+        Console().print(f"wrote {self.out}", highlight=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """List what goes by a name: problems and kinds, scenarios, snapshots, solvers, policies, recipes."""
+
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        from rich.table import Table
+
+        from torchrrm.bench import Results
+        from torchrrm.recipes import setups
+
+        names = setups.names()
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for what, known in names.items():
+            table.add_row(what, ", ".join(known) or "none")
+        Console().print(table)
+        self.run.keep(Results(command=line, seed=self.run.seed, rows=[], settings=names))

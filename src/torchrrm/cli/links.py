@@ -1,0 +1,205 @@
+"""Options that belong to `--problem sum-rate` and `--problem ergodic-power`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import arg
+
+from torchrrm.cli.options import Name, Names
+
+if TYPE_CHECKING:
+    import torch
+
+    from torchrrm.channels import Snapshot
+    from torchrrm.policies import PowerGNN
+    from torchrrm.problems import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction, Task
+    from torchrrm.recipes.link_setups import ErgodicSetup, SumRateSetup
+    from torchrrm.recipes.links import LinkSource, LinkTerms
+    from torchrrm.recipes.workbench import Given
+
+__all__ = [
+    "ErgodicAllocation",
+    "ErgodicEvaluation",
+    "SumRateAllocation",
+    "SumRateDraws",
+    "SumRateEvaluation",
+    "SumRateExport",
+    "SumRateTraining",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What limits the links; their ratio is the SNR of a link of gain 1, as in the scenario rayleigh."""
+
+    power_dbm: float = 10.0
+    """Limit of each transmitter."""
+    noise_dbm: float = -104.0
+    """Noise power at each receiver."""
+
+    def linear(self, min_rate: float = 0.0) -> "LinkTerms":
+        """The same in linear units, with a least mean rate in bit/s/Hz."""
+        from torchrrm.recipes.links import LinkTerms
+        from torchrrm.units import dbm_to_watt
+
+        return LinkTerms(dbm_to_watt(self.noise_dbm), dbm_to_watt(self.power_dbm), min_rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """What is decided over time."""
+
+    slots: int = 200
+    """Slots of independent fading."""
+    min_rate: float = 1.0
+    """Mean rate that each link gets at least, in bit/s/Hz."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channels:
+    """Where links come from: random pairs of a snapshot with Rayleigh fading, or random drops of a scenario."""
+
+    snapshot: Annotated[str | None, arg(metavar="FILE")] = None
+    """A .npz file of transmitter-receiver pairs, or munich_d2d, which is bundled."""
+    scenario: Annotated[str | None, arg(metavar="NAME")] = None
+    """A scenario that `torchrrm list` names."""
+    links: int = 8
+    """Links that share the channel."""
+
+    def source(self, terms: "LinkTerms") -> "LinkSource":
+        """Links of these channels."""
+        from torchrrm.recipes import workbench
+        from torchrrm.recipes.link_setups import SumRateSetup
+        from torchrrm.recipes.links import LinkSource
+
+        channels = workbench.find_channels(self.snapshot, self.scenario, SumRateSetup.scenarios)
+        return LinkSource(channels, self.links, terms)
+
+    @property
+    def setting(self) -> str:
+        """The name of these instances in tables."""
+        return f"{Path(self.snapshot or self.scenario or '').name}, {self.links} links"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumRateAllocation:
+    """All pairs of a drop, in one slot without fading."""
+
+    allocator: Name = "wmmse"
+    """A solver or policy that `torchrrm list` names, or a file of weights."""
+    terms: Terms = field(default_factory=Terms)
+
+    def setup(self) -> "SumRateSetup":
+        return _sum_rate()
+
+    def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[LinkInstance]":
+        from torchrrm.recipes import link_setups
+
+        return link_setups.given_links(snapshot, self.terms.linear(), drop=drop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErgodicAllocation:
+    """All pairs of a drop, over slots of Rayleigh fading."""
+
+    allocator: Name = "online-dual"
+    """A solver or policy that `torchrrm list` names, or a file of weights."""
+    time: Slots = field(default_factory=Slots)
+    terms: Terms = field(default_factory=Terms)
+
+    def setup(self) -> "ErgodicSetup":
+        return _ergodic()
+
+    def given(
+        self, snapshot: "Snapshot", drop: int, generator: "torch.Generator"
+    ) -> "Given[ErgodicInstance]":
+        from torchrrm.recipes import link_setups
+
+        terms, slots = self.terms.linear(self.time.min_rate), self.time.slots
+        return link_setups.given_slots(snapshot, terms, slots=slots, drop=drop, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumRateDraws:
+    """Random links, each instance in one slot."""
+
+    channels: Channels = field(default_factory=Channels)
+    terms: Terms = field(default_factory=Terms)
+
+    def setup(self) -> "SumRateSetup":
+        return _sum_rate()
+
+    def setups(self) -> "list[SumRateSetup]":
+        return [_sum_rate()]
+
+    def task(self, setup: "SumRateSetup") -> "Task[LinkInstance, PowerAction]":
+        from torchrrm.recipes.links import sum_rate_task
+
+        return sum_rate_task(self.channels.source(self.terms.linear()))
+
+    @property
+    def setting(self) -> str:
+        return self.channels.setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumRateEvaluation(SumRateDraws):
+    """Random links, each instance in one slot."""
+
+    allocators: Names = "wmmse,itlinq"
+    """Solvers and policies that `torchrrm list` names, or files of weights, separated by commas."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumRateTraining(SumRateDraws):
+    """Random links to train on, each instance in one slot."""
+
+    def new_policy(self, seed: int) -> "PowerGNN":
+        from torchrrm.recipes import link_setups
+
+        return link_setups.new_policy(seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumRateExport:
+    """Powers of one slot."""
+
+    def setup(self) -> "SumRateSetup":
+        return _sum_rate()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErgodicEvaluation:
+    """Random links, each instance over many slots."""
+
+    allocators: Names = "online-dual,wmmse,itlinq"
+    """Solvers and policies that `torchrrm list` names, or files of weights, separated by commas."""
+    time: Slots = field(default_factory=Slots)
+    channels: Channels = field(default_factory=Channels)
+    terms: Terms = field(default_factory=Terms)
+
+    def setups(self) -> "list[ErgodicSetup]":
+        return [_ergodic()]
+
+    def task(self, setup: "ErgodicSetup") -> "Task[ErgodicInstance, ErgodicAction]":
+        from torchrrm.recipes.links import ergodic_task
+
+        source = self.channels.source(self.terms.linear(self.time.min_rate))
+        return ergodic_task(source, slots=self.time.slots, problem=setup.problem)
+
+    @property
+    def setting(self) -> str:
+        return f"{self.channels.setting}, {self.time.slots} slots"
+
+
+def _sum_rate() -> "SumRateSetup":
+    from torchrrm.recipes.link_setups import SumRateSetup
+
+    return SumRateSetup()
+
+
+def _ergodic() -> "ErgodicSetup":
+    from torchrrm.recipes.link_setups import ErgodicSetup
+
+    return ErgodicSetup()

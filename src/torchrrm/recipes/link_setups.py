@@ -1,0 +1,255 @@
+"""What commands need of interference links: their sum rate in one slot, and their mean rates over many."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from torchrrm import bench, learning
+from torchrrm.bench import Measure, metrics
+from torchrrm.channels import SCENARIOS, Rayleigh, Scenario, Snapshot, snapshot_slots
+from torchrrm.policies import EachSlot, OnlineDual, PowerGNN, ProportionalFair
+from torchrrm.problems import (
+    Allocator,
+    ErgodicAction,
+    ErgodicInstance,
+    ErgodicPower,
+    LinkInstance,
+    PowerAction,
+    WeightedSumRate,
+    ergodic_instance,
+    link_instance,
+)
+from torchrrm.recipes import workbench
+from torchrrm.recipes.links import LinkTerms
+from torchrrm.recipes.workbench import Given
+from torchrrm.solvers import SOLVERS, BranchAndBound
+
+__all__ = ["MOST_CERTIFIED", "ErgodicSetup", "SumRateSetup", "given_links", "given_slots", "new_policy"]
+
+LinkAllocator = Allocator[LinkInstance, PowerAction]
+ErgodicAllocator = Allocator[ErgodicInstance, ErgodicAction]
+
+MOST_CERTIFIED = 10
+"""Links up to which the optimum is certified by branch and bound, in seconds an instance."""
+SCENARIO_NAMES = ("metagnn", "rayleigh")
+_TRANSMITS = 1e-6  # of the limit: what is less counts as silence
+
+
+def rate_measures(rate_bps_hz: Tensor, active: Tensor) -> dict[str, Measure]:
+    """Mean, 5th percentile and least rate of the active links, `[batch tx]`, in bit/s/Hz.
+
+    The percentile is of all links of all instances together, mean and minimum of those of each instance.
+    """
+    rate = torch.where(active, rate_bps_hz.double(), torch.nan)
+    served = active.any(-1)
+    least = torch.where(active, rate, torch.inf).amin(-1)
+    return {
+        "mean rate / (bit/s/Hz)": Measure(*metrics.mean_interval(rate.nanmean(-1)[served])),
+        "5th percentile rate / (bit/s/Hz)": Measure(*metrics.quantile_interval(rate[served], 0.05)),
+        "minimum rate / (bit/s/Hz)": Measure(*metrics.mean_interval(least[served])),
+    }
+
+
+def given_links(snapshot: Snapshot, terms: LinkTerms, *, drop: int = 0) -> Given[LinkInstance]:
+    """All pairs of one drop of a snapshot in one slot without fading, every link of weight 1.
+
+    Raises:
+        ValueError: if there is no such drop, or if the gains are not those of pairs.
+    """
+    gain = _drop(snapshot, drop)
+    links = link_instance(gain, noise_power_w=terms.noise_power_w, max_power_w=terms.max_power_w)
+    return Given(links, f"{snapshot.name}, drop {drop}", snapshot.attribution, _place(snapshot, drop))
+
+
+def given_slots(
+    snapshot: Snapshot, terms: LinkTerms, *, slots: int, generator: torch.Generator, drop: int = 0
+) -> Given[ErgodicInstance]:
+    """All pairs of one drop of a snapshot over slots of independent Rayleigh fading.
+
+    Raises:
+        ValueError: if there is no such drop, or if the gains are not those of pairs.
+    """
+    gain = _drop(snapshot, drop)
+    draw = snapshot_slots(
+        snapshot,
+        drop=torch.tensor([drop]),
+        link=torch.arange(gain.shape[-1])[None],
+        slots=slots,
+        fading=Rayleigh(),
+        generator=generator,
+    )
+    instance = ergodic_instance(
+        draw.gain[0],
+        draw.large_scale_gain[0],
+        noise_power_w=terms.noise_power_w,
+        max_power_w=terms.max_power_w,
+        min_rate_bps_hz=terms.min_rate_bps_hz,
+    )
+    setting = f"{snapshot.name}, drop {drop}, {slots} slots"
+    return Given(instance, setting, snapshot.attribution, _place(snapshot, drop))
+
+
+def _drop(snapshot: Snapshot, drop: int) -> Tensor:
+    """Gains of a drop `[rx tx]`, as many receivers as transmitters."""
+    gain = snapshot.gain.reshape(-1, *snapshot.gain.shape[-2:])
+    if not 0 <= drop < len(gain):
+        raise ValueError(f"drop: must be 0 to {len(gain) - 1}, received {drop}")
+    if gain.shape[-1] != gain.shape[-2]:
+        raise ValueError(f"gain: must be square, a receiver a transmitter, received {list(gain.shape[1:])}")
+    return gain[drop]
+
+
+def _place(snapshot: Snapshot, drop: int) -> dict[str, Tensor]:
+    """Positions of transmitters and receivers as columns, where the snapshot has them."""
+    columns: dict[str, Tensor] = {}
+    for end, position in (("tx", snapshot.tx_position_m), ("rx", snapshot.rx_position_m)):
+        if position is not None:
+            chosen = position.reshape(-1, *position.shape[-2:])[drop]
+            columns |= {f"{end}_x_m": chosen[:, 0], f"{end}_y_m": chosen[:, 1]}
+    return columns
+
+
+def new_policy(*, seed: int) -> PowerGNN:
+    """A policy with random parameters that reads the weights."""
+    return workbench.seeded(lambda: PowerGNN("weight"), seed)
+
+
+def active_links(instance: Any) -> Tensor:
+    """Scale of a sum over links: their number, which makes the loss a mean rate."""
+    return torch.clamp(instance.active.sum(-1), min=1)
+
+
+@dataclass(frozen=True)
+class SumRateSetup:
+    """The sum rate in one slot, held against the certified optimum where there are few links."""
+
+    problem: WeightedSumRate = field(default_factory=WeightedSumRate)
+
+    name: ClassVar[str] = "sum-rate"
+    scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN,)
+    title: ClassVar[str] = "Power control of links"
+    display: ClassVar[bench.Display] = bench.Display("sum rate", "(bit/s/Hz)")
+
+    @property
+    def label(self) -> str:
+        return self.problem.name
+
+    @property
+    def solvers(self) -> Mapping[str, Callable[[], LinkAllocator]]:
+        return SOLVERS[self.name]
+
+    def validate(self, instance: LinkInstance) -> LinkInstance:
+        return self.problem.validate(instance)
+
+    def serving(self, policy: PowerGNN) -> PowerGNN:
+        return policy
+
+    def loss(self, policy: PowerGNN) -> learning.PolicyLoss:
+        """Negative mean rate of a link in bit/s/Hz."""
+        return learning.PolicyLoss(policy, learning.Unsupervised(active_links))
+
+    def bound(self, drawn: LinkInstance, allocators: Mapping[str, LinkAllocator]) -> bench.Bound | None:
+        """The certified bound for at most `MOST_CERTIFIED` links, else the best that several allocators reach."""
+        if int(drawn.active.sum(-1).max()) <= MOST_CERTIFIED:
+            return bench.certified(self.problem, drawn, BranchAndBound())
+        return bench.best_known(self.problem, drawn, allocators) if len(allocators) > 1 else None
+
+    def measures(self, drawn: LinkInstance, action: PowerAction) -> dict[str, Measure]:
+        return rate_measures(self.problem.rate(drawn, action.power_w), drawn.active)
+
+    def columns(self, given: Given[LinkInstance], action: PowerAction) -> dict[str, Tensor]:
+        """A link a row."""
+        return {
+            "link": torch.arange(given.instance.active.shape[-1]),
+            **given.place,
+            "weight": given.instance.weight,
+            "power_w": action.power_w,
+            "rate_bps_hz": self.problem.rate(given.instance, action.power_w),
+        }
+
+    def summary(self, columns: Mapping[str, Tensor]) -> str:
+        power = columns["power_w"]
+        return f"{int((power > _TRANSMITS * power.max()).sum())} of {len(power)} links transmit"
+
+
+@dataclass(frozen=True)
+class ErgodicSetup:
+    """Mean rates over slots with minima that may be relaxed, held against the best that any allocator reaches.
+
+    Solvers of one slot work in each by itself (`EachSlot`); ITLinQ and policies that read priorities take turns by
+    proportional fairness, policies that read weights have them moved by the shortfall (`OnlineDual`), as
+    `online-dual` does for WMMSE.
+    """
+
+    problem: ErgodicPower = field(default_factory=ErgodicPower)
+
+    name: ClassVar[str] = "ergodic-power"
+    scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = SumRateSetup.scenarios
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN,)
+    title: ClassVar[str] = "Power control of links over slots"
+    display: ClassVar[bench.Display] = bench.Display("penalised sum rate", "(bit/s/Hz)")
+
+    @property
+    def label(self) -> str:
+        return self.problem.name
+
+    @property
+    def solvers(self) -> Mapping[str, Callable[[], ErgodicAllocator]]:
+        return ERGODIC_SOLVERS | SOLVERS[self.name]
+
+    def validate(self, instance: ErgodicInstance) -> ErgodicInstance:
+        return self.problem.validate(instance)
+
+    def serving(self, policy: PowerGNN) -> ErgodicAllocator:
+        return ProportionalFair(policy) if policy.condition == "priority" else OnlineDual(policy)
+
+    def bound(self, drawn: ErgodicInstance, allocators: Mapping[str, ErgodicAllocator]) -> bench.Bound | None:
+        """The best that several allocators reach; minima may be missed, since the objective prices it."""
+        if len(allocators) < 2:
+            return None
+        return bench.best_known(self.problem, drawn, allocators, priced=("min_rate",))
+
+    def measures(self, drawn: ErgodicInstance, action: ErgodicAction) -> dict[str, Measure]:
+        return rate_measures(self.problem.rate(drawn, action.power_w), drawn.active)
+
+    def columns(self, given: Given[ErgodicInstance], action: ErgodicAction) -> dict[str, Tensor]:
+        """A link a row: means over the slots, and what is missing of the minimum."""
+        rate = self.problem.rate(given.instance, action.power_w)
+        least = given.instance.min_rate_bps_hz
+        return {
+            "link": torch.arange(given.instance.active.shape[-1]),
+            **given.place,
+            "mean_power_w": action.power_w.mean(-2),
+            "mean_rate_bps_hz": rate,
+            "min_rate_bps_hz": least,
+            "shortfall_bps_hz": torch.clamp(least - rate, min=0),
+        }
+
+    def summary(self, columns: Mapping[str, Tensor]) -> str:
+        met = columns["shortfall_bps_hz"] <= metrics.VIOLATION_TOLERANCE * columns["min_rate_bps_hz"]
+        return f"{int(met.sum())} of {len(met)} links have their minimum rate"
+
+
+def _each_slot(solver: Callable[[], LinkAllocator]) -> EachSlot:
+    return EachSlot(solver())
+
+
+def _fair_itlinq() -> ProportionalFair:
+    return ProportionalFair(SOLVERS["sum-rate"]["itlinq"]())
+
+
+def _dual_wmmse() -> OnlineDual:
+    return OnlineDual(SOLVERS["sum-rate"]["wmmse"]())
+
+
+ERGODIC_SOLVERS: dict[str, Callable[[], ErgodicAllocator]] = {
+    **{name: partial(_each_slot, solver) for name, solver in SOLVERS["sum-rate"].items()},
+    "itlinq": _fair_itlinq,
+    "online-dual": _dual_wmmse,
+}
+"""Solvers of one slot, put to work over many."""
