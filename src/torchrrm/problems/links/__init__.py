@@ -3,6 +3,13 @@
 from torchrrm.problems.links.ergodic_power import ErgodicPower, ergodic_instance
 from torchrrm.problems.links.qos_sum_rate import QosSumRate
 from torchrrm.problems.links.records import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction
+from torchrrm.problems.links.sparse import (
+    SparseLinkInstance,
+    SparseSumRate,
+    at_neighbours,
+    sparse_links,
+    sparsify,
+)
 from torchrrm.problems.links.weighted_sum_rate import (
     MAX_POWER_W,
     NOISE_POWER_W,
@@ -20,8 +27,13 @@ __all__ = [
     "LinkInstance",
     "PowerAction",
     "QosSumRate",
+    "SparseLinkInstance",
+    "SparseSumRate",
     "WeightedSumRate",
+    "at_neighbours",
     "ergodic_instance",
     "link_instance",
     "relative_gain",
+    "sparse_links",
+    "sparsify",
 ]
