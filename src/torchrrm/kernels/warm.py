@@ -12,9 +12,11 @@ from torchrrm.kernels import (
     link_branch,
     link_rates,
     minimum_power,
+    neighbours,
     slice_check,
     slice_features,
     slicing,
+    sparse_wmmse,
     wmmse,
 )
 
@@ -56,6 +58,10 @@ def _warm_links() -> None:
         wmmse.refine_batch(one, row[0], row, row, active, row, 1, -1.0)
         itlinq.admit(one[0], 1.0, row[0], start[0], active[0], 1.0, 0.5)
         itlinq.admit_batch(one, row[0], row, start, active, 1.0, 0.5)
+        lists = np.zeros((1, 1, 1), np.int64)
+        sparse_wmmse.solve(row[0], lists[0], one[0], 1.0, row[0], row[0], active[0], 1, -1.0)
+        sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0)
+    neighbours.nearest(np.zeros((2, 2)), np.zeros((2, 2)), 1)
 
 
 def _warm_branches() -> None:

@@ -11,6 +11,7 @@ from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
 from torchrrm.solvers.slice_baselines import EqualSurplus, OneWinner
+from torchrrm.solvers.sparse_wmmse import SparseWMMSE
 from torchrrm.solvers.wmmse import WMMSE
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "MinimumPower",
     "OneWinner",
     "Solution",
+    "SparseWMMSE",
     "is_feasible",
     "spectral_radius",
 ]
