@@ -140,7 +140,7 @@ def to(record: R, device: torch.device | str | None = None, dtype: torch.dtype |
 
 def is_plain(*tensors: Tensor) -> bool:
     """Whether a kernel may read the tensors: on a CPU, outside any `torch.func` transform, and not being exported."""
-    if any(tensor.device.type != "cpu" for tensor in tensors) or torch.compiler.is_compiling():
+    if not all(tensor.is_cpu for tensor in tensors) or torch.compiler.is_compiling():
         return False
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     return not any(wrapped(tensor) for tensor in tensors)

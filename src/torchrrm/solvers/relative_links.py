@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
+from torchrrm.problems.links import LinkInstance, PowerAction, SparseLinkInstance, relative_gain
 from torchrrm.records import is_plain, tensor_record
 
 __all__ = ["RelativeLinks", "arrays", "is_compilable", "power_action", "relative_links", "sum_rate"]
@@ -20,34 +20,44 @@ class RelativeLinks(LinkInstance):
     """The same links with noise 1, limits 1 and `relative_gain`; some axes are left for several starts.
 
     Attributes:
-        cross: the gain without its diagonal, from transmitter `tx` to receiver `rx`.
-        across: its transpose, in memory of its own: products with both go along contiguous rows.
+        across: the gain without its diagonal, transposed in memory: products with both go along contiguous rows.
         direct: SNR of each link at full power; 0 of links that are not active.
-        worth: weight of each link's rate; 0 of links that are not active.
+        worth: weight of each link's rate times its SNR at full power; 0 of links that are not active.
     """
 
-    cross: Float[Tensor, "*batch rx tx"]
     across: Float[Tensor, "*batch tx rx"]
     direct: Float[Tensor, "*batch 1 tx"]
     worth: Float[Tensor, "*batch 1 tx"]
+
+    def interference(self, power: Float[Tensor, "*batch start tx"]) -> Float[Tensor, "*batch start tx"]:
+        """What each receiver hears from the other links' transmitters."""
+        return _product(power, self.across)
+
+    def charge(self, cost: Float[Tensor, "*batch start tx"]) -> Float[Tensor, "*batch start tx"]:
+        """What each transmitter is charged by the receivers, its own among them, by what they hear of it."""
+        return _product(cost, self.gain)
+
+
+def _product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """`rows @ matrix`; with one batch axis by `bmm`, which takes half the time where matrices are small."""
+    return torch.bmm(rows, matrix) if rows.ndim == 3 and matrix.ndim == 3 else rows @ matrix
 
 
 def relative_links(instance: LinkInstance) -> RelativeLinks:
     """The links in relative units."""
     gain = relative_gain(instance)
     own = torch.eye(gain.shape[-1], dtype=torch.bool, device=gain.device)
-    cross = gain.masked_fill(own, 0.0)
-    weight = torch.where(instance.active, instance.weight, torch.zeros_like(instance.weight))
+    direct = gain.diagonal(dim1=-2, dim2=-1)
+    worth = torch.where(instance.active, instance.weight * direct, torch.zeros_like(direct))
     return RelativeLinks(
         gain=gain,
         noise_power_w=torch.ones_like(instance.noise_power_w),
         max_power_w=torch.ones_like(instance.max_power_w),
         weight=instance.weight,
         active=instance.active,
-        cross=cross,
-        across=cross.mT.contiguous(),
-        direct=gain.diagonal(dim1=-2, dim2=-1).unsqueeze(-2),
-        worth=weight.unsqueeze(-2),
+        across=gain.masked_fill(own, 0.0).mT.contiguous(),
+        direct=direct.contiguous().unsqueeze(-2),
+        worth=worth.unsqueeze(-2),
     )
 
 
@@ -55,21 +65,26 @@ def sum_rate(
     links: RelativeLinks, fraction: Float[Tensor, "*batch start tx"]
 ) -> Float[Tensor, "*batch start"]:
     """Weighted sum rate in bit/s/Hz of powers that are fractions of the limit."""
-    heard = 1.0 + fraction @ links.across
-    return (links.worth * torch.log2(1.0 + links.direct * fraction / heard)).sum(-1)
+    heard = 1.0 + links.interference(fraction)
+    rate = torch.log2(1.0 + links.direct * fraction / heard)
+    weight = torch.where(links.active, links.weight, torch.zeros_like(links.weight))
+    return (weight.unsqueeze(-2) * rate).sum(-1)
 
 
-def power_action(instance: LinkInstance, fraction: Float[Tensor, "*batch tx"]) -> PowerAction:
+def power_action(
+    instance: LinkInstance | SparseLinkInstance, fraction: Float[Tensor, "*batch tx"]
+) -> PowerAction:
     """The action of powers that are fractions of the limit; 0 for links that are not active."""
     power = fraction * instance.max_power_w
     return PowerAction(power_w=torch.where(instance.active, power, torch.zeros_like(power)))
 
 
-def is_compilable(instance: LinkInstance) -> bool:
+def is_compilable(instance: LinkInstance | SparseLinkInstance) -> bool:
     """Whether a kernel may serve the instance: plain tensors, of which no gradient is asked for."""
-    tensors = (instance.gain, instance.noise_power_w, instance.max_power_w, instance.weight)
-    asked = any(tensor.requires_grad for tensor in tensors) and torch.is_grad_enabled()
-    return not asked and instance.gain.dtype in _COMPILED and is_plain(*tensors)
+    tensors = tuple(vars(instance).values())
+    if instance.max_power_w.dtype not in _COMPILED or not is_plain(*tensors):
+        return False
+    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
 
 
 def arrays(instance: LinkInstance) -> tuple[Any, Any, Any, Any, Any]:
@@ -77,19 +92,23 @@ def arrays(instance: LinkInstance) -> tuple[Any, Any, Any, Any, Any]:
 
     A single instance (no batch axis) comes as `[rx tx]`, a number and `[tx]`; a batch flattened to one axis.
     """
-    gain = instance.gain.detach().numpy()
-    links, dtype = gain.shape[-1], gain.dtype
-    single = gain.ndim == 2
-    rows = (links,) if single else (-1, links)
-
-    def flat(tensor: Tensor, shape: tuple[int, ...], kind: Any) -> Any:
-        return np.ascontiguousarray(tensor.detach().numpy().reshape(shape), kind)
-
-    noise = instance.noise_power_w
+    gain = _array(instance.gain)
+    links, kind = gain.shape[-1], gain.dtype
+    others = [_array(value) for value in (instance.max_power_w, instance.weight, instance.active)]
+    if gain.ndim == 2:
+        noise: Any = instance.noise_power_w.item()
+    else:
+        gain, others = gain.reshape(-1, links, links), [value.reshape(-1, links) for value in others]
+        noise = np.ascontiguousarray(_array(instance.noise_power_w).reshape(-1), kind)
+    limit, weight, active = others
     return (
-        np.ascontiguousarray(gain.reshape(*rows, links)),
-        noise.item() if single else flat(noise, (-1,), dtype),
-        flat(instance.max_power_w, rows, dtype),
-        flat(instance.weight, rows, dtype),
-        flat(instance.active, rows, np.bool_),
+        np.ascontiguousarray(gain),
+        noise,
+        np.ascontiguousarray(limit, kind),
+        np.ascontiguousarray(weight, kind),
+        np.ascontiguousarray(active),
     )
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()

@@ -1,7 +1,7 @@
 """Weighted minimum mean square error power control."""
 
 import functools
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -165,16 +165,27 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
         return PowerAction(power_w=_tensor(run(*links, first, steps, tol), instance))
 
 
+class Coupled(Protocol):
+    """Links in relative units that say what they do to each other: `RelativeLinks`, or with lists of neighbours."""
+
+    @property
+    def direct(self) -> Tensor: ...
+    @property
+    def worth(self) -> Tensor: ...
+    def interference(self, power: Tensor) -> Tensor: ...
+    def charge(self, cost: Tensor) -> Tensor: ...
+
+
 def wmmse_step(
-    links: RelativeLinks, amplitude: Float[Tensor, "*batch start tx"]
+    links: Coupled, amplitude: Float[Tensor, "*batch start tx"]
 ) -> Float[Tensor, "*batch start tx"]:
     """One step of `WMMSE`; differentiable."""
-    signal = links.direct * amplitude.square()
-    heard = 1.0 + amplitude.square() @ links.across  # interference and noise at each receiver
-    cost = links.worth * signal / (heard * (heard + signal))  # a_k w_k u_k^2
-    price = heard * (cost @ links.cross + cost * links.direct)  # 0 only where nobody is heard
-    price = torch.where(price > 0, price, 1.0)
-    return torch.clamp(links.worth * links.direct * amplitude / price, max=1.0)
+    power = amplitude.square()
+    heard = links.interference(power) + 1.0
+    total = torch.addcmul(heard, links.direct, power)
+    cost = links.worth * power / (heard * total)  # a_k w_k u_k^2
+    price = heard * links.charge(cost)  # 0 only where nobody is heard
+    return (links.worth * amplitude / (price + (price == 0))).clamp_max(1.0)
 
 
 @functools.lru_cache(maxsize=64)

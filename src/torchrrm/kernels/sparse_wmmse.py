@@ -1,0 +1,90 @@
+"""WMMSE on lists of neighbours: the compiled form of `torchrrm.solvers.SparseWMMSE`; names follow `kernels.wmmse`."""
+
+import numpy as np
+from numba import njit, prange
+
+__all__ = ["solve", "solve_batch"]
+
+_SILENT = 1e-100  # amplitude that counts as 0, see `kernels.wmmse`
+
+
+@njit(error_model="numpy", cache=True)
+def _relative(neighbour, gain, noise_power, max_power, active):
+    """Neighbours in 32 bits and their interference-to-noise ratios at full power; 0 where either end is not active."""
+    links, degree = neighbour.shape
+    index, ratio = np.empty((links, degree), np.int32), np.zeros((links, degree))
+    for k in range(links):
+        for d in range(degree):
+            j = neighbour[k, d]
+            index[k, d] = j
+            if active[k] and active[j]:
+                ratio[k, d] = float(gain[k, d]) * max_power[j] / noise_power
+    return index, ratio
+
+
+@njit(error_model="numpy", cache=True)
+def solve(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol):
+    """Powers in W `[link]` after up to `steps` steps from the limits, the steps taken and the last change.
+
+    A step goes through the lists once: what a link hears is gathered from its neighbours, and what it charges them
+    for that is scattered to them while the list is in the cache. So the transposed lists are never needed.
+    """
+    links, degree = neighbour.shape
+    index, ratio = _relative(neighbour, gain, noise_power, max_power, active)
+    direct, own = np.zeros(links), np.zeros(links)
+    amplitude = np.zeros(links)
+    for k in range(links):
+        if active[k]:
+            direct[k], own[k] = float(direct_gain[k]) * max_power[k] / noise_power, weight[k]
+            amplitude[k] = 1.0
+    power, price, heard = np.empty(links), np.empty(links), np.empty(links)
+    change, taken = np.inf, steps
+    for step in range(steps):
+        for k in range(links):
+            power[k], price[k] = amplitude[k] * amplitude[k], 0.0
+        for k in range(links):
+            noise = 1.0
+            for d in range(degree):
+                noise += ratio[k, d] * power[index[k, d]]
+            signal = direct[k] * power[k]
+            cost = own[k] * signal / (noise * (noise + signal))
+            heard[k] = noise
+            price[k] += cost * direct[k]
+            if cost > 0.0:
+                for d in range(degree):
+                    price[index[k, d]] += cost * ratio[k, d]
+        change = 0.0
+        for k in range(links):
+            total = heard[k] * price[k]
+            new = own[k] * direct[k] * amplitude[k] / (total if total > 0.0 else 1.0)
+            new = new if new < 1.0 else 1.0
+            new = new if new > _SILENT else 0.0
+            change = max(change, abs(new - amplitude[k]))
+            amplitude[k] = new
+        if change <= tol:
+            taken = step + 1
+            break
+    result = np.zeros_like(max_power)
+    for k in range(links):
+        result[k] = amplitude[k] * amplitude[k] * max_power[k] if active[k] else 0.0
+    return result, taken, change
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def solve_batch(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol):
+    """`solve` for each row: `[batch link]` and `[batch link degree]` arrays in, powers, steps and changes out."""
+    batch = max_power.shape[0]
+    result, taken, change = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
+    for i in prange(batch):
+        result[i], taken[i], change[i] = solve(
+            direct_gain[i],
+            neighbour[i],
+            gain[i],
+            noise_power[i],
+            max_power[i],
+            weight[i],
+            active[i],
+            steps,
+            tol,
+        )
+    return result, taken, change

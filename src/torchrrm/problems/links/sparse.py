@@ -1,0 +1,185 @@
+"""Large networks of links: each receiver hears its own transmitter and its strongest interferers alone."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from torchrrm.channels.pathloss import PathLoss
+from torchrrm.channels.topology import Drop
+from torchrrm.kernels.neighbours import nearest
+from torchrrm.problems.base import Evaluation
+from torchrrm.problems.links.records import LinkInstance, PowerAction
+from torchrrm.problems.links.weighted_sum_rate import (
+    MAX_POWER_W,
+    NOISE_POWER_W,
+    power_violation,
+    require_shape,
+    require_values,
+)
+from torchrrm.records import tensor_record
+
+__all__ = ["SparseLinkInstance", "SparseSumRate", "at_neighbours", "sparse_links", "sparsify"]
+
+
+@tensor_record
+class SparseLinkInstance:
+    """N transmitter-receiver pairs on one channel, their interference by lists of neighbours.
+
+    Memory is linear in links and neighbours. A receiver with fewer interferers has entries of gain 0.
+
+    Attributes:
+        direct_gain: `|h|^2` from each transmitter to its own receiver, linear.
+        neighbour: transmitters that disturb each receiver, none twice: `neighbour[k, d]` is heard by receiver `k`.
+        neighbour_gain: `|h|^2` from them.
+        noise_power_w: noise power at a receiver in W, with whatever of the interference is left out.
+        max_power_w: power limit of each transmitter in W.
+        weight: of each link's rate.
+        active: links that may transmit.
+    """
+
+    direct_gain: Float[Tensor, "*batch link"]
+    neighbour: Int[Tensor, "*batch link degree"]
+    neighbour_gain: Float[Tensor, "*batch link degree"]
+    noise_power_w: Float[Tensor, "*batch"]
+    max_power_w: Float[Tensor, "*batch link"]
+    weight: Float[Tensor, "*batch link"]
+    active: Bool[Tensor, "*batch link"]
+
+
+@dataclass(frozen=True)
+class SparseSumRate:
+    """`WeightedSumRate` of links whose interference comes from their neighbours alone."""
+
+    @property
+    def name(self) -> str:
+        """Name of the problem in tables."""
+        return "sparse-sum-rate"
+
+    def rate(
+        self, instance: SparseLinkInstance, power_w: Float[Tensor, "*batch link"]
+    ) -> Float[Tensor, "*batch link"]:
+        """Rate of each link in bit/s/Hz; 0 of links that are not active, which do not interfere either."""
+        power = torch.where(instance.active, power_w, torch.zeros_like(power_w))
+        heard = (instance.neighbour_gain * at_neighbours(power, instance.neighbour)).sum(-1)
+        ratio = instance.direct_gain * power / (instance.noise_power_w[..., None] + heard)
+        rate = torch.log1p(ratio) / math.log(2)
+        return torch.where(instance.active, rate, torch.zeros_like(rate))
+
+    def evaluate(self, instance: SparseLinkInstance, action: PowerAction) -> Evaluation:
+        """See `WeightedSumRate.evaluate`."""
+        utility = instance.weight * self.rate(instance, action.power_w)
+        utility = torch.where(instance.active, utility, torch.zeros_like(utility))
+        violation = power_violation(action.power_w, instance.max_power_w, instance.active)
+        return Evaluation(objective=utility.sum(-1), utility=utility, violation=violation)
+
+    def validate(self, instance: SparseLinkInstance) -> SparseLinkInstance:
+        """The instance, if it is one.
+
+        Raises:
+            ValueError: naming the field, the rule and the value.
+        """
+        links, lists = list(instance.direct_gain.shape), list(instance.neighbour_gain.shape)
+        if not links or 0 in links[-1:]:
+            raise ValueError(f"direct_gain: must have shape [*batch, link], not empty, received {links}")
+        if lists[:-1] != links:
+            raise ValueError(f"neighbour_gain: must have shape {[*links, 'degree']}, received {lists}")
+        require_shape("neighbour", instance.neighbour, lists)
+        for name in ("max_power_w", "weight", "active"):
+            require_shape(name, getattr(instance, name), links)
+        require_shape("noise_power_w", instance.noise_power_w, links[:-1])
+        outside = (instance.neighbour < 0) | (instance.neighbour >= links[-1])
+        if outside.any():
+            received = instance.neighbour[outside][0].item()
+            raise ValueError(f"neighbour: must be a link, 0 to {links[-1] - 1}, received {received}")
+        require_values("noise_power_w", instance.noise_power_w, positive=True)
+        require_values("direct_gain", instance.direct_gain, positive=True, where=instance.active)
+        require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active)
+        require_values("weight", instance.weight, positive=False, where=instance.active)
+        heard = instance.active[..., None].expand(lists)
+        require_values("neighbour_gain", instance.neighbour_gain, positive=False, where=heard)
+        return instance
+
+
+def at_neighbours(
+    value: Float[Tensor, "*batch link"], neighbour: Int[Tensor, "*batch link degree"]
+) -> Float[Tensor, "*batch link degree"]:
+    """The value of each neighbour."""
+    flat = neighbour.flatten(-2).expand(*value.shape[:-1], -1)
+    return value.gather(-1, flat).unflatten(-1, neighbour.shape[-2:])
+
+
+def sparsify(instance: LinkInstance, degree: int) -> SparseLinkInstance:
+    """The `degree` interferers that each receiver hears strongest when all active links are at their limits.
+
+    What the others add is left out, so that rates are too high by a little.
+    """
+    links = instance.gain.shape[-1]
+    _require_degree(degree, links)
+    own = torch.eye(links, dtype=torch.bool, device=instance.gain.device)
+    silent = own | ~instance.active.unsqueeze(-2)
+    received = (instance.gain * instance.max_power_w.unsqueeze(-2)).masked_fill(silent, 0.0)
+    neighbour = received.topk(degree, -1).indices
+    return SparseLinkInstance(
+        direct_gain=instance.gain.diagonal(dim1=-2, dim2=-1).clone(),
+        neighbour=neighbour,
+        neighbour_gain=instance.gain.masked_fill(silent, 0.0).gather(-1, neighbour),
+        noise_power_w=instance.noise_power_w,
+        max_power_w=instance.max_power_w,
+        weight=instance.weight,
+        active=instance.active,
+    )
+
+
+def sparse_links(
+    drop: Drop,
+    path_loss: PathLoss,
+    degree: int,
+    *,
+    noise_power_w: float = NOISE_POWER_W,
+    max_power_w: float = MAX_POWER_W,
+) -> SparseLinkInstance:
+    """Links of one drop of pairs with the `degree` transmitters nearest to each receiver, of weight 1.
+
+    No matrix of all pairs is ever built: time and memory grow linearly with the links. Shadowing and fading are
+    the caller's to multiply onto the gains; with them the nearest are not always the strongest, so that some more
+    neighbours may be asked for.
+
+    Args:
+        drop: positions of as many receivers as transmitters, without batch axes, receiver `k` of transmitter `k`.
+        path_loss: mean gain over the distance.
+        degree: neighbours of each link.
+        noise_power_w: at each receiver.
+        max_power_w: limit of each transmitter.
+    """
+    receiver, transmitter = drop.rx_position_m, drop.tx_position_m
+    if receiver.ndim != 2 or receiver.shape != transmitter.shape:
+        received = f"{list(receiver.shape)} and {list(transmitter.shape)}"
+        raise ValueError(f"drop: must be one drop of pairs, positions [link, 3], received {received}")
+    _require_degree(degree, len(receiver))
+    index, horizontal = nearest(_ground(receiver), _ground(transmitter), degree)
+    neighbour = torch.from_numpy(index).to(receiver.device)
+    height, other = receiver[:, 2], transmitter[:, 2]
+    own = torch.linalg.vector_norm(receiver[:, :2] - transmitter[:, :2], dim=-1)
+    away = torch.from_numpy(horizontal).to(receiver)
+    return SparseLinkInstance(
+        direct_gain=path_loss.gain(own, height, other),
+        neighbour=neighbour,
+        neighbour_gain=path_loss.gain(away, height[:, None].expand_as(away), other[neighbour]),
+        noise_power_w=receiver.new_tensor(noise_power_w),
+        max_power_w=receiver.new_full((len(receiver),), max_power_w),
+        weight=receiver.new_ones(len(receiver)),
+        active=torch.ones(len(receiver), dtype=torch.bool, device=receiver.device),
+    )
+
+
+def _ground(position_m: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(position_m[:, :2].detach().cpu().numpy(), np.float64)
+
+
+def _require_degree(degree: int, links: int) -> None:
+    if not 1 <= degree < links:
+        raise ValueError(f"degree: must be in 1 to {links - 1}, below the number of links, received {degree}")

@@ -1,0 +1,155 @@
+"""WMMSE power control of large networks."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from torchrrm.kernels import sparse_wmmse as kernels
+from torchrrm.problems.links import PowerAction, SparseLinkInstance, at_neighbours
+from torchrrm.records import tensor_record
+from torchrrm.solvers.base import IterativeSolver, Solution
+from torchrrm.solvers.relative_links import is_compilable, power_action
+from torchrrm.solvers.wmmse import Amplitudes, wmmse_step
+
+__all__ = ["RelativeSparseLinks", "SparseWMMSE", "relative_sparse_links"]
+
+
+@tensor_record
+class RelativeSparseLinks(SparseLinkInstance):
+    """The same links with noise 1 and limits 1, gains relative to the noise at full power.
+
+    Attributes:
+        direct: SNR of each link at full power; 0 of links that are not active.
+        worth: weight of each link's rate times its SNR at full power; 0 of links that are not active.
+    """
+
+    direct: Float[Tensor, "*batch 1 link"]
+    worth: Float[Tensor, "*batch 1 link"]
+
+    def interference(self, power: Float[Tensor, "*batch 1 link"]) -> Float[Tensor, "*batch 1 link"]:
+        """What each receiver hears from its neighbours."""
+        heard = self.neighbour_gain * at_neighbours(power.squeeze(-2), self.neighbour)
+        return heard.sum(-1).unsqueeze(-2)
+
+    def charge(self, cost: Float[Tensor, "*batch 1 link"]) -> Float[Tensor, "*batch 1 link"]:
+        """What each transmitter is charged by the receivers, its own among them, by what they hear of it."""
+        shares = (cost.squeeze(-2)[..., None] * self.neighbour_gain).flatten(-2)
+        total = torch.zeros_like(cost.squeeze(-2)).scatter_add(-1, self.neighbour.flatten(-2), shares)
+        return total.unsqueeze(-2) + self.direct * cost
+
+
+def relative_sparse_links(instance: SparseLinkInstance) -> RelativeSparseLinks:
+    """The links in relative units."""
+    scale = instance.max_power_w / instance.noise_power_w[..., None]
+    zero = torch.zeros_like(scale)
+    other = at_neighbours(torch.where(instance.active, scale, zero), instance.neighbour)
+    gain = torch.where(instance.active[..., None] & (other > 0), instance.neighbour_gain * other, 0.0)
+    direct = torch.where(instance.active, instance.direct_gain * scale, zero)
+    return RelativeSparseLinks(
+        direct_gain=direct,
+        neighbour=instance.neighbour,
+        neighbour_gain=gain,
+        noise_power_w=torch.ones_like(instance.noise_power_w),
+        max_power_w=torch.ones_like(instance.max_power_w),
+        weight=instance.weight,
+        active=instance.active,
+        direct=direct.unsqueeze(-2),
+        worth=torch.where(instance.active, instance.weight * direct, zero).unsqueeze(-2),
+    )
+
+
+class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes]):
+    """`WMMSE` from the limits where each receiver hears a list of neighbours: a step is linear in their number.
+
+    Far links hardly matter to each other, so that a few steps do; 20 by default. On a CPU, without gradients, a
+    compiled kernel serves it, in one thread an instance and float64.
+
+    Args:
+        max_steps: steps taken.
+        tol: an instance is left once no amplitude changes by more; by default all steps are taken and nothing
+            counts as converged.
+    """
+
+    def __init__(self, max_steps: int = 20, tol: float | None = None):
+        if max_steps < 1:
+            raise ValueError(f"max_steps: must be at least 1, received {max_steps}")
+        if tol is not None and not tol >= 0:
+            raise ValueError(f"tol: must not be negative, received {tol}")
+        self.max_steps, self.tolerance = max_steps, tol
+
+    def __call__(self, instance: SparseLinkInstance) -> PowerAction:
+        return self.solve(instance).action
+
+    def solve(self, instance: SparseLinkInstance) -> Solution[PowerAction]:
+        """Run.
+
+        Raises:
+            ValueError: if a neighbour is not a link.
+        """
+        low, high = torch.aminmax(instance.neighbour) if instance.neighbour.numel() else (0, 0)
+        links = instance.neighbour.shape[-2]
+        if low < 0 or high >= links:
+            raise ValueError(
+                f"neighbour: must be a link, 0 to {links - 1}, received {int(low)} to {int(high)}"
+            )
+        if is_compilable(instance):
+            return self._solve_compiled(instance)
+        relative = relative_sparse_links(instance)
+        state, converged, iterations = self.iterate(relative)
+        fraction = self.action(relative, state).power_w
+        return Solution(power_action(instance, fraction), converged, iterations)
+
+    def init(self, instance: RelativeSparseLinks) -> Amplitudes:
+        return Amplitudes(amplitude=torch.ones_like(instance.direct))
+
+    def step(self, instance: RelativeSparseLinks, state: Amplitudes) -> Amplitudes:
+        return Amplitudes(amplitude=wmmse_step(instance, state.amplitude))
+
+    def residual(self, instance: RelativeSparseLinks, old: Amplitudes, new: Amplitudes) -> Tensor:
+        """Largest change of an amplitude."""
+        moved = (new.amplitude - old.amplitude).abs().squeeze(-2)
+        return torch.where(instance.active, moved, 0.0).amax(-1)
+
+    def action(self, instance: RelativeSparseLinks, state: Amplitudes) -> PowerAction:
+        fraction = state.amplitude.squeeze(-2).square()
+        return PowerAction(power_w=torch.where(instance.active, fraction, 0.0))
+
+    def _solve_compiled(self, instance: SparseLinkInstance) -> Solution[PowerAction]:
+        tol = -1.0 if self.tolerance is None else self.tolerance
+        batch = instance.direct_gain.shape[:-1]
+        single = not batch
+        run = kernels.solve if single else kernels.solve_batch
+        power, taken, change = run(*_arrays(instance), self.max_steps, tol)
+        return Solution(
+            PowerAction(power_w=torch.from_numpy(power).reshape(instance.direct_gain.shape)),
+            torch.as_tensor(change <= tol).reshape(batch),
+            torch.as_tensor(taken, dtype=torch.int64).reshape(batch),
+        )
+
+
+def _arrays(instance: SparseLinkInstance) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
+    """The fields in the kernel's order, contiguous and of the gain's precision; a batch flattened to one axis."""
+    kind = instance.direct_gain.detach().numpy().dtype
+    shape = (
+        instance.neighbour.shape[-2:]
+        if instance.direct_gain.ndim == 1
+        else (-1, *instance.neighbour.shape[-2:])
+    )
+
+    def flat(tensor: Tensor, lists: bool = False, dtype: Any = kind) -> Any:
+        array = tensor.detach().numpy().reshape(shape if lists else shape[:-1])
+        return np.ascontiguousarray(array, dtype)
+
+    noise = instance.noise_power_w
+    return (
+        flat(instance.direct_gain),
+        flat(instance.neighbour, True, np.int64),
+        flat(instance.neighbour_gain, True),
+        noise.item() if noise.ndim == 0 else np.ascontiguousarray(noise.detach().numpy().reshape(-1), kind),
+        flat(instance.max_power_w),
+        flat(instance.weight),
+        flat(instance.active, dtype=np.bool_),
+    )
