@@ -6,6 +6,7 @@
 from torch import nn
 
 from torchrrm.policies import weights
+from torchrrm.policies.compose import BestOf, Guarded, Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair
 from torchrrm.policies.power_gnn import PowerGNN
@@ -14,12 +15,15 @@ from torchrrm.policies.weights import list_pretrained, load_weights, save_weight
 
 __all__ = [
     "POLICIES",
+    "BestOf",
     "ConfigurationGNN",
     "EachSlot",
+    "Guarded",
     "OnlineDual",
     "PowerGNN",
     "PreparedSlice",
     "ProportionalFair",
+    "Refined",
     "SliceGNN",
     "list_pretrained",
     "load_policy",

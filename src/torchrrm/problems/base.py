@@ -4,16 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Allocator", "Evaluation", "Problem", "Task"]
+__all__ = ["FEASIBLE_TO", "Allocator", "Evaluation", "Problem", "Task", "largest_violation"]
 
 I = TypeVar("I")  # noqa: E741
 A = TypeVar("A")
 I_contra = TypeVar("I_contra", contravariant=True)
 A_co = TypeVar("A_co", covariant=True)
 A_contra = TypeVar("A_contra", contravariant=True)
+
+FEASIBLE_TO = 1e-5
+"""A violation up to this is rounding: single precision leaves less behind."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,16 @@ class Evaluation:
     objective: Float[Tensor, "*batch"]
     utility: Float[Tensor, "*batch user"]
     violation: Mapping[str, Tensor]
+
+
+def largest_violation(evaluation: Evaluation) -> Float[Tensor, "*batch"]:
+    """Largest violation of any constraint in each instance: 0 if all are met, infinite if one is not a number."""
+    batch = evaluation.objective.ndim
+    most = torch.zeros_like(evaluation.objective)
+    for value in evaluation.violation.values():
+        worst = value.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        most = torch.maximum(most, worst.flatten(batch).amax(-1) if worst.ndim > batch else worst)
+    return most
 
 
 class Problem(Protocol[I_contra, A_contra]):
