@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from torchrrm.nn import LinkGNN
-from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
+from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate, relative_gain
 
 __all__ = ["EDGES", "PowerGNN"]
 
@@ -133,9 +133,14 @@ class PowerGNN(nn.Module):
         return torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)
 
     @property
-    def core_sizes(self) -> dict[str, int]:
-        """Sizes of the axes of `core` that are fixed: none."""
-        return {}
+    def problem(self) -> WeightedSumRate:
+        """What the policy serves."""
+        return WeightedSumRate()
+
+    @property
+    def core_sizes(self) -> dict[str, int | str]:
+        """Axes of `core` that are not free: there are as many receivers as transmitters."""
+        return {"rx": "tx"}
 
     @property
     def deployment(self) -> dict[str, Any]:
