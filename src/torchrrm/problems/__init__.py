@@ -13,6 +13,7 @@ from torchrrm.problems.links import (
     WeightedSumRate,
     ergodic_instance,
     link_instance,
+    relative_gain,
     sparse_links,
     sparsify,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "WeightedSumRate",
     "ergodic_instance",
     "link_instance",
+    "relative_gain",
     "reserve_bandwidth",
     "slice_instance",
     "sparse_links",

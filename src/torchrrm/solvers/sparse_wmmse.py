@@ -14,7 +14,7 @@ from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.relative_links import is_compilable, power_action
 from torchrrm.solvers.wmmse import Amplitudes, wmmse_step
 
-__all__ = ["RelativeSparseLinks", "SparseWMMSE", "relative_sparse_links"]
+__all__ = ["RelativeSparseLinks", "SparseWMMSE", "arrays", "relative_sparse_links"]
 
 
 @tensor_record
@@ -122,7 +122,7 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
         batch = instance.direct_gain.shape[:-1]
         single = not batch
         run = kernels.solve if single else kernels.solve_batch
-        power, taken, change = run(*_arrays(instance), self.max_steps, tol)
+        power, taken, change = run(*arrays(instance), self.max_steps, tol)
         return Solution(
             PowerAction(power_w=torch.from_numpy(power).reshape(instance.direct_gain.shape)),
             torch.as_tensor(change <= tol).reshape(batch),
@@ -130,7 +130,7 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
         )
 
 
-def _arrays(instance: SparseLinkInstance) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
+def arrays(instance: SparseLinkInstance) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
     """The fields in the kernel's order, contiguous and of the gain's precision; a batch flattened to one axis."""
     kind = instance.direct_gain.detach().numpy().dtype
     shape = (

@@ -92,9 +92,13 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
             taken = torch.as_tensor(iterations, dtype=torch.int64).reshape(batch)
             close = torch.as_tensor(change <= limit).reshape(batch)
             return Solution(PowerAction(power_w=power), close, taken)
-        links = relative_links(instance)
+        links = self.prepare(instance)
         state, converged, iterations = self.iterate(links)
         return Solution(power_action(instance, self.best(links, state)), converged, iterations)
+
+    def prepare(self, instance: LinkInstance) -> RelativeLinks:
+        """What `init`, `step` and `action` take: the links in relative units."""
+        return relative_links(instance)
 
     def refine(self, instance: LinkInstance, action: PowerAction, steps: int | None = None) -> PowerAction:
         """`steps` further steps (by default `max_steps`) from an action, of which one is never worse.
