@@ -25,7 +25,8 @@ class Exportable(Protocol):
     Attributes:
         arguments: what makes the policy anew, as JSON.
         problem: what the policy serves, a dataclass.
-        core_sizes: sizes of the axes that are fixed, such as `{"feature": 12}`; all others are free.
+        core_sizes: sizes of the axes that are fixed, such as `{"feature": 12}`, or the name of an axis of the same
+            size, such as `{"rx": "tx"}`; all others are free.
         deployment: what a session without torch needs around the core, as JSON; its entry `service` names the
             code of `torchrrm.deploy` that reads it.
     """
@@ -35,7 +36,7 @@ class Exportable(Protocol):
     @property
     def problem(self) -> Any: ...
     @property
-    def core_sizes(self) -> Mapping[str, int]: ...
+    def core_sizes(self) -> Mapping[str, int | str]: ...
     @property
     def deployment(self) -> Mapping[str, Any]: ...
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchrrm.deploy.header import read_header, require
+from torchrrm.deploy.links import PowerService
 from torchrrm.deploy.slicing import SliceService
 
 __all__ = ["Allocation", "InferenceSession", "Service", "open_runtime"]
@@ -24,8 +25,9 @@ class Allocation:
     """What a session decides. Arrays have the batch shape of the instance, or none for a single one.
 
     Attributes:
-        action: the decision, named as the problem's action record: `{"bandwidth_hz": [*batch user]}`.
-        scheduled: users that are served, `[*batch user]`.
+        action: the decision, named as the problem's action record: `{"bandwidth_hz": [*batch user]}` or
+            `{"power_w": [*batch tx]}`.
+        scheduled: users that are served, or links that may transmit, `[*batch user]`.
         feasible: whether the action keeps every constraint to its tolerance, `[*batch]`.
         violation: how far the action exceeds each constraint at most, `[*batch]`; at most 0 is satisfied.
         fallback: where the policy's action was refused and the service's safe rule decided instead,
@@ -74,7 +76,7 @@ class Service(Protocol):
         ...
 
 
-SERVICES: dict[str, type] = {"slicing": SliceService}
+SERVICES: dict[str, type] = {"slicing": SliceService, "links": PowerService}
 
 
 class InferenceSession:
@@ -87,7 +89,7 @@ class InferenceSession:
         path: a file of `export`.
         threads: of ONNX Runtime and of the compiled kernels; one is fastest for single slices.
         policy: if given, the class that the file must hold.
-        kind: if given, the kind of service that its policy must serve, such as `secrecy-short`.
+        kind: if given, the kind of service that its policy must serve, such as `secrecy-short` or `sum-rate`.
 
     Raises:
         ValueError: if the file is missing, truncated, foreign or of another policy, or if the extra is
@@ -117,14 +119,16 @@ class InferenceSession:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The core alone: the outputs of the exported graph, by name."""
-        feed = {name: np.ascontiguousarray(inputs[name], kind) for name, kind in self._types.items()}
+        with np.errstate(over="ignore"):  # what single precision cannot hold gives no action that is accepted
+            feed = {name: np.ascontiguousarray(inputs[name], kind) for name, kind in self._types.items()}
         return dict(zip(self.header["outputs"], self._runtime.run(None, feed), strict=True))
 
     def allocate(self, **instance: Any) -> Allocation:
         """Allocate an instance, given as arrays by the names of the problem's instance record.
 
-        For slices these are `cn0_hz`, `min_rate_bps`, `bandwidth_hz`, `eavesdropper_cn0_hz` and `active`; see
-        `torchrrm.deploy.slicing.SliceService.prepare`.
+        For slices these are `cn0_hz`, `min_rate_bps`, `bandwidth_hz`, `eavesdropper_cn0_hz` and `active`, see
+        `torchrrm.deploy.slicing.SliceService.prepare`; for links `gain`, `noise_power_w`, `max_power_w`, `weight`,
+        `active` and `priority`, see `torchrrm.deploy.links.PowerService.prepare`.
 
         Raises:
             ValueError: one line with the argument, the rule and the value received.

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from torchrrm.deploy.arrays import Array, mask, reals
 from torchrrm.kernels import bandwidth, slice_check, slice_features
 
 __all__ = ["PreparedSlices", "SliceService"]
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,17 @@ class SliceService:
             eavesdropper_cn0_hz: `[*batch user]`; only the secrecy rate needs it.
             active: users that ask for service, `[*batch user]`; by default all.
         """
-        cn0 = _reals("cn0_hz", cn0_hz, None)
+        cn0 = reals("cn0_hz", cn0_hz, None)
         if not cn0.ndim or not cn0.size:
             received = list(cn0.shape)
             raise ValueError(f"cn0_hz: must have shape [*batch, user], not empty, received {received}")
         if eavesdropper_cn0_hz is None and self.secrecy:
             raise ValueError("eavesdropper_cn0_hz: must be given for the secrecy rate, received none")
         heard = 0.0 if eavesdropper_cn0_hz is None else eavesdropper_cn0_hz
-        eavesdropper_cn0 = _reals("eavesdropper_cn0_hz", heard, cn0.shape) * self.secrecy
-        min_rate = _reals("min_rate_bps", min_rate_bps, cn0.shape)
-        limit = _reals("bandwidth_hz", bandwidth_hz, cn0.shape[:-1], positive=True)
-        asking = _mask("active", True if active is None else active, cn0.shape)
+        eavesdropper_cn0 = reals("eavesdropper_cn0_hz", heard, cn0.shape) * self.secrecy
+        min_rate = reals("min_rate_bps", min_rate_bps, cn0.shape)
+        limit = reals("bandwidth_hz", bandwidth_hz, cn0.shape[:-1], positive=True)
+        asking = mask("active", True if active is None else active, cn0.shape)
         return cn0.shape[:-1], self._schedule(cn0, eavesdropper_cn0, min_rate, limit, asking)
 
     def _schedule(
@@ -142,35 +141,3 @@ class SliceService:
             "min_rate_bps": 1e6,
             "bandwidth_hz": 100e6,
         }
-
-
-def _reals(name: str, value: ArrayLike, shape: tuple[int, ...] | None, *, positive: bool = False) -> Array:
-    """The values as float64, finite and not negative, of the shape or one for all."""
-    array = _array(name, value, "numbers", "fiu").astype(np.float64, copy=False)
-    low, high = array.min(initial=np.inf), array.max(initial=0.0)
-    if not ((low > 0 if positive else low >= 0) and high < np.inf):  # what is not a number compares false
-        bad = np.argwhere(~(np.isfinite(array) & (array > 0 if positive else array >= 0)))[0]
-        rule = "positive and finite" if positive else "finite and not negative"
-        raise ValueError(f"{name}: must be {rule}, received {array[tuple(bad)]} at {bad.tolist()}")
-    return array if shape is None else _fit(name, array, shape)
-
-
-def _mask(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
-    return _fit(name, _array(name, value, "truth values", "b"), shape)
-
-
-def _array(name: str, value: ArrayLike, what: str, kinds: str) -> Array:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # rows of unequal length
-        raise ValueError(f"{name}: must be an array of {what}, received rows of unequal length") from error
-    if array.dtype.kind not in kinds:
-        raise ValueError(f"{name}: must be an array of {what}, received one of {array.dtype}")
-    return array
-
-
-def _fit(name: str, array: Array, shape: tuple[int, ...]) -> Array:
-    if array.ndim and array.shape != shape:
-        received = list(array.shape)
-        raise ValueError(f"{name}: must have shape {list(shape)}, or be one for all, received {received}")
-    return array if array.ndim else np.full(shape, array)

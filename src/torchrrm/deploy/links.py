@@ -1,0 +1,129 @@
+"""What surrounds the network of a power policy in a control loop: ratios to noise, limits, safe rule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from torchrrm.deploy.arrays import Array, check, mask, numbers, reals
+
+__all__ = ["PowerService", "PreparedLinks"]
+
+
+@dataclass(frozen=True)
+class PreparedLinks:
+    """Links in double precision.
+
+    Attributes:
+        relative_gain: `g_kj p_max,j / n`, 0 where an end is not active, `[batch rx tx]`.
+        condition: priority or weight of each link, whichever the policy reads, `[batch tx]`.
+        max_power_w: limit of each active link, 0 of the others, `[batch tx]`.
+        active: links that may transmit, `[batch tx]`.
+    """
+
+    relative_gain: Array
+    condition: Array
+    max_power_w: Array
+    active: Array
+
+
+_TOLERANCE = {"power": 1e-6, "sign": 0.0, "inactive": 0.0}
+_CONDITIONS = ("priority", "weight")
+
+
+class PowerService:
+    """Serves `WeightedSumRate` without torch.
+
+    Args:
+        deployment: of a power policy: `condition`, which of `priority` and `weight` it reads.
+    """
+
+    def __init__(self, deployment: Mapping[str, Any]):
+        self.condition = deployment["condition"]
+        if self.condition not in _CONDITIONS:
+            raise ValueError(f"condition: must be one of {', '.join(_CONDITIONS)}, received {self.condition}")
+        self.tolerance = _TOLERANCE
+
+    def prepare(
+        self,
+        *,
+        gain: ArrayLike,
+        noise_power_w: ArrayLike,
+        max_power_w: ArrayLike,
+        weight: ArrayLike = 1.0,
+        active: ArrayLike = True,
+        priority: ArrayLike = 1.0,
+    ) -> tuple[tuple[int, ...], PreparedLinks]:
+        """Check the instance, by the rules of `WeightedSumRate.validate`, and relate gains to the noise.
+
+        Args:
+            gain: linear power gains, `[*batch rx tx]`; `gain[..., k, j]` is transmitter `j` to receiver `k`.
+            noise_power_w: at the receivers in W, `[*batch]` or one for all.
+            max_power_w: limits in W, `[*batch tx]` or one for all.
+            weight: of each link's rate, `[*batch tx]` or one for all; read by a policy that was trained for
+                weights.
+            active: links that may transmit, `[*batch tx]`.
+            priority: proportional-fairness ratios, `[*batch tx]` or one for all; read by a policy that was
+                trained for them. The default is that of a first slot.
+        """
+        gains = numbers("gain", gain)
+        batch, links = gains.shape[:-2], (*gains.shape[:-2], *gains.shape[-1:])
+        if gains.ndim < 2 or gains.shape[-1] != gains.shape[-2] or not gains.size:
+            rule = "must be square and not empty, of shape [*batch, rx, tx]"
+            raise ValueError(f"gain: {rule}, received {list(gains.shape)}")
+        here = mask("active", active, links)
+        both = _pairs(gains, here)
+        noise = reals("noise_power_w", noise_power_w, batch, positive=True)
+        limit = np.where(here, reals("max_power_w", max_power_w, links, positive=True, where=here), 0.0)
+        given = {"weight": weight, "priority": priority}
+        read = {name: reals(name, value, links, where=here) for name, value in given.items()}
+        with np.errstate(over="ignore"):  # of what overflows the network makes nothing that is accepted
+            ratio = np.where(both, gains, 0.0) * (limit / noise[..., None])[..., None, :]
+        per_link = (np.where(here, read[self.condition], 0.0), limit, here)
+        return batch, PreparedLinks(
+            ratio.reshape(-1, *gains.shape[-2:]), *(array.reshape(-1, links[-1]) for array in per_link)
+        )
+
+    def inputs(self, prepared: PreparedLinks) -> dict[str, Array]:
+        """Inputs of `PowerGNN.core`."""
+        return vars(prepared)
+
+    def scheduled(self, prepared: PreparedLinks) -> Array:
+        """Links that may transmit, `[batch tx]`."""
+        return prepared.active
+
+    def violation(self, prepared: PreparedLinks, action: Mapping[str, Array]) -> dict[str, Array]:
+        """Largest relative violation in each instance, `[batch]`; `inf` where the action is not finite.
+
+        Those of `WeightedSumRate.evaluate`, and `inactive`: the largest power of a link that is not active, in
+        parts of the largest limit.
+        """
+        power, active = action["power_w"], prepared.active
+        whole = np.isfinite(power).all(-1, keepdims=True)
+        share = np.where(active & whole, power, 0.0) / np.where(active, prepared.max_power_w, 1.0)
+        stray = np.where(active | ~whole, 0.0, np.abs(power)).max(-1) / prepared.max_power_w.max(-1)
+        over = np.where(active, share - 1.0, -np.inf).max(-1)
+        found = {"power": over, "sign": (-share).max(-1), "inactive": stray}
+        return {name: np.where(whole[:, 0], value, np.inf) for name, value in found.items()}
+
+    def safe(self, prepared: PreparedLinks) -> dict[str, Array]:
+        """Each active link at its limit."""
+        return {"power_w": prepared.max_power_w}
+
+    def example(self) -> dict[str, Any]:
+        """Two links that hear each other a little."""
+        return {"gain": [[1e-9, 1e-11], [1e-11, 1e-9]], "noise_power_w": 1e-13, "max_power_w": 0.01}
+
+
+def _pairs(gain: Array, active: Array) -> Array:
+    """Where both ends are active, `[*batch rx tx]`, once gains are checked there and somebody is active."""
+    idle = np.asarray(~active.any(-1))
+    if idle.any():
+        place = f" at {np.argwhere(idle)[0].tolist()}" if idle.ndim else ""
+        raise ValueError(f"active: must hold at least one active link, received none{place}")
+    both = active[..., :, None] & active[..., None, :]
+    check("gain", gain, positive=False, where=both)
+    check("direct gain", np.diagonal(gain, axis1=-2, axis2=-1), positive=True, where=active)
+    return both
