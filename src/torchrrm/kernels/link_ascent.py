@@ -2,9 +2,10 @@
 
 import math
 
-from numba import njit
+import numpy as np
+from numba import njit, prange
 
-__all__ = ["ascend"]
+__all__ = ["ascend", "follow_batch"]
 
 
 @njit(error_model="numpy", cache=True)
@@ -71,3 +72,11 @@ def ascend(power, gain, weight, n, sweeps, tolerance, jumps, heard):
             break
         _listen(power, gain, n, heard)  # without the rounding of the changes
     return total
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def follow_batch(power, gain, weight, count):
+    """Ascend from the powers `[row link]`, in place, with jumps; `gain` `[row link link]`, links `[: count[row]]`."""
+    for row in prange(gain.shape[0]):
+        n = count[row]
+        ascend(power[row], gain[row], weight[row], n, 30, 1e-6, True, np.empty(n))

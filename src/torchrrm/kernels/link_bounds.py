@@ -32,7 +32,7 @@ _STEPS = 12  # of Newton's method: what they have not closed, branching does
 _SETTLED = 0.02  # part of what the value is above the threshold: the box is split anyway
 _ROUNDS = 3  # of shrinking a box and bounding it anew
 _WORTHWHILE = 0.7  # of a side's length: a box that shrinks less is not bounded anew
-_RIDGE = 1e-9  # of the largest curvature, where directions have none
+_SWEEPS = 8  # of coordinate ascent for one step of Newton's
 
 
 @njit(error_model="numpy", cache=True)
@@ -175,40 +175,27 @@ def _linearise(place, low, high, gain, weight, n, rows, curvature):
 
 @njit(error_model="numpy", cache=True)
 def _newton(place, n, rows, curvature):
-    """Newton's step from the place, projected on `[0, 1]`, in row 7; coordinates that press on their side stay."""
-    slope, step = rows[4], rows[7]
-    largest = 0.0
-    for j in range(n):
-        largest = max(largest, curvature[j, j])
+    """Newton's step within `[0, 1]`, in row 7: sweeps of coordinate ascent on the quadratic model, row 5 its slopes."""
+    slope, step = rows[5], rows[7]
     for i in range(n):
-        step[i] = slope[i]
-        if (place[i] <= 0.0 and slope[i] <= 0.0) or (place[i] >= 1.0 and slope[i] >= 0.0):
-            step[i] = 0.0
-            for j in range(n):
-                if j <= i:
-                    curvature[i, j] = 0.0
-                else:
-                    curvature[j, i] = 0.0
-            curvature[i, i] = 1.0
-    ridge = _RIDGE * largest + 1e-300
-    for i in range(n):  # Cholesky, in place
+        slope[i], step[i] = rows[4, i], 0.0
         for j in range(i):
-            total = curvature[i, j]
-            for m in range(j):
-                total -= curvature[i, m] * curvature[j, m]
-            curvature[i, j] = total / curvature[j, j]
-        total = curvature[i, i] + ridge
-        for m in range(i):
-            total -= curvature[i, m] * curvature[i, m]
-        curvature[i, i] = math.sqrt(max(total, ridge))
-    for i in range(n):
-        for m in range(i):
-            step[i] -= curvature[i, m] * step[m]
-        step[i] /= curvature[i, i]
-    for i in range(n - 1, -1, -1):
-        for m in range(i + 1, n):
-            step[i] -= curvature[m, i] * step[m]
-        step[i] /= curvature[i, i]
+            curvature[j, i] = curvature[i, j]
+    for _ in range(_SWEEPS):
+        moved = 0.0
+        for i in range(n):
+            bend = curvature[i, i]
+            aim = -place[i] if slope[i] < 0.0 else 1.0 - place[i]
+            if abs(slope[i]) < bend * abs(aim - step[i]):
+                aim = step[i] + slope[i] / bend
+            change = min(max(aim, -place[i]), 1.0 - place[i]) - step[i]
+            if change != 0.0:
+                step[i] += change
+                moved = max(moved, abs(change))
+                for j in range(n):
+                    slope[j] -= curvature[j, i] * change
+        if moved < 1e-3:
+            break
 
 
 @njit(error_model="numpy", cache=True)

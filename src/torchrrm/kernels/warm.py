@@ -9,6 +9,7 @@ from torchrrm.kernels import (
     bandwidth,
     greedy,
     itlinq,
+    link_ascent,
     link_branch,
     link_rates,
     minimum_power,
@@ -72,6 +73,7 @@ def _warm_branches() -> None:
     link_branch.sow_batch(count, queue, state)
     link_branch.explore_batch(gain, row, count, queue, state, power, (0.01, link_branch.AUTO), 1)
     link_branch.settle_batch(gain, row, count, state, power)
+    link_ascent.follow_batch(power, gain, row, count)
 
 
 if __name__ == "__main__":

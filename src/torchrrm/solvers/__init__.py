@@ -5,6 +5,7 @@
 
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.branch_and_bound import BranchAndBound
+from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
 from torchrrm.solvers.exact_slicing import ExactSlicing
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.itlinq import ITLinQ
@@ -19,6 +20,8 @@ __all__ = [
     "WMMSE",
     "BranchAndBound",
     "EqualSurplus",
+    "ErgodicBound",
+    "ErgodicDualBound",
     "ExactSlicing",
     "GreedyResourceBlocks",
     "ITLinQ",
@@ -48,5 +51,7 @@ SOLVERS: dict[str, dict[str, type]] = {
     "qos-sum-rate": {
         "minimum-power": MinimumPower,
     },
-    "ergodic-power": {},
+    "ergodic-power": {
+        "dual-bound": ErgodicDualBound,
+    },
 }

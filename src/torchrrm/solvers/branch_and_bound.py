@@ -13,7 +13,7 @@ from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
 from torchrrm.records import batch_shape, to
 from torchrrm.solvers.base import Solution
 
-__all__ = ["BranchAndBound"]
+__all__ = ["BranchAndBound", "ordered_links"]
 
 _SCALES = {"linear": kernels.LINEAR, "log": kernels.LOG, "auto": kernels.AUTO}
 _BOXES_A_SLICE = 8192  # between two looks at the clock, over all instances
@@ -72,7 +72,7 @@ class BranchAndBound:
         """Best powers found, with `objective <= optimum <= upper_bound` in bit/s/Hz; `iterations` counts boxes."""
         end = math.inf if self.time_limit_s is None else time.perf_counter() + self.time_limit_s
         batch, links = batch_shape(instance), instance.active.shape[-1]
-        gain, weight, active, order = _ordered(instance)
+        gain, weight, active, order = ordered_links(instance)
         count = active.sum(-1)
         power, state = np.zeros(weight.shape), np.zeros((len(count), 4))
         bound = np.zeros(len(count))
@@ -99,7 +99,7 @@ class BranchAndBound:
         return self.solve(instance).action
 
 
-def _ordered(instance: LinkInstance) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def ordered_links(instance: LinkInstance) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Relative gains `[row link link]`, weights, mask and order `[row link]`, active links of high rates first.
 
     The order makes the search, and where optima are close its choice, independent of how links are numbered.
@@ -144,7 +144,7 @@ class _Search:
             self.bound[running] = np.maximum(np.maximum(top, self.state[running, kernels.CLOSED]), best)
             open_ = (top > best * (1 + self.law[0])) & (not over)
             if not open_.all():
-                running, queue = running[open_], tuple(part[open_] for part in queue)
+                running, queue = running[open_], (queue[0][open_], queue[1][open_], queue[2][open_])
             budget = min(
                 max(_BOXES_A_SLICE // max(running.size, 1), 16), self.settings.max_boxes - int(spent)
             )
