@@ -7,10 +7,12 @@ from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.branch_and_bound import BranchAndBound
 from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
 from torchrrm.solvers.exact_slicing import ExactSlicing
+from torchrrm.solvers.geometric_program import GeometricProgram
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
+from torchrrm.solvers.qos_wmmse import QosWMMSE
 from torchrrm.solvers.slice_baselines import EqualSurplus, OneWinner
 from torchrrm.solvers.sparse_wmmse import SparseWMMSE
 from torchrrm.solvers.wmmse import WMMSE
@@ -23,12 +25,14 @@ __all__ = [
     "ErgodicBound",
     "ErgodicDualBound",
     "ExactSlicing",
+    "GeometricProgram",
     "GreedyResourceBlocks",
     "ITLinQ",
     "IterativeSolver",
     "MaxPower",
     "MinimumPower",
     "OneWinner",
+    "QosWMMSE",
     "Solution",
     "SparseWMMSE",
     "is_feasible",
@@ -50,6 +54,8 @@ SOLVERS: dict[str, dict[str, type]] = {
     },
     "qos-sum-rate": {
         "minimum-power": MinimumPower,
+        "geometric-program": GeometricProgram,
+        "qos-wmmse": QosWMMSE,
     },
     "ergodic-power": {
         "dual-bound": ErgodicDualBound,

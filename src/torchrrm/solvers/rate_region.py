@@ -1,0 +1,176 @@
+"""The powers under which links reach their minimum rates, as solvers that stay among them see them."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
+from torchrrm.problems.links.qos_sum_rate import coupling, solve_coupling
+from torchrrm.records import map_tensors, tensor_record, to
+from torchrrm.solvers.base import Solution
+from torchrrm.solvers.interior_point import BarrierProgram, minimise
+from torchrrm.solvers.minimum_power import least_power
+
+__all__ = [
+    "PowerShare",
+    "RateRegion",
+    "cross",
+    "first_state",
+    "interference",
+    "next_state",
+    "rate_region",
+    "region_solution",
+    "solve_where",
+    "unfinished",
+    "weighted_rate",
+]
+
+_ROOM = 1e-9  # of the limit: least room between the least power and the limit that is searched
+
+
+@tensor_record
+class RateRegion:
+    """Powers `p`, fractions of their limits, with `p >= F p + u` and `p <= 1`; all in float64.
+
+    Where the minimum rates cannot be reached, or only just, nothing is asked for and `open` is `False`.
+
+    Attributes:
+        gain: interference-to-noise ratio at full power.
+        weight: of each link's rate, 0 of links that are not active.
+        coupling: `F`; rows of links that ask for nothing are zero.
+        demand: `u`.
+        least: powers that `MinimumPower` gives.
+        rise: `(I - F)^-1 1`: a step `t rise` leaves each link the same margin `t` over `F p + u`.
+        room: largest `t` for which `least + t rise` is within the limits.
+        feasible: whether the minimum rates can be reached.
+        open: whether there is room.
+    """
+
+    gain: Float[Tensor, "*batch rx tx"]
+    weight: Float[Tensor, "*batch tx"]
+    coupling: Float[Tensor, "*batch rx tx"]
+    demand: Float[Tensor, "*batch tx"]
+    least: Float[Tensor, "*batch tx"]
+    rise: Float[Tensor, "*batch tx"]
+    room: Float[Tensor, "*batch"]
+    feasible: Bool[Tensor, "*batch"]
+    open: Bool[Tensor, "*batch"]
+
+    def inside(self, part: float) -> Float[Tensor, "*batch tx"]:
+        """The point of `least + t rise` at this part of the room; a positive one strictly keeps all rates."""
+        base = torch.where(self.open[..., None], self.least, torch.zeros_like(self.least))
+        return base + part * self.room[..., None] * self.rise
+
+
+@tensor_record
+class PowerShare:
+    """Where a solver is.
+
+    Attributes:
+        share: powers as fractions of the limits.
+        value: their weighted sum rate in nats.
+        progress: what the last step added to it, relative to it; infinite before the first.
+    """
+
+    share: Float[Tensor, "*batch tx"]
+    value: Float[Tensor, "*batch"]
+    progress: Float[Tensor, "*batch"]
+
+
+def rate_region(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> RateRegion:
+    """The region of an instance, detached from any graph."""
+    with torch.no_grad():
+        matrix, demand = coupling(instance, min_rate_bps_hz)
+        least, feasible, _ = least_power(matrix, demand)
+        room = feasible & (least.amax(-1) < 1 - _ROOM)
+        matrix, demand = matrix * room[..., None, None], demand * room[..., None]
+        rise = solve_coupling(matrix, torch.ones_like(demand))[0]
+        base = torch.where(room[..., None], least, torch.zeros_like(least))
+        exact = to(instance, dtype=torch.float64)
+        return RateRegion(
+            gain=relative_gain(exact),
+            weight=torch.where(instance.active, exact.weight, torch.zeros_like(exact.weight)),
+            coupling=matrix,
+            demand=demand,
+            least=least,
+            rise=rise,
+            room=((1 - base) / rise).amin(-1),
+            feasible=feasible,
+            open=room,
+        )
+
+
+def interference(
+    region: RateRegion, share: Float[Tensor, "*batch tx"]
+) -> tuple[Float[Tensor, "*batch rx"], Float[Tensor, "*batch rx"]]:
+    """Signal, and interference with noise, at each receiver, both relative to the noise."""
+    own = region.gain.diagonal(dim1=-2, dim2=-1)
+    return own * share, 1 + (cross(region.gain) @ share[..., None])[..., 0]
+
+
+def cross(gain: Float[Tensor, "*batch rx tx"]) -> Float[Tensor, "*batch rx tx"]:
+    """The gain without its diagonal."""
+    return gain - torch.diag_embed(gain.diagonal(dim1=-2, dim2=-1))
+
+
+def weighted_rate(region: RateRegion, share: Float[Tensor, "*batch tx"]) -> Float[Tensor, "*batch"]:
+    """Weighted sum rate in nats."""
+    signal, heard = interference(region, share)
+    return (region.weight * torch.log1p(signal / heard)).sum(-1)
+
+
+def first_state(region: RateRegion) -> PowerShare:
+    """The least powers, raised alike until one is at its limit: full power where nothing is asked for."""
+    share = region.inside(1.0)
+    value = weighted_rate(region, share)
+    progress = torch.where(region.open, torch.inf, 0.0).to(value)  # nothing to do where there is no room
+    return PowerShare(share=share, value=value, progress=progress)
+
+
+def next_state(region: RateRegion, old: PowerShare, share: Float[Tensor, "*batch tx"]) -> PowerShare:
+    """The state of new powers, or the old one where they are worse, by rounding, or not asked for."""
+    value = weighted_rate(region, share)
+    better = region.open & (value >= old.value)
+    value = torch.where(better, value, old.value)
+    return PowerShare(
+        share=torch.where(better[..., None], share, old.share),
+        value=value,
+        progress=(value - old.value) / value.clamp(min=math.ulp(1.0)),
+    )
+
+
+def unfinished(state: PowerShare, tolerance: float | None) -> Bool[Tensor, "*batch"]:
+    """Instances that the next step is for."""
+    return state.progress > (-1.0 if tolerance is None else tolerance)
+
+
+def solve_where(
+    mask: Bool[Tensor, "*batch"],
+    program: BarrierProgram,
+    region: RateRegion,
+    start: Float[Tensor, "*batch tx"],
+) -> Float[Tensor, "*batch tx"]:
+    """Minimiser of a program of batch shape `*batch`, in the instances of the mask; elsewhere `start`."""
+    batch = len(mask.shape)
+
+    def flat(value: Tensor) -> Tensor:
+        return value.reshape(-1, *value.shape[batch:])[mask.reshape(-1)]
+
+    scale = region.weight.sum(-1)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    result = start.clone().reshape(-1, start.shape[-1])
+    result[mask.reshape(-1)] = minimise(map_tensors(flat, program), flat(start), flat(scale))
+    return result.reshape(start.shape)
+
+
+def region_solution(
+    instance: LinkInstance, region: RateRegion, state: PowerShare, converged: Tensor, steps: Tensor
+) -> Solution[PowerAction]:
+    """The powers found; those of `MinimumPower` where the region is empty or has no room."""
+    share = torch.where(region.open[..., None], state.share, region.least)
+    share = torch.where(instance.active, share, torch.zeros_like(share))
+    limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
+    action = PowerAction(power_w=share.to(limit.dtype) * limit.detach())
+    return Solution(action, torch.where(region.open, converged, region.feasible), steps)
