@@ -1,7 +1,16 @@
 """Learning: objectives, training, meta-learning and fine-tuning of policies, with exact resume."""
 
-from torchrrm.learning.adaptation import MetaSettings, adapt, draw_episode, meta_gradient, meta_train
+from torchrrm.learning.adaptation import (
+    FirstOrderSettings,
+    MetaSettings,
+    adapt,
+    draw_episode,
+    first_order_train,
+    meta_gradient,
+    meta_train,
+)
 from torchrrm.learning.checkpoint import CheckpointError
+from torchrrm.learning.duals import NetRates, PrimalDual, PrimalDualNets, PrimalDualSettings
 from torchrrm.learning.fine_tuning import FineTuned, FineTuneSettings, fine_tune, fine_tune_many
 from torchrrm.learning.loop import RunSettings, adopt, descend, parameters_of
 from torchrrm.learning.objectives import (
@@ -21,10 +30,15 @@ __all__ = [
     "DescentSettings",
     "FineTuneSettings",
     "FineTuned",
+    "FirstOrderSettings",
     "MetaSettings",
+    "NetRates",
     "Objective",
     "Parameters",
     "PolicyLoss",
+    "PrimalDual",
+    "PrimalDualNets",
+    "PrimalDualSettings",
     "RunSettings",
     "TrainerSettings",
     "Unsupervised",
@@ -36,6 +50,7 @@ __all__ = [
     "draw_episode",
     "fine_tune",
     "fine_tune_many",
+    "first_order_train",
     "meta_gradient",
     "meta_train",
     "parameters_of",

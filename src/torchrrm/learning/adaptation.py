@@ -9,14 +9,17 @@ phi the initial parameters, a step draws I support tasks and, for each of them, 
 
 They differ in the query tasks only: in MAML all I' of them are support task i itself with new samples, in HML
 they are other tasks than the I support tasks. Both thus see the same number of samples in a step.
+
+Learners that are no descent of one loss, such as primal-dual ones, meta-learn by first-order methods that see
+nothing but their results: Reptile [Nichol2018] and first-order MAML, `first_order_train`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
@@ -27,7 +30,21 @@ from torchrrm.learning.optimisers import DescentSettings
 from torchrrm.learning.tasks import Batch, TaskSource, draw_batch, draw_tasks, joint_loss, merge
 from torchrrm.problems.base import Problem, Task
 
-__all__ = ["Episode", "MetaSettings", "adapt", "draw_episode", "meta_gradient", "meta_train"]
+__all__ = [
+    "Episode",
+    "FirstOrderSettings",
+    "InnerLearner",
+    "MetaSettings",
+    "adapt",
+    "draw_episode",
+    "first_order_gradient",
+    "first_order_train",
+    "meta_gradient",
+    "meta_train",
+]
+
+T_contra = TypeVar("T_contra", contravariant=True)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -229,3 +246,109 @@ def meta_train(
         return meta_gradient(loss, parameters, episode, settings)
 
     return descend(loss.policy, gradient, settings, generator=generator, run=run)
+
+
+class InnerLearner(Protocol[T_contra]):
+    """What adapts parameters to tasks, each to one of them, by its own rules; parameters are stacked, `[task ...]`."""
+
+    def adapt(
+        self, parameters: Parameters, tasks: T_contra, epochs: int, *, generator: torch.Generator
+    ) -> tuple[Parameters, Float[Tensor, " task"]]:
+        """Parameters after so many epochs on the tasks, and how good they are; lower is better."""
+        ...
+
+    def gradient(self, parameters: Parameters, tasks: T_contra, *, generator: torch.Generator) -> Parameters:
+        """The directions that one more epoch would descend, on new samples."""
+        ...
+
+    def rates(self, name: str) -> tuple[float, float]:
+        """Inner rate `eta` and outer rate `epsilon` of a parameter."""
+        ...
+
+
+@dataclass(frozen=True)
+class FirstOrderSettings(DescentSettings):
+    """Meta-training without second derivatives; the defaults are those of Section V of [Huang2024].
+
+    The outer rates are the learner's; `learning_rate` multiplies them all.
+
+    Attributes:
+        method: `"reptile"` or `"fomaml"`.
+        tasks: of an outer loop (`N_b`).
+        inner_steps: epochs on each of them (`N_I`).
+    """
+
+    method: Literal["reptile", "fomaml"] = "reptile"
+    steps: int = 400
+    learning_rate: float = 1.0
+    optimiser: Literal["adam", "ascent"] = "ascent"
+    tasks: int = 32
+    inner_steps: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method not in ("reptile", "fomaml"):
+            raise ValueError(f"method: must be reptile or fomaml, received {self.method}")
+        for name in ("tasks", "inner_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, received {getattr(self, name)}")
+
+
+def first_order_gradient(
+    learner: InnerLearner[T],
+    parameters: Parameters,
+    tasks: T,
+    settings: FirstOrderSettings,
+    *,
+    generator: torch.Generator,
+) -> tuple[Parameters, Tensor]:
+    """Direction that the outer loop descends, outer rates included, and the mean of what the learner tells.
+
+    Reptile: `epsilon mean_tau (theta - theta_tau) / eta`, Eq. (33) of [Huang2024], whose step is divided by the
+    inner rate. First-order MAML: `epsilon mean_tau g(theta_tau)`, the learner's direction at the adapted parameters
+    on new samples.
+    """
+    starts = {name: value.expand(settings.tasks, *value.shape) for name, value in parameters.items()}
+    adapted, told = learner.adapt(starts, tasks, settings.inner_steps, generator=generator)
+    if settings.method == "fomaml":
+        directions = learner.gradient(adapted, tasks, generator=generator)
+        moved = {name: learner.rates(name)[1] * value.mean(0) for name, value in directions.items()}
+        return moved, told.mean()
+    ratio = {name: learner.rates(name)[1] / learner.rates(name)[0] for name in parameters}
+    return {
+        name: ratio[name] * (value - adapted[name].mean(0)) for name, value in parameters.items()
+    }, told.mean()
+
+
+def first_order_train(
+    policy: torch.nn.Module,
+    learner: InnerLearner[T],
+    draw: Callable[[int, torch.Generator], T],
+    settings: FirstOrderSettings,
+    *,
+    generator: torch.Generator,
+    run: RunSettings | None = None,
+) -> Float64[Tensor, "step"]:
+    """Meta-train `policy` in place by Reptile or first-order MAML (Algorithm 1 of [Huang2024]).
+
+    Args:
+        policy: its parameters are the first initial parameters.
+        learner: adapts parameters of the policy to a task.
+        draw: so many tasks, to be adapted to at once.
+        settings: of the meta-training.
+        generator: draws the tasks and the samples.
+        run: checkpoints, progress and TensorBoard.
+
+    Returns:
+        What the learner told after the inner loops, a mean an outer loop.
+
+    Raises:
+        CheckpointError: if there is a checkpoint and it is not of this run, or if it cannot be written.
+        ValueError: if what the learner tells is not finite.
+    """
+
+    def gradient(parameters: Parameters, generator: torch.Generator) -> tuple[Parameters, Tensor]:
+        tasks = draw(settings.tasks, generator)
+        return first_order_gradient(learner, parameters, tasks, settings, generator=generator)
+
+    return descend(policy, gradient, settings, generator=generator, run=run)

@@ -9,21 +9,22 @@ Two of the five networks can be eliminated exactly: where `r` is free, `lambda =
 default keeps `p`, `s` and `mu`, for which alone Table I lists rates; `literal` keeps all five.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
 from torchrrm.learning.objectives import Parameters
+from torchrrm.learning.optimisers import clip
 from torchrrm.policies import ConfigurationGNN, PowerGNN
 from torchrrm.policies.control import FairState, ProportionalFair
-from torchrrm.problems import ErgodicInstance, WeightedSumRate
+from torchrrm.problems import ErgodicInstance, LinkInstance, PowerAction, WeightedSumRate
 from torchrrm.records import map_tensors, replace
 
-__all__ = ["NetRates", "PrimalDualNets", "PrimalDualSettings", "primal_dual", "surrogate", "window"]
+__all__ = ["NetRates", "PrimalDual", "PrimalDualNets", "PrimalDualSettings", "surrogate", "window"]
 
 _SUM_RATE = WeightedSumRate()
 
@@ -75,7 +76,10 @@ class Roll:
 
 @dataclass(frozen=True)
 class NetRates:
-    """Learning rates of the power net, of the slack net (and the rate net), and of the dual nets."""
+    """Learning rates of the power net, of the slack net (and the rate net), and of the dual nets.
+
+    The defaults are the inner rates of Table I of [Huang2024].
+    """
 
     power: float = 2e-2
     slack: float = 3e-3
@@ -143,8 +147,8 @@ def _slots(tensor: Tensor, start: int, count: int, instance: ErgodicInstance) ->
 def surrogate(roll: Roll, instance: ErgodicInstance, slack_penalty: float) -> Tensor:
     """A scalar whose negative gradient is, for each network, the direction of its step (17) to (21); of the order 1.
 
-    Minus the sum over the links of `stop[lambda]^T E f + s^T stop[mu - alpha s] + mu^T stop[f_min - s - r]`, and in the literal form besides
-    `r^T stop[1 + mu - lambda] + lambda^T stop[r - E f]`; else `lambda = 1 + mu` and `r = E f`.
+    Minus the sum over the links of `stop[lambda] E f + s stop[mu - alpha s] + mu stop[f_min - s - r]`, and in
+    the literal form besides `r stop[1 + mu - lambda] + lambda stop[r - E f]`; else `lambda = 1 + mu` and `r = E f`.
     """
     mu, slack = roll.multiplier.detach(), roll.slack.detach()
     weight = 1 + mu if roll.rate_multiplier is None else roll.rate_multiplier.detach()
@@ -157,59 +161,124 @@ def surrogate(roll: Roll, instance: ErgodicInstance, slack_penalty: float) -> Te
     return -torch.where(instance.active, value, 0.0).sum()
 
 
-def primal_dual(
-    nets: PrimalDualNets,
-    parameters: Parameters,
-    instance: ErgodicInstance,
-    settings: PrimalDualSettings,
-    epochs: int,
-    *,
-    generator: torch.Generator,
-    after_epoch: Callable[[int, Parameters], None] | None = None,
-) -> Parameters:
-    """Parameters after `epochs` steps, each on a window of the instance's slots at a random place.
+class PrimalDual:
+    """Learns powers, slacks and multipliers of configurations by primal-dual steps; an `InnerLearner`.
+
+    Several configurations learn at once, each with parameters of its own, stacked along a leading axis and mapped
+    by `vmap`. Each epoch is one step on a window of the configurations' slots at a random place; the moving averages
+    of rates go on from epoch to epoch. Steps are plain, each network's at its own rate.
 
     Args:
         nets: the networks, whose own parameters are left as they are.
-        parameters: to begin with.
-        instance: one configuration with its samples.
         settings: of the steps.
-        epochs: how many.
-        generator: draws the windows.
-        after_epoch: told the number of epochs and the parameters, before the first and after each.
+        outer: rates of a meta-learner's outer loop; Table I of [Huang2024].
     """
-    length = instance.gain.shape[-3]
-    state = ProportionalFair(nets.power, settings.averaging, settings.warm_up).start(instance)
-    current = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-    if after_epoch is not None:
-        after_epoch(0, parameters)
-    for epoch in range(epochs):
-        place = int(torch.randint(length, (), generator=generator))
-        samples = window(instance, place, min(settings.slots, length))
-        roll = functional_call(nets, current, (samples, state, settings))
-        gradients = torch.autograd.grad(
-            surrogate(roll, samples, settings.slack_penalty), list(current.values())
-        )
-        state = roll.state
-        current = _descend(current, gradients, settings)
+
+    def __init__(
+        self, nets: PrimalDualNets, settings: PrimalDualSettings | None = None, outer: NetRates | None = None
+    ):
+        self.nets, self.settings = nets, settings or PrimalDualSettings()
+        self.outer = outer or NetRates(power=1e-2, slack=1e-3, dual=1e-3)
+
+    def rates(self, name: str) -> tuple[float, float]:
+        """See `InnerLearner.rates`."""
+        return self.settings.rates.of(name), self.outer.of(name)
+
+    def adapt(
+        self,
+        parameters: Parameters,
+        tasks: ErgodicInstance,
+        epochs: int,
+        *,
+        generator: torch.Generator,
+        after_epoch: Callable[[int, Parameters], None] | None = None,
+    ) -> tuple[Parameters, Float[Tensor, " task"]]:
+        """Parameters after `epochs` steps, and minus the relaxed objective per link of the last window.
+
+        Args:
+            parameters: to begin with, `[task ...]`.
+            tasks: configurations with their samples, of one batch axis `[task]`.
+            epochs: how many.
+            generator: draws the windows.
+            after_epoch: told the number of epochs and the parameters, before the first and after each.
+        """
+        state = self._fair.start(tasks)
+        value = torch.zeros(tasks.active.shape[0])
         if after_epoch is not None:
-            after_epoch(epoch + 1, current)
-    return {name: value.detach() for name, value in current.items()}
+            after_epoch(0, parameters)
+        for epoch in range(epochs):
+            gradients, value, state = self._direction(parameters, tasks, state, generator)
+            parameters = {
+                name: torch.sub(start, gradients[name], alpha=self.settings.rates.of(name))
+                for name, start in parameters.items()
+            }
+            if after_epoch is not None:
+                after_epoch(epoch + 1, parameters)
+        return parameters, value
+
+    def gradient(
+        self, parameters: Parameters, tasks: ErgodicInstance, *, generator: torch.Generator
+    ) -> Parameters:
+        """See `InnerLearner.gradient`."""
+        return self._direction(parameters, tasks, self._fair.start(tasks), generator)[0]
+
+    def deployed(self, parameters: Parameters) -> ProportionalFair:
+        """The power nets `[task ...]` at work, one on each configuration of an instance `[task]`."""
+        power = {
+            name.removeprefix("power."): v for name, v in parameters.items() if name.startswith("power.")
+        }
+
+        def allocate(links: LinkInstance, priority: Tensor) -> PowerAction:
+            def one(theta: Parameters, links: LinkInstance, priority: Tensor) -> Tensor:
+                return functional_call(self.nets.power, theta, (links, priority)).power_w
+
+            return PowerAction(power_w=vmap(one)(power, links, priority))
+
+        return ProportionalFair(allocate, self.settings.averaging, self.settings.warm_up)
+
+    @property
+    def _fair(self) -> ProportionalFair:
+        return ProportionalFair(self.nets.power, self.settings.averaging, self.settings.warm_up)
+
+    def _direction(
+        self, parameters: Parameters, tasks: ErgodicInstance, state: FairState, generator: torch.Generator
+    ) -> tuple[Parameters, Tensor, FairState]:
+        """Clipped gradients, minus the objectives and the moving averages after a window."""
+        length, settings = tasks.gain.shape[-3], self.settings
+        place = int(torch.randint(length, (), generator=generator))
+        samples = window(tasks, place, min(settings.slots, length))
+
+        def one(
+            theta: Parameters, samples: ErgodicInstance, state: FairState
+        ) -> tuple[Tensor, Tensor, FairState]:
+            roll = functional_call(self.nets, theta, (samples, state, settings))
+            loss = surrogate(roll, samples, settings.slack_penalty)
+            return loss, _loss(roll, samples, settings.slack_penalty), roll.state
+
+        # Plain autograd through the mapped networks: faster than `torch.func.grad` within `vmap`.
+        leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+        loss, value, state = vmap(one)(leaves, samples, state)
+        found = torch.autograd.grad(loss.sum(), list(leaves.values()), materialize_grads=True)
+        gradients = dict(zip(leaves, found, strict=True))
+        return (
+            vmap(lambda each: _clipped(each, settings.clip_norm))(gradients),
+            value.detach(),
+            map_tensors(torch.Tensor.detach, state),
+        )
 
 
-def _descend(parameters: Parameters, gradients: Sequence[Tensor], settings: PrimalDualSettings) -> Parameters:
-    """One plain step of each network at its own rate, its gradient clipped by its norm."""
-    squares: dict[str, Tensor] = {}
-    for name, gradient in zip(parameters, gradients, strict=True):
-        net = name.split(".")[0]
-        squares[net] = squares.get(net, torch.zeros(())) + gradient.square().sum()
-    scale = {
-        net: torch.clamp(settings.clip_norm / torch.sqrt(total + 1e-12), max=1.0)
-        for net, total in squares.items()
-    }
-    return {
-        name: (value - settings.rates.of(name) * scale[name.split(".")[0]] * gradient)
-        .detach()
-        .requires_grad_()
-        for (name, value), gradient in zip(parameters.items(), gradients, strict=True)
-    }
+def _clipped(gradients: Parameters, norm: float) -> Parameters:
+    """The gradients of each network by itself scaled down to the norm."""
+    nets = dict.fromkeys(name.split(".")[0] for name in gradients)
+    clipped: Parameters = {}
+    for net in nets:
+        clipped |= clip({name: g for name, g in gradients.items() if name.split(".")[0] == net}, norm)
+    return clipped
+
+
+def _loss(roll: Roll, task: ErgodicInstance, slack_penalty: float) -> Tensor:
+    """Minus the objective of Eq. (4) of [Huang2024] with the least slack, per active link."""
+    rate = roll.ergodic.detach()
+    short = torch.clamp(task.min_rate_bps_hz - rate, min=0)
+    value = torch.where(task.active, rate - slack_penalty / 2 * short.square(), 0.0)
+    return -value.sum() / task.active.sum()

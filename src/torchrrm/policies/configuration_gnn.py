@@ -22,10 +22,15 @@ class _Rectified(Function):
     So a multiplier at 0 can rise again, which a plain ReLU, as in Eq. (26) of [Huang2024], forbids.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        ctx.save_for_backward(value)
+    def forward(value: Tensor) -> Tensor:
         return torch.relu(value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
