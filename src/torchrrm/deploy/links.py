@@ -106,7 +106,7 @@ class PowerService:
         stray = np.where(active | ~whole, 0.0, np.abs(power)).max(-1) / prepared.max_power_w.max(-1)
         over = np.where(active, share - 1.0, -np.inf).max(-1)
         found = {"power": over, "sign": (-share).max(-1), "inactive": stray}
-        return {name: np.where(whole[:, 0], value, np.inf) for name, value in found.items()}
+        return {name: np.where(whole.reshape(-1), value, np.inf) for name, value in found.items()}
 
     def safe(self, prepared: PreparedLinks) -> dict[str, Array]:
         """Each active link at its limit."""

@@ -1,0 +1,23 @@
+"""Figures: made without pyplot's global state, and readable without colour.
+
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; hatches, markers and line styles
+say the same. Legends stand outside of the data.
+"""
+
+from torchrrm.bench.figures.city import city_map
+from torchrrm.bench.figures.samples import curve_panels, curves, mean_against_least, rate_cdf
+from torchrrm.bench.figures.scores import bars_against_bound, bound_word, latency_front
+from torchrrm.bench.figures.style import render, save
+
+__all__ = [
+    "bars_against_bound",
+    "bound_word",
+    "city_map",
+    "curve_panels",
+    "curves",
+    "latency_front",
+    "mean_against_least",
+    "rate_cdf",
+    "render",
+    "save",
+]
