@@ -7,6 +7,7 @@ from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.branch_and_bound import BranchAndBound
 from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
 from torchrrm.solvers.exact_slicing import ExactSlicing
+from torchrrm.solvers.fractional_programming import FPLinQ, FractionalProgramming
 from torchrrm.solvers.geometric_program import GeometricProgram
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.itlinq import ITLinQ
@@ -25,6 +26,8 @@ __all__ = [
     "ErgodicBound",
     "ErgodicDualBound",
     "ExactSlicing",
+    "FPLinQ",
+    "FractionalProgramming",
     "GeometricProgram",
     "GreedyResourceBlocks",
     "ITLinQ",
@@ -51,6 +54,8 @@ SOLVERS: dict[str, dict[str, type]] = {
         "branch-and-bound": BranchAndBound,
         "wmmse": WMMSE,
         "itlinq": ITLinQ,
+        "fractional-programming": FractionalProgramming,
+        "fplinq": FPLinQ,
     },
     "qos-sum-rate": {
         "minimum-power": MinimumPower,
