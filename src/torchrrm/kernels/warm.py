@@ -11,6 +11,7 @@ from torchrrm.kernels import (
     itlinq,
     link_ascent,
     link_branch,
+    link_graph,
     link_rates,
     minimum_power,
     neighbours,
@@ -62,13 +63,16 @@ def _warm_links() -> None:
         lists = np.zeros((1, 1, 1), np.int64)
         sparse_wmmse.solve(row[0], lists[0], one[0], 1.0, row[0], row[0], active[0], 1, -1.0)
         sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0)
+        order = link_graph.neighbourly(lists[0])
+        rows = link_graph.rows(lists[0], row[0], row, order)
+        link_graph.mix(row, rows, link_graph.transpose(*rows), True, 0, np.empty((1, 8), dtype))
     neighbours.nearest(np.zeros((2, 2)), np.zeros((2, 2)), 1)
 
 
 def _warm_branches() -> None:
     """Call the kernels of branch and bound on a single link."""
     gain, row, count, state = np.ones((1, 1, 1)), np.ones((1, 1)), np.ones(1, np.int64), np.zeros((1, 4))
-    queue, power = (np.empty((1, 8)), np.arange(8)[None].copy(), np.empty((1, 8, 4))), np.zeros((1, 1))
+    queue, power = (np.empty((1, 8)), np.arange(8)[None].copy(), np.empty((1, 8, 5))), np.zeros((1, 1))
     link_branch.plant_batch(gain, row, count, 1, state, power)
     link_branch.sow_batch(count, queue, state)
     link_branch.explore_batch(gain, row, count, queue, state, power, (0.01, link_branch.AUTO), 1)

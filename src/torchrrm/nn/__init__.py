@@ -4,5 +4,6 @@ from torchrrm.nn.dense_leconv import DenseLEConv
 from torchrrm.nn.link_gnn import LinkGNN
 from torchrrm.nn.mlp import MLP
 from torchrrm.nn.reductions import masked_max, masked_mean, masked_softmax
+from torchrrm.nn.sparse_leconv import SparseLEConv
 
-__all__ = ["MLP", "DenseLEConv", "LinkGNN", "masked_max", "masked_mean", "masked_softmax"]
+__all__ = ["MLP", "DenseLEConv", "LinkGNN", "SparseLEConv", "masked_max", "masked_mean", "masked_softmax"]

@@ -9,8 +9,11 @@ from torchrrm.policies import weights
 from torchrrm.policies.compose import BestOf, Guarded, Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair
+from torchrrm.policies.metagnn import MetaGNN
 from torchrrm.policies.power_gnn import PowerGNN
 from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
+from torchrrm.policies.sparse_power_gnn import SparsePowerGNN
+from torchrrm.policies.state_augmented import StateAugmented
 from torchrrm.policies.weights import list_pretrained, load_weights, save_weights
 
 __all__ = [
@@ -19,12 +22,15 @@ __all__ = [
     "ConfigurationGNN",
     "EachSlot",
     "Guarded",
+    "MetaGNN",
     "OnlineDual",
     "PowerGNN",
     "PreparedSlice",
     "ProportionalFair",
     "Refined",
     "SliceGNN",
+    "SparsePowerGNN",
+    "StateAugmented",
     "list_pretrained",
     "load_policy",
     "load_pretrained",
@@ -32,7 +38,12 @@ __all__ = [
     "save_weights",
 ]
 
-POLICIES: dict[str, type[nn.Module]] = {"SliceGNN": SliceGNN, "PowerGNN": PowerGNN}
+POLICIES: dict[str, type[nn.Module]] = {
+    "MetaGNN": MetaGNN,
+    "PowerGNN": PowerGNN,
+    "SliceGNN": SliceGNN,
+    "StateAugmented": StateAugmented,
+}
 
 
 def load_pretrained(name: str) -> nn.Module:

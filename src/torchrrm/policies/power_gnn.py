@@ -12,7 +12,7 @@ from torch.nn.functional import leaky_relu
 from torchrrm.nn import LinkGNN
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate, relative_gain
 
-__all__ = ["EDGES", "PowerGNN"]
+__all__ = ["EDGES", "Condition", "PowerGNN", "node_features"]
 
 Condition = Literal["priority", "weight"]
 _FLOOR = 1e-2  # a ratio to noise below -20 dB is as good as none
@@ -37,6 +37,26 @@ def local_edges(ratio: Float[Tensor, "*batch rx tx"], active: Bool[Tensor, "*bat
 
 
 EDGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"frobenius": frobenius_edges, "local": local_edges}
+
+
+def node_features(
+    condition: Float[Tensor, "*batch tx"],
+    snr: Float[Tensor, "*batch tx"],
+    sinr: Float[Tensor, "*batch tx"],
+    active: Bool[Tensor, "*batch tx"],
+    kind: Condition,
+    enriched: bool,
+) -> Float[Tensor, "*batch tx feature"]:
+    """Features of each link, see `PowerGNN`; SNR and SINR at full power, 0 where inactive."""
+    if not enriched:
+        return torch.where(active, condition, 0.0)[..., None]
+    level = torch.log(torch.clamp(condition, min=1e-3))
+    if kind == "weight":  # only ratios of weights matter to a weighted sum
+        count = torch.clamp(active.sum(-1, keepdim=True), min=1)
+        level = level - torch.where(active, level, 0.0).sum(-1, keepdim=True) / count
+    scale = 10.0 * math.log(2.0)
+    columns = [level, torch.log1p(snr) / scale, torch.log1p(sinr) / scale]
+    return torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)
 
 
 class PowerGNN(nn.Module):
@@ -115,22 +135,20 @@ class PowerGNN(nn.Module):
     ) -> PowerAction:
         """The network and its limits: what `torchrrm.deploy` exports. `condition` is the priority or the weight."""
         edge = EDGES[self.edges](relative_gain, active)
-        node = self._nodes(relative_gain, condition, active)
+        node = self.nodes(relative_gain, condition, active)
         share = torch.sigmoid(self.score(node, edge))
         return PowerAction(power_w=torch.where(active, share * max_power_w, torch.zeros_like(share)))
 
-    def _nodes(self, ratio: Tensor, condition: Tensor, active: Tensor) -> Float[Tensor, "*batch tx feature"]:
-        if not self.enriched:
-            return torch.where(active, condition, 0.0)[..., None]
-        level = torch.log(torch.clamp(condition, min=1e-3))
-        if self.condition == "weight":  # only ratios of weights matter to a weighted sum
-            count = torch.clamp(active.sum(-1, keepdim=True), min=1)
-            level = level - torch.where(active, level, 0.0).sum(-1, keepdim=True) / count
+    def nodes(
+        self,
+        ratio: Float[Tensor, "*batch rx tx"],
+        condition: Float[Tensor, "*batch tx"],
+        active: Bool[Tensor, "*batch tx"],
+    ) -> Float[Tensor, "*batch tx feature"]:
+        """Features of each link."""
         snr = ratio.diagonal(dim1=-2, dim2=-1)
         sinr = snr / (1.0 + ratio.sum(-1) - snr)
-        scale = 10.0 * math.log(2.0)
-        columns = [level, torch.log1p(snr) / scale, torch.log1p(sinr) / scale]
-        return torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)
+        return node_features(condition, snr, sinr, active, self.condition, self.enriched)
 
     @property
     def problem(self) -> WeightedSumRate:
