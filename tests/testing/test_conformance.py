@@ -1,13 +1,15 @@
 """Everything in the registries conforms."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.testing import links
 from tests.testing.slices import SLICE, sample
 
-from torchrrm.policies import POLICIES, PowerGNN, SliceGNN
+from torchrrm.policies import POLICIES, MetaGNN, PowerGNN, SliceGNN, StateAugmented
 from torchrrm.policies.power_gnn import EDGES
-from torchrrm.problems import KINDS, WeightedSumRate
+from torchrrm.problems import KINDS, ErgodicPower, WeightedSumRate
 from torchrrm.solvers import SOLVERS
 from torchrrm.testing import check_policy, check_problem, check_solver
 
@@ -50,5 +52,12 @@ def test_power_policy_conforms(condition, edges, enriched, outgoing):
     check_policy(policy, WeightedSumRate(), links.sample, expected=links.LINKS)
 
 
+@pytest.mark.parametrize("policy", [MetaGNN, StateAugmented])
+def test_ergodic_policy_conforms(policy):
+    torch.manual_seed(0)
+    expected = replace(links.ERGODIC, auxiliary=("slack.", "multiplier.") if policy is MetaGNN else ())
+    check_policy(policy(), ErgodicPower(), links.sample_ergodic, expected=expected)
+
+
 def test_every_policy_is_tried():
-    assert set(POLICIES) == {"SliceGNN", "PowerGNN"}
+    assert set(POLICIES) == {"MetaGNN", "PowerGNN", "SliceGNN", "StateAugmented"}

@@ -10,9 +10,17 @@ from torchrrm.learning.adaptation import (
     meta_train,
 )
 from torchrrm.learning.checkpoint import CheckpointError
-from torchrrm.learning.duals import NetRates, PrimalDual, PrimalDualNets, PrimalDualSettings
+from torchrrm.learning.duals import NetRates, PrimalDual, PrimalDualSettings
 from torchrrm.learning.fine_tuning import FineTuned, FineTuneSettings, fine_tune, fine_tune_many
 from torchrrm.learning.loop import RunSettings, adopt, descend, parameters_of
+from torchrrm.learning.multipliers import (
+    RegressionSettings,
+    Trajectories,
+    collect,
+    mean_weight,
+    regress_first,
+    weighted_task,
+)
 from torchrrm.learning.objectives import (
     CertifiedGap,
     Objective,
@@ -37,23 +45,28 @@ __all__ = [
     "Parameters",
     "PolicyLoss",
     "PrimalDual",
-    "PrimalDualNets",
     "PrimalDualSettings",
+    "RegressionSettings",
     "RunSettings",
     "TrainerSettings",
+    "Trajectories",
     "Unsupervised",
     "adam",
     "adapt",
     "adopt",
     "ascent",
+    "collect",
     "descend",
     "draw_episode",
     "fine_tune",
     "fine_tune_many",
     "first_order_train",
+    "mean_weight",
     "meta_gradient",
     "meta_train",
     "parameters_of",
+    "regress_first",
     "slice_bandwidth",
     "train",
+    "weighted_task",
 ]

@@ -19,38 +19,14 @@ from torch.func import functional_call, vmap
 
 from torchrrm.learning.objectives import Parameters
 from torchrrm.learning.optimisers import clip
-from torchrrm.policies import ConfigurationGNN, PowerGNN
+from torchrrm.policies import MetaGNN
 from torchrrm.policies.control import FairState, ProportionalFair
 from torchrrm.problems import ErgodicInstance, LinkInstance, PowerAction, WeightedSumRate
 from torchrrm.records import map_tensors, replace
 
-__all__ = ["NetRates", "PrimalDual", "PrimalDualNets", "PrimalDualSettings", "surrogate", "window"]
+__all__ = ["NetRates", "PrimalDual", "PrimalDualSettings", "surrogate", "window"]
 
 _SUM_RATE = WeightedSumRate()
-
-
-class PrimalDualNets(nn.Module):
-    """The networks of one learner.
-
-    Args:
-        power: the power net; its condition is the proportional-fairness ratio.
-        literal: also learn mean rates and the multipliers that tie them to the channels, as in the paper.
-    """
-
-    def __init__(self, power: PowerGNN, *, literal: bool = False):
-        super().__init__()
-        self.power = power
-        self.slack, self.multiplier = ConfigurationGNN(), ConfigurationGNN()
-        self.rate = ConfigurationGNN() if literal else None
-        self.rate_multiplier = ConfigurationGNN() if literal else None
-
-    def forward(self, instance: ErgodicInstance, state: FairState, settings: "PrimalDualSettings") -> "Roll":
-        """Rates of the slots and outputs of the other networks."""
-        rate, last = roll_out(self.power, instance, state, settings)
-        slack, multiplier = self.slack(instance), self.multiplier(instance)
-        if self.rate is None or self.rate_multiplier is None:
-            return Roll(rate, slack, multiplier, None, None, last)
-        return Roll(rate, slack, multiplier, self.rate(instance), self.rate_multiplier(instance), last)
 
 
 @dataclass(frozen=True)
@@ -86,7 +62,7 @@ class NetRates:
     dual: float = 3e-3
 
     def of(self, name: str) -> float:
-        """Rate of the parameter `name` of `PrimalDualNets`."""
+        """Rate of a parameter of `MetaGNN` by its name."""
         net = name.split(".")[0]
         return {"power": self.power, "slack": self.slack, "rate": self.slack}.get(net, self.dual)
 
@@ -113,6 +89,22 @@ class PrimalDualSettings:
     averaging: float = 0.05
     warm_up: int = 100
     clip_norm: float = 1.0
+
+
+class _Rolled(nn.Module):
+    """The networks as a function of a window: what `functional_call` calls with parameters of its own."""
+
+    def __init__(self, nets: MetaGNN):
+        super().__init__()
+        self.nets = nets
+
+    def forward(self, instance: ErgodicInstance, state: FairState, settings: PrimalDualSettings) -> Roll:
+        nets = self.nets
+        ergodic, last = roll_out(nets.power, instance, state, settings)
+        slack, multiplier = nets.slack(instance), nets.multiplier(instance)
+        if nets.rate is None or nets.rate_multiplier is None:
+            return Roll(ergodic, slack, multiplier, None, None, last)
+        return Roll(ergodic, slack, multiplier, nets.rate(instance), nets.rate_multiplier(instance), last)
 
 
 def window(instance: ErgodicInstance, start: int, slots: int) -> ErgodicInstance:
@@ -175,9 +167,10 @@ class PrimalDual:
     """
 
     def __init__(
-        self, nets: PrimalDualNets, settings: PrimalDualSettings | None = None, outer: NetRates | None = None
+        self, nets: MetaGNN, settings: PrimalDualSettings | None = None, outer: NetRates | None = None
     ):
         self.nets, self.settings = nets, settings or PrimalDualSettings()
+        self._rolled = _Rolled(nets)
         self.outer = outer or NetRates(power=1e-2, slack=1e-3, dual=1e-3)
 
     def rates(self, name: str) -> tuple[float, float]:
@@ -251,7 +244,8 @@ class PrimalDual:
         def one(
             theta: Parameters, samples: ErgodicInstance, state: FairState
         ) -> tuple[Tensor, Tensor, FairState]:
-            roll = functional_call(self.nets, theta, (samples, state, settings))
+            named = {f"nets.{name}": value for name, value in theta.items()}
+            roll = functional_call(self._rolled, named, (samples, state, settings))
             loss = surrogate(roll, samples, settings.slack_penalty)
             return loss, _loss(roll, samples, settings.slack_penalty), roll.state
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchrrm import bench, learning
 from torchrrm.bench import Measure, metrics
 from torchrrm.channels import SCENARIOS, Rayleigh, Scenario, Snapshot, snapshot_slots
-from torchrrm.policies import EachSlot, OnlineDual, PowerGNN, ProportionalFair
+from torchrrm.policies import EachSlot, MetaGNN, OnlineDual, PowerGNN, ProportionalFair, StateAugmented
 from torchrrm.problems import (
     Allocator,
     ErgodicAction,
@@ -190,7 +190,7 @@ class ErgodicSetup:
 
     name: ClassVar[str] = "ergodic-power"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = SumRateSetup.scenarios
-    policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN,)
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN, MetaGNN, StateAugmented)
     title: ClassVar[str] = "Power control of links over slots"
     display: ClassVar[bench.Display] = bench.Display("penalised sum rate", "(bit/s/Hz)")
 
@@ -205,7 +205,9 @@ class ErgodicSetup:
     def validate(self, instance: ErgodicInstance) -> ErgodicInstance:
         return self.problem.validate(instance)
 
-    def serving(self, policy: PowerGNN) -> ErgodicAllocator:
+    def serving(self, policy: PowerGNN | MetaGNN | StateAugmented) -> ErgodicAllocator:
+        if not isinstance(policy, PowerGNN):
+            return policy
         return ProportionalFair(policy) if policy.condition == "priority" else OnlineDual(policy)
 
     def bound(self, drawn: ErgodicInstance, allocators: Mapping[str, ErgodicAllocator]) -> bench.Bound | None:

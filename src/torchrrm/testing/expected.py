@@ -25,6 +25,7 @@ class Expected:
         closeness: largest relative difference between results that must agree.
         violation: largest violation that counts as satisfied, by the constraint's name.
         violation_otherwise: the same for constraints that `violation` does not name.
+        auxiliary: how the names of a policy's parameters begin that serve learning and move no action.
     """
 
     axes: tuple[tuple[str, ...], ...] | None = None
@@ -32,6 +33,7 @@ class Expected:
     closeness: float = 1e-5
     violation: Mapping[str, float] = field(default_factory=dict)
     violation_otherwise: float = 1e-5
+    auxiliary: tuple[str, ...] = ()
 
 
 def require(condition: bool, rule: str, message: str) -> None:
