@@ -34,11 +34,12 @@ def drawn() -> dict[str, Figure]:
         "front": figures.latency_front(ROWS),
         "cdf": figures.rate_cdf({"a": AMOUNT, "b": 2 * AMOUNT}),
         "panels": figures.curve_panels({"one": {"a": AMOUNT, "b": -AMOUNT}, "two": {"a": AMOUNT}}),
+        "least": figures.mean_against_least({"a": np.ones((3, 2)), "b": np.eye(3)}, demand=1.0),
         "curves": figures.curves({"a": np.random.default_rng(2).normal(size=(5, 20)), "b": np.ones(20)}),
     }
 
 
-@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "panels", "curves"])
+@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "panels", "least", "curves"])
 def test_figures_are_drawn_the_same_twice(name: str) -> None:
     data = figures.render(drawn()[name], "svg")
     assert data.startswith(b"<?xml")
@@ -46,7 +47,7 @@ def test_figures_are_drawn_the_same_twice(name: str) -> None:
     assert figures.render(drawn()[name], "png").startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "panels", "curves"])
+@pytest.mark.parametrize("name", ["map", "bars", "front", "cdf", "panels", "least", "curves"])
 def test_figures_name_their_axes_and_explain_their_marks(name: str) -> None:
     figure = drawn()[name]
     labels = [axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes]
@@ -93,3 +94,33 @@ def test_save_writes_by_ending_and_refuses_others(tmp_path: Path) -> None:
 def test_pyplot_stays_out() -> None:
     code = "import sys, torchrrm.bench; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_mean_against_least_is_what_the_rates_say() -> None:
+    rates = np.array([[1.0, 3.0], [3.0, np.nan]])  # one link is padding
+    figure = figures.mean_against_least({"a": rates}, demand=2.0)
+    for axes, low in zip(figure.axes, (2.0, 1.2), strict=True):
+        point, demand = axes.lines[0], axes.lines[-1]
+        assert [*point.get_xdata(), *point.get_ydata()] == pytest.approx([low, 2.5])  # pyright: ignore
+        assert demand.get_xdata()[0] == 2.0  # pyright: ignore
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "minimum rate / (bit/s/Hz)",
+        "5th percentile rate / (bit/s/Hz)",
+    ]
+
+
+def test_references_have_one_line_style_in_all_panels() -> None:
+    series = {"a": np.ones((2, 3))}
+    lines = {"mean": {"wmmse": 5.0, "itlinq": 4.0}, "least": {"itlinq": 0.7}}
+    figure = figures.curve_panels({"mean": series, "least": series}, reference=lines)
+    dashes = "_unscaled_dash_pattern"  # what get_linestyle tells of every pattern of dashes is "--"
+    style = [{line.get_label(): getattr(line, dashes) for line in axes.lines} for axes in figure.axes]
+    assert style[0]["itlinq"] == style[1]["itlinq"] != style[0]["wmmse"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "wmmse", "itlinq"]
+
+
+def test_a_distribution_leaves_out_what_is_no_number() -> None:
+    figure = figures.rate_cdf({"a": [[1.0, np.nan], [2.0, 3.0]]}, population="links", demands={"demand": 1.5})
+    assert np.max(figure.axes[0].lines[0].get_xdata()) == 3.0
+    assert figure.axes[0].get_ylabel() == "fraction of links"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "demand"]

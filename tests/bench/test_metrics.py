@@ -98,3 +98,24 @@ def test_latency_stops_at_its_budget() -> None:
 def test_latency_is_validated(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="latency"):
         metrics.Latency(**wrong)  # pyright: ignore[reportArgumentType]
+
+
+def test_quantile_interval_of_independent_items_agrees_with_the_binomial_one(
+    generator: torch.Generator,
+) -> None:
+    values = torch.rand(4000, 1, generator=generator)
+    quantile, interval = metrics.quantile_interval(values, 0.05)
+    ranks = scipy.stats.binom.ppf([0.025, 0.975], 4000, 0.05).astype(int)
+    ordered = values.flatten().sort().values
+    assert quantile == pytest.approx(0.05, abs=0.02)
+    assert interval == pytest.approx(ordered[ranks].tolist(), abs=2e-3)
+
+
+def test_quantile_interval_takes_samples_as_a_whole_and_leaves_out_what_is_no_number() -> None:
+    alike = torch.arange(40.0)[:, None].expand(40, 100).clone()  # items of a sample are no news
+    single = torch.full((40, 3), torch.nan)
+    single[:, 0] = torch.arange(40.0)
+    assert metrics.quantile_interval(alike, 0.25)[1] == pytest.approx(
+        metrics.quantile_interval(single, 0.25)[1], abs=0.5
+    )
+    assert metrics.quantile_interval(torch.tensor([[1.0, 2.0, 3.0]]), 0.5) == (2.0, None)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from tests.bench.test_results import RESULTS, ROW
 
-from torchrrm.bench import Display, Plate, figures, html_report, markdown_table, terminal_table
+from torchrrm.bench import Display, Measure, Plate, figures, html_report, markdown_table, terminal_table
 
 SHOWN = Display("sum rate", "Mbit/s", 1.0)
 TWO = dataclasses.replace(
@@ -84,3 +84,14 @@ def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
         html_report(path, RESULTS, title="t", plates=[unfit])
     assert path.read_text(encoding="utf-8") == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_measures_have_their_columns_and_the_best_known_value_its_heading() -> None:
+    row = dataclasses.replace(ROW, measures={"least / W": Measure(0.5, (0.4, 0.6))}, bound_kind="best known")
+    results = dataclasses.replace(RESULTS, rows=[row])
+    heading, _, line = markdown_table(results).splitlines()[:3]
+    assert "| % of best known | least / W |" in heading
+    assert "(best known)" not in line
+    assert "0.5 ± 0.1" in line
+    table = terminal_table(results)
+    assert [column.header for column in table.columns][3] == "least /\nW"

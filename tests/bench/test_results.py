@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from torchrrm.bench.results import Results, Row, source_commit
+from torchrrm.bench.results import Measure, Results, Row, source_commit
 
 ROW = Row(
     problem="sharing",
@@ -95,3 +95,34 @@ def test_truncated_json_is_refused() -> None:
 
 def test_commit_is_known() -> None:
     assert source_commit()
+
+
+MEASURED = dataclasses.replace(
+    RESULTS, rows=[dataclasses.replace(ROW, measures={"least / W": Measure(0.5, (0.1, 0.9))})]
+)
+
+
+def test_measures_come_back() -> None:
+    assert Results.from_json(MEASURED.to_json()) == MEASURED
+
+
+def test_rows_of_before_there_were_measures_are_read() -> None:
+    data = json.loads(RESULTS.to_json())
+    del data["rows"][0]["measures"]
+    assert Results.from_json(json.dumps(data)) == RESULTS
+
+
+@pytest.mark.parametrize(
+    ("measures", "message"),
+    [
+        ([], "row.measures: must be an object"),
+        ({"a": 1.0}, "measure: must be an object"),
+        ({"a": {"value": 1.0}}, "measure: must have exactly its keys"),
+        ({"a": {"value": "1", "ci95": None}}, "measure.value"),
+    ],
+)
+def test_measures_are_checked(measures: object, message: str) -> None:
+    data = json.loads(RESULTS.to_json())
+    data["rows"][0]["measures"] = measures
+    with pytest.raises(ValueError, match=message):
+        Results.from_json(json.dumps(data))

@@ -5,7 +5,7 @@ import torch
 from tests.bench.toy import Equal, Sharing, Winner, pies
 
 from torchrrm import records
-from torchrrm.bench import Latency, best_known, certified, score
+from torchrrm.bench import Latency, Measure, best_known, certified, score
 
 QUICK = Latency(warmup=1, calls=3)
 
@@ -93,3 +93,17 @@ def test_a_problem_that_cannot_tell_feasibility() -> None:
 
     (row,) = score(Untold(), pies(), {"equal": Equal()}, setting="-", latency=QUICK)
     assert (row.problem, row.infeasible) == ("Untold", None)
+
+
+def test_best_known_may_violate_what_the_objective_prices() -> None:
+    methods = {"winner": Winner(), "equal": Equal()}
+    bound = best_known(Sharing(), pies(), methods, priced=("hunger",))
+    assert bound.value.tolist() == [9.0, 18.0, 27.0, 36.0]
+
+
+def test_measures_are_of_the_same_action() -> None:
+    def largest(instance, action):
+        return {"largest share": Measure(action.share.max().item(), None)}
+
+    (row,) = score(Sharing(), pies(), {"winner": Winner()}, setting="-", latency=QUICK, measures=largest)
+    assert row.measures == {"largest share": Measure(3.0, None)}
