@@ -201,6 +201,16 @@ def test_strided_and_expanded_tensors() -> None:
     assert WMMSE()(half).power_w.dtype == torch.bfloat16
 
 
+def test_shapes_are_checked_before_a_kernel_reads() -> None:
+    instance = draw(3)
+    for wrong in (
+        replace(instance, weight=instance.weight[:, :5]),
+        replace(instance, active=instance.active[:2]),
+    ):
+        with pytest.raises(ValueError, match=r"must be of shape \[\*batch, tx\], received"):
+            WMMSE()(wrong)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

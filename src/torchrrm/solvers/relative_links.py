@@ -91,10 +91,19 @@ def arrays(instance: LinkInstance) -> tuple[Any, Any, Any, Any, Any]:
     """Gain, noise, limit, weight and mask as the kernels take them, contiguous and of the gain's precision.
 
     A single instance (no batch axis) comes as `[rx tx]`, a number and `[tx]`; a batch flattened to one axis.
+
+    Raises:
+        ValueError: if shapes do not fit: kernels check none.
     """
     gain = _array(instance.gain)
     links, kind = gain.shape[-1], gain.dtype
     others = [_array(value) for value in (instance.max_power_w, instance.weight, instance.active)]
+    for value in others:
+        if value.shape != gain.shape[:-1]:
+            received = f"{list(value.shape)} for gains {list(gain.shape)}"
+            raise ValueError(
+                f"instance: limits, weights and mask must be of shape [*batch, tx], received {received}"
+            )
     if gain.ndim == 2:
         noise: Any = instance.noise_power_w.item()
     else:

@@ -87,8 +87,11 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
         """Run.
 
         Raises:
-            ValueError: if a neighbour is not a link.
+            ValueError: if a neighbour is not a link, or if shapes do not fit.
         """
+        if instance.neighbour.shape != instance.neighbour_gain.shape:
+            expected, received = list(instance.neighbour.shape), list(instance.neighbour_gain.shape)
+            raise ValueError(f"neighbour_gain: must have shape {expected}, received {received}")
         low, high = torch.aminmax(instance.neighbour) if instance.neighbour.numel() else (0, 0)
         links = instance.neighbour.shape[-2]
         if low < 0 or high >= links:
