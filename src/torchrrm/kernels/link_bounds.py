@@ -123,7 +123,7 @@ def _price(signal, share, i_low, i_high, s_low, s_high):
 
 @njit(error_model="numpy", cache=True)
 def _linearise(place, low, high, gain, weight, n, rows, curvature):
-    """Value of the surrogate at the relative place in the box and the bound from there.
+    """Value of the surrogate at the relative place in the box, and at `low` that of its tangent plane.
 
     Leaves the slopes in row 4, the curvature (negated Hessian), and each link's share of the value in row 6.
     """
@@ -167,10 +167,42 @@ def _linearise(place, low, high, gain, weight, n, rows, curvature):
             part = bend * rows[5, i]
             for j in range(i + 1):
                 curvature[i, j] += part * rows[5, j]
-    bound = value
+    level = value
     for j in range(n):
-        bound += max(rows[4, j] * (1.0 - place[j]), -rows[4, j] * place[j])
-    return value, bound
+        level -= rows[4, j] * place[j]
+    return value, level
+
+
+@njit(error_model="numpy", cache=True)
+def _largest(share, level, other, n, rows):
+    """Largest value over the box of the mean of the planes `level`, row 8 and `other`, row 4."""
+    total = level + share * (other - level)
+    for j in range(n):
+        total += max(rows[8, j] + share * (rows[4, j] - rows[8, j]), 0.0)
+    return total
+
+
+@njit(error_model="numpy", cache=True)
+def _combine(level, other, best, n, rows):
+    """Replace the plane `level`, row 8 by its best mean with the plane `other`, row 4: its level and largest value.
+
+    Both are above the surrogate, and so is any mean of theirs. Planes from both sides of an edge of the surrogate,
+    which it has where powers are on sides of the box, bound it closely together and loosely alone.
+    """
+    chosen, found = 0.0, best
+    total = _largest(1.0, level, other, n, rows)
+    if total < found:
+        chosen, found = 1.0, total
+    for j in range(n):  # piecewise linear in the share
+        change = rows[8, j] - rows[4, j]
+        share = rows[8, j] / change if change != 0.0 else 0.0
+        if 0.0 < share < 1.0:
+            total = _largest(share, level, other, n, rows)
+            if total < found:
+                chosen, found = share, total
+    for j in range(n):
+        rows[8, j] += chosen * (rows[4, j] - rows[8, j])
+    return level + chosen * (other - level), found
 
 
 @njit(error_model="numpy", cache=True)
@@ -216,16 +248,19 @@ def _shrink(excess, low, high, n, slope):
 
 @njit(error_model="numpy", cache=True)
 def _climb(low, high, place, gain, weight, n, threshold, work):
-    """Least bound seen on the way to the surrogate's maximum over the box; its slopes in row 8."""
+    """Bound by the planes on the way to the surrogate's maximum over the box; the slopes of their mean in row 8."""
     rows, curvature = work
     _ranges(low, high, gain, n, rows)
-    best, last = math.inf, -math.inf
-    for _ in range(_STEPS):
-        value, bound = _linearise(place, low, high, gain, weight, n, rows, curvature)
-        if bound < best:
-            best = bound
+    best, last, level = math.inf, -math.inf, 0.0
+    for step in range(_STEPS):
+        value, other = _linearise(place, low, high, gain, weight, n, rows, curvature)
+        if step == 0:
+            level = other
             for j in range(n):
                 rows[8, j] = rows[4, j]
+            best = _largest(0.0, level, other, n, rows)
+        else:
+            level, best = _combine(level, other, best, n, rows)
         if best <= threshold or best - value <= max(_SETTLED * (value - threshold), 1e-7 * best):
             break
         if value < last:  # too far: half the way

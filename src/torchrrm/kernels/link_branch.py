@@ -70,67 +70,76 @@ def _improve(start, gain, weight, n, state, power, scratch):
 
 
 @njit(error_model="numpy", cache=True)
-def _chosen(box, gain, weight, n, work):
-    """The link whose power to split at: of what the surrogate promises too much, most hangs on its interference."""
+def _choose(box, gain, weight, n, rule, work):
+    """Put the link to split at and the middle of its power behind the box.
+
+    Of what the surrogate promises too much, most hangs on that link's interference. `c` is that interference at full
+    power over what else the receiver hears that suffers most, and `1 + c p` is halved on a log scale: where `c` is
+    small, `p` is halved. For `LOG`, `c` is the largest interference over the noise.
+    """
     rows, low, high, place = work[0], box[:n], box[n : 2 * n], box[2 * n : 3 * n]
-    score = rows[10]
+    score, excess, power, heard = rows[10], rows[9], rows[11], rows[7]
     for j in range(n):
         score[j] = 0.0
-        rows[11, j] = low[j] + place[j] * (high[j] - low[j])
+        power[j] = low[j] + place[j] * (high[j] - low[j])
     for k in range(n):
-        heard = 1.0
+        heard[k] = 1.0
         for j in range(n):
             if j != k:
-                heard += gain[k, j] * rows[11, j]
-        excess = rows[6, k] - weight[k] * math.log(1.0 + gain[k, k] * rows[11, k] / heard)
+                heard[k] += gain[k, j] * power[j]
+        excess[k] = rows[6, k] - weight[k] * math.log(1.0 + gain[k, k] * power[k] / heard[k])
         width = rows[1, k] - rows[0, k]
-        if excess > 0.0 and width > 0.0:
-            for j in range(n):
-                if j != k:
-                    score[j] += excess * gain[k, j] * (high[j] - low[j]) / width
+        excess[k] = max(excess[k], 0.0) / width if width > 0.0 else 0.0
+        for j in range(n):
+            if j != k:
+                score[j] += excess[k] * gain[k, j] * (high[j] - low[j])
     chosen = 0
     for j in range(n):
         if score[j] > score[chosen] or high[chosen] <= low[chosen]:
             chosen = j
-    return chosen
+    worst, loudest, interference = -1.0, 0.0, 0.0
+    for k in range(n):
+        if k != chosen:
+            loudest = max(loudest, gain[k, chosen])
+            if excess[k] * gain[k, chosen] > worst:
+                worst = excess[k] * gain[k, chosen]
+                interference = gain[k, chosen] / max(heard[k] - gain[k, chosen] * power[chosen], 1.0)
+    box[3 * n] = chosen
+    box[3 * n + 1] = _middle(low[chosen], high[chosen], loudest if rule == LOG else interference, rule)
 
 
 @njit(error_model="numpy", cache=True)
 def _middle(low, high, interference, rule):
-    """Where to halve a power: linear, or where `1 + c p` is halved on a log scale, `c` the largest INR it makes."""
+    """Where to halve a power: linear, or where `1 + c p` is halved on a log scale."""
     if rule == LINEAR or interference <= 0.0:
         return 0.5 * (low + high)
     ends = (1.0 + interference * low) * (1.0 + interference * high)
-    return (math.sqrt(ends) - 1.0) / interference
+    middle = (math.sqrt(ends) - 1.0) / interference
+    return middle if low < middle < high else 0.5 * (low + high)
 
 
 @njit(error_model="numpy", cache=True)
 def _explore(gain, weight, n, queue, state, power, law, budget):
     """Split boxes, the largest bound first, until the gap is closed or the budget of boxes is spent."""
     key, slot, box = queue
-    tolerance, rule = law
-    work, scratch, parent, child = new_work(n), np.empty((3, n)), np.empty(3 * n + 1), np.empty(3 * n + 1)
+    tolerance = law[0]
+    work, scratch, parent, child = new_work(n), np.empty((3, n)), np.empty(3 * n + 2), np.empty(3 * n + 2)
     spent = 0
     while state[SIZE] > 0 and spent < budget and key[0] > state[BEST] * (1.0 + tolerance):
         bound, size = key[0], int(state[SIZE]) - 1
         _pop(key, slot, size + 1)
         parent[:] = box[slot[size]]
         link, whole = int(parent[3 * n]), parent[3 * n] < 0.0
-        loudest = 0.0
-        for k in range(n):
-            if k != link and not whole:
-                loudest = max(loudest, gain[k, link])
         for side in range(1 if whole else 2):
             child[:] = parent
             if not whole:
-                middle = _middle(parent[link], parent[n + link], loudest, rule)
-                child[n + link if side == 0 else link] = middle
+                child[n + link if side == 0 else link] = parent[3 * n + 1]
                 relative = (
                     parent[2 * n + link] * (parent[n + link] - parent[link]) + parent[link] - child[link]
                 )
                 child[2 * n + link] = relative / max(child[n + link] - child[link], 1e-300)
             spent += 1
-            found = _judge(child, bound, gain, weight, n, state, power, tolerance, work, scratch)
+            found = _judge(child, bound, gain, weight, n, state, power, law, work, scratch)
             if found > state[BEST] * (1.0 + tolerance):
                 box[slot[size]] = child
                 _push(key, slot, size, found)
@@ -142,13 +151,14 @@ def _explore(gain, weight, n, queue, state, power, law, budget):
 
 
 @njit(error_model="numpy", cache=True)
-def _judge(box, bound, gain, weight, n, state, power, tolerance, work, scratch):
-    """Bound a box, in place shrink it and choose the link to split it at; ascend from where its bound is attained."""
+def _judge(box, bound, gain, weight, n, state, power, law, work, scratch):
+    """Bound a box, in place shrink it and choose where to split it; ascend from where its bound is attained."""
     low, high, place = box[:n], box[n : 2 * n], box[2 * n : 3 * n]
     if not decide_by_slope(low, high, gain, weight, n, work[0]):
         return 0.0
     for j in range(n):
         place[j] = min(max(place[j], _INSIDE), 1.0 - _INSIDE) if high[j] > low[j] else 0.0
+    tolerance, rule = law
     goal = state[BEST] * (1.0 + tolerance)
     bound = min(bound, bound_box(low, high, place, gain, weight, n, goal, work))
     if bound <= goal:
@@ -158,7 +168,7 @@ def _judge(box, bound, gain, weight, n, state, power, tolerance, work, scratch):
         start[j] = low[j] + place[j] * (high[j] - low[j])
     if state[NODES] == 0 or weighted_rate(start, gain, weight, n) > _NEAR * state[BEST]:
         _improve(start, gain, weight, n, state, power, scratch)
-    box[3 * n] = _chosen(box, gain, weight, n, work)
+    _choose(box, gain, weight, n, rule, work)
     return bound
 
 
@@ -211,13 +221,13 @@ def explore_batch(gain, weight, count, queue, state, power, law, budget):
     """Up to `budget` boxes for each row, whose queue must have room for as many and two more.
 
     `gain` `[row link link]`, `weight` `[row link]` and `count`, the number of a row's links, which come first; `queue`:
-    bounds `[row place]`, slots `[row place]` and boxes `[row slot 3 n + 1]` of low, high, place and the link to split
-    at or -1; `state` `[row 4]` by `SIZE`, `BEST`, `CLOSED`, `NODES`; `power` `[row link]`, the best so far; `law`:
-    relative tolerance and scale to halve powers on.
+    bounds `[row place]`, slots `[row place]` and boxes `[row slot 3 n + 2]` of low, high, place, the link to split at
+    or -1, and where; `state` `[row 4]` by `SIZE`, `BEST`, `CLOSED`, `NODES`; `power` `[row link]`, the best so far;
+    `law`: relative tolerance and scale to halve powers on.
     """
     for row in prange(gain.shape[0]):
         n = count[row]
-        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 3 * n + 1])
+        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 3 * n + 2])
         _explore(gain[row], weight[row], n, mine, state[row], power[row], law, budget)
 
 

@@ -43,8 +43,9 @@ class BranchAndBound:
         time_limit_s: of one call, over all its instances; the bounds reached by then are certified as well. The first
             box of every instance is bounded in any case.
         max_boxes: the same limit as a number of boxes of each instance, which does not depend on the machine.
-        split: scale on which a power is halved: "linear" for independent channels, "log" where path loss spreads
-            the gains; "auto" halves both `p` and the loudest interference that it makes, see `kernels.link_branch`.
+        split: scale on which a power is halved: "linear", "log" (of `1 +` the loudest interference it makes), or
+            "auto", between both: that of the receiver that suffers most, over what else it hears, so that a power
+            is halved linearly where its interference drowns. The fewest boxes everywhere it was measured.
         starts: random corners of the box that the search for a good first point starts from, beside some of its own.
     """
 
@@ -155,7 +156,7 @@ class _Search:
         """Queues that hold one box each: all powers."""
         shape, state = (len(rows), _ROOM), self.state[rows]
         slot = np.tile(np.arange(_ROOM), (len(rows), 1))
-        queue = np.empty(shape), slot, np.empty((*shape, 3 * self.weight.shape[1] + 1))
+        queue = np.empty(shape), slot, np.empty((*shape, 3 * self.weight.shape[1] + 2))
         kernels.sow_batch(self.count[rows], queue, state)
         self.state[rows] = state
         return queue
