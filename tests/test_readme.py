@@ -10,11 +10,12 @@ from torchrrm import cli
 
 ROOT = Path(__file__).parents[1]
 SMALLER = {
-    "evaluate": ["--instances", "2", "--users", "5"],
-    "train": ["--steps", "2", "--users", "5"],
-    "adapt": ["--epochs", "1", "--users", "5"],
-    "reproduce": ["--scale", "smoke"],
+    "evaluate": {"--instances": "2", "--users": "5", "--links": "3", "--slots": "4"},
+    "train": {"--steps": "2", "--users": "5"},
+    "adapt": {"--epochs": "1", "--users": "5"},
+    "reproduce": {"--scale": "smoke"},
 }
+OF_PROBLEM = {"slicing": {"--users"}, "sum-rate": {"--links"}, "ergodic-power": {"--links", "--slots"}}
 
 
 def commands() -> list[str]:
@@ -23,21 +24,26 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("torchrrm ") and "COMMAND" not in line]
 
 
+def smaller(arguments: list[str]) -> list[str]:
+    """The arguments with other sizes, as far as they are options of the problem."""
+    problem = arguments[arguments.index("--problem") + 1] if "--problem" in arguments else "slicing"
+    foreign = set().union(*OF_PROBLEM.values()) - OF_PROBLEM[problem]
+    for option, value in SMALLER.get(arguments[0], {}).items():
+        if option in arguments:
+            arguments[arguments.index(option) + 1] = value
+        elif option not in foreign:
+            arguments = [*arguments, option, value]
+    return arguments
+
+
 def test_commands_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(ROOT / "src/torchrrm/channels/data/munich_cell_uplink.npz", tmp_path / "cell.npz")
     monkeypatch.chdir(tmp_path)
     assert len(commands()) >= 6
     for line in commands():
-        arguments = shlex.split(line)[1:]
-        if arguments[0] == "reproduce":
-            arguments = [word for word in arguments if word not in ("--scale", "quick")]
-        if "--instances" in arguments:
-            at = arguments.index("--instances")
-            del arguments[at : at + 2]
-        if "--users" in arguments:
-            at = arguments.index("--users")
-            del arguments[at : at + 2]
-        assert cli.run([*arguments, *SMALLER.get(arguments[0], [])]) == 0, line
+        arguments = smaller(shlex.split(line)[1:])
+        assert cli.run(arguments) == 0, line
     assert {"allocation.csv", "results.json", "policy.safetensors", "adapted.safetensors", "policy.onnx"} <= {
         path.name for path in tmp_path.iterdir()
     }
+    assert (tmp_path / "powers.csv").exists()
