@@ -10,9 +10,12 @@ _SILENT = 1e-100  # amplitude that counts as 0, see `kernels.wmmse`
 
 @njit(error_model="numpy", cache=True)
 def _relative(neighbour, gain, noise_power, max_power, active):
-    """Neighbours in 32 bits and their interference-to-noise ratios at full power; 0 where either end is not active."""
+    """Neighbours in 32 bits and their interference-to-noise ratios at full power; 0 where either end is not active.
+
+    The ratios keep the gain's precision: a step takes as long as it takes to read the lists.
+    """
     links, degree = neighbour.shape
-    index, ratio = np.empty((links, degree), np.int32), np.zeros((links, degree))
+    index, ratio = np.empty((links, degree), np.int32), np.zeros((links, degree), gain.dtype)
     for k in range(links):
         for d in range(degree):
             j = neighbour[k, d]

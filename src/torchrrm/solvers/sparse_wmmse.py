@@ -65,7 +65,8 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
     """`WMMSE` from the limits where each receiver hears a list of neighbours: a step is linear in their number.
 
     Far links hardly matter to each other, so that a few steps do; 20 by default. On a CPU, without gradients, a
-    compiled kernel serves it, in one thread an instance and float64.
+    compiled kernel serves it, in one thread an instance; of 1e5 links numbered at random it waits for memory half of
+    the time, which numbering them by place saves.
 
     Args:
         max_steps: steps taken.
