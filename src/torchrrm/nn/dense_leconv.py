@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 __all__ = ["DenseLEConv"]
 
@@ -14,7 +15,8 @@ class DenseLEConv(nn.Module):
 
     where `e_ij` weighs the edge from node `j` to node `i`: for links, from transmitter `j` to receiver `i`, in
     the order of a gain. The parameters have the names and shapes of `torch_geometric.nn.LEConv`, so that
-    weights can be exchanged. Where a layer widens its input, the edges are applied before the weights.
+    weights can be exchanged. Unless a layer narrows its input, the edges are applied before the weights, of which
+    there is then one product.
 
     Shapes: nodes `[*batch node inputs]`, edges `[*batch node node]` -> `[*batch node outputs]`.
     """
@@ -30,11 +32,11 @@ class DenseLEConv(nn.Module):
     ) -> Float[Tensor, "*batch node outputs"]:
         degree = edge.sum(-1, keepdim=True)  # [*batch node 1]
         inputs, outputs = self.lin1.in_features, self.lin1.out_features
-        weight = torch.cat(
-            [self.lin1.weight, self.lin2.weight, self.lin3.weight], dim=-1 if inputs < outputs else 0
-        )
-        if inputs < outputs:
-            mixed = torch.cat([edge @ node, -degree * node, node], dim=-1)  # [*batch node 3 inputs]
-            return mixed @ weight.mT + degree * self.lin1.bias + self.lin3.bias
+        if inputs <= outputs:
+            own, bias = -self.lin2.weight, self.lin1.bias[:, None]
+            weight = torch.cat([self.lin1.weight, own, self.lin3.weight, bias], dim=-1)
+            mixed = torch.cat([edge @ node, degree * node, node, degree], dim=-1)  # [*batch node 3 inputs + 1]
+            return linear(mixed, weight, self.lin3.bias)
+        weight = torch.cat([self.lin1.weight, self.lin2.weight, self.lin3.weight])
         sent, own, kept = (node @ weight.mT).split(outputs, dim=-1)  # [*batch node outputs] each
         return edge @ (sent + self.lin1.bias) - degree * own + kept + self.lin3.bias

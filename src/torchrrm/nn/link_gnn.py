@@ -52,4 +52,4 @@ class LinkGNN(nn.Module):
             if self.outgoing is not None:
                 message = message + self.outgoing[layer](node, reverse)
             node = self.activation(message)
-        return self.head(node)[..., 0]
+        return self.head(node).squeeze(-1)

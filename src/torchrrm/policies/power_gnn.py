@@ -137,7 +137,7 @@ class PowerGNN(nn.Module):
         edge = EDGES[self.edges](relative_gain, active)
         node = self.nodes(relative_gain, condition, active)
         share = torch.sigmoid(self.score(node, edge))
-        return PowerAction(power_w=torch.where(active, share * max_power_w, torch.zeros_like(share)))
+        return PowerAction(power_w=torch.where(active, share * max_power_w, 0.0))
 
     def nodes(
         self,
