@@ -71,6 +71,8 @@ def quantile_interval(
     """
     values = values.double()
     known = values[~values.isnan()]
+    if not known.numel():
+        return math.nan, None
     quantile = known.quantile(share).item()
     if len(values) < 2:
         return quantile, None
