@@ -191,6 +191,26 @@ def test_maps_over_a_batch() -> None:
     torch.testing.assert_close(mapped.power_w, WMMSE(20, starts=2)(instance).power_w)
 
 
+def test_single_precision_agrees() -> None:
+    instance = to(draw(50, seed=12), dtype=torch.float32)
+    compiled, batched = WMMSE(100)(instance), WMMSE(100)(oracles.traced(instance))
+    scores = [PROBLEM.evaluate(instance, action).objective.detach() for action in (compiled, batched)]
+    torch.testing.assert_close(scores[0], scores[1], rtol=1e-5, atol=0)
+    short = WMMSE(20)(instance), WMMSE(20)(oracles.traced(instance))
+    assert fractions(instance, short[0]) == pytest.approx(fractions(instance, short[1]), abs=1e-5)
+
+
+def test_units_do_not_matter() -> None:
+    instance = draw(20, seed=13)
+    solver, first = WMMSE(50, starts=3), WMMSE(50, starts=3)(instance).power_w
+    quieter = replace(instance, gain=instance.gain / 1024, noise_power_w=instance.noise_power_w / 1024)
+    torch.testing.assert_close(solver(quieter).power_w, first, rtol=1e-9, atol=0)
+    dearer = replace(instance, weight=instance.weight * 1024)
+    torch.testing.assert_close(solver(dearer).power_w, first, rtol=1e-9, atol=0)
+    stronger = replace(instance, gain=instance.gain / 8, max_power_w=instance.max_power_w * 8)
+    torch.testing.assert_close(solver(stronger).power_w, 8 * first, rtol=1e-9, atol=0)
+
+
 def test_strided_and_expanded_tensors() -> None:
     instance = draw(5, seed=11, idle=0)
     same = replace(instance, gain=instance.gain[:1].expand(5, 6, 6), weight=instance.weight[:1].expand(5, 6))
