@@ -14,7 +14,7 @@ from torchrrm import cli
 from torchrrm.bench import Results
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
 from torchrrm.deploy import InferenceSession
-from torchrrm.policies import PowerGNN, save_weights
+from torchrrm.policies import PowerGNN, StateAugmented, save_weights
 from torchrrm.problems import WeightedSumRate, link_instance
 
 SUM_RATE = ["--problem", "sum-rate"]
@@ -139,6 +139,21 @@ def test_evaluate_over_slots_prices_what_is_missed(tmp_path: Path) -> None:
         assert (row.optimality or 9.0) <= 1 + 1e-9
 
 
+def test_evaluate_over_slots_certifies_if_asked_to(tmp_path: Path) -> None:
+    line = ["evaluate", *ERGODIC, *DRAWN, "--slots", "4", "--instances", "2", "--certify"]
+    assert cli.run([*line, "--json", str(tmp_path / "r.json")]) == 0
+    found = Results.from_json(tmp_path / "r.json").rows
+    assert {row.bound_kind for row in found} == {"certified"}
+    assert max(row.optimality or 9.0 for row in found) <= 1 + 1e-6
+
+
+def test_the_power_net_of_a_policy_over_slots_is_exported(tmp_path: Path) -> None:
+    weights, out = tmp_path / "state.safetensors", tmp_path / "p.onnx"
+    save_weights(weights, StateAugmented(widths=(8,)), {})
+    assert cli.run(["export", str(weights), *ERGODIC, "--out", str(out)]) == 0
+    assert InferenceSession(out).header["arguments"]["condition"] == "weight"
+
+
 def test_slots_are_drawn_from_the_seed(city: Path, tmp_path: Path) -> None:
     tables = []
     for seed in ("0", "0", "1"):
@@ -177,7 +192,7 @@ def test_help_shows_the_options_of_the_problem_alone(capsys: pytest.CaptureFixtu
         assert stop.value.code == 0
         shown[name] = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help"}
     of_slices = {"--kind", "--users", "--bandwidth-hz", "--min-rate-bps"}
-    of_links, of_slots = {"--links", "--noise-dbm"}, {"--slots", "--min-rate"}
+    of_links, of_slots = {"--links", "--noise-dbm"}, {"--slots", "--min-rate", "--certify", "--no-certify"}
     shared = {"--problem", "--allocators", "--instances", "--html", "--snapshot", "--scenario", "--power-dbm"}
     shared |= {"--seed", "--threads", "--json"}
     assert shown["slicing"] == shared | of_slices

@@ -18,6 +18,7 @@ from torchrrm.cli.commands import Adapt, Allocate, Demo, Evaluate, Export, List,
 from torchrrm.cli.links import (
     ErgodicAllocation,
     ErgodicEvaluation,
+    ErgodicExport,
     SumRateAllocation,
     SumRateDraws,
     SumRateEvaluation,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "ergodic-power": {
         "allocate": Allocate[ErgodicAllocation],
         "evaluate": Evaluate[ErgodicEvaluation],
+        "export": Export[ErgodicExport],
     },
 }
 """Commands by problem and name; those that have no problem stand with the first, which is the default."""

@@ -289,7 +289,7 @@ class Export(Generic[ExportCase]):
         from torchrrm.recipes import workbench
 
         self.run.begin()
-        policy, given = workbench.find_policy(self.policy, self.case.setup()), settings(self)
+        policy, given = workbench.find_exported(self.policy, self.case.setup()), settings(self)
         export(policy, self.out, provenance=workbench.provenance(line, self.run.seed, given))
         self.run.keep(Results(command=line, seed=self.run.seed, rows=[], settings=given))
         Console().print(f"wrote {self.out}", highlight=False)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ErgodicAllocation",
     "ErgodicEvaluation",
+    "ErgodicExport",
     "SumRateAllocation",
     "SumRateDraws",
     "SumRateEvaluation",
@@ -170,17 +171,29 @@ class SumRateExport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ErgodicExport:
+    """The power net of one slot, whichever loop moves its priorities or weights."""
+
+    def setup(self) -> "ErgodicSetup":
+        return _ergodic()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ErgodicEvaluation:
     """Random links, each instance over many slots."""
 
     allocators: Names = "online-dual,wmmse,itlinq"
     """Solvers and policies that `torchrrm list` names, or files of weights, separated by commas."""
+    certify: bool = False
+    """Hold against the certified bound of the dual, not the best known value: seconds a slot for 10 links."""
     time: Slots = field(default_factory=Slots)
     channels: Channels = field(default_factory=Channels)
     terms: Terms = field(default_factory=Terms)
 
     def setups(self) -> "list[ErgodicSetup]":
-        return [_ergodic()]
+        from torchrrm.recipes.link_setups import ErgodicSetup
+
+        return [ErgodicSetup(certify=self.certify)]
 
     def task(self, setup: "ErgodicSetup") -> "Task[ErgodicInstance, ErgodicAction]":
         from torchrrm.recipes.links import ergodic_task

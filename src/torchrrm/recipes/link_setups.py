@@ -26,7 +26,7 @@ from torchrrm.problems import (
 from torchrrm.recipes import workbench
 from torchrrm.recipes.links import LinkTerms
 from torchrrm.recipes.workbench import Given
-from torchrrm.solvers import SOLVERS, BranchAndBound
+from torchrrm.solvers import SOLVERS, BranchAndBound, ErgodicDualBound
 
 __all__ = ["MOST_CERTIFIED", "ErgodicSetup", "SumRateSetup", "given_links", "given_slots", "new_policy"]
 
@@ -149,6 +149,9 @@ class SumRateSetup:
     def serving(self, policy: PowerGNN) -> PowerGNN:
         return policy
 
+    def exported(self, policy: PowerGNN) -> PowerGNN:
+        return policy
+
     def loss(self, policy: PowerGNN) -> learning.PolicyLoss:
         """Negative mean rate of a link in bit/s/Hz."""
         return learning.PolicyLoss(policy, learning.Unsupervised(active_links))
@@ -181,12 +184,15 @@ class SumRateSetup:
 class ErgodicSetup:
     """Mean rates over slots with minima that may be relaxed, held against the best that any allocator reaches.
 
+    With `certify` they are held against the certified bound of the dual, which takes branch and bound in every slot.
+
     Solvers of one slot work in each by itself (`EachSlot`); ITLinQ and policies that read priorities take turns by
     proportional fairness, policies that read weights have them moved by the shortfall (`OnlineDual`), as
     `online-dual` does for WMMSE.
     """
 
     problem: ErgodicPower = field(default_factory=ErgodicPower)
+    certify: bool = False
 
     name: ClassVar[str] = "ergodic-power"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = SumRateSetup.scenarios
@@ -210,8 +216,17 @@ class ErgodicSetup:
             return policy
         return ProportionalFair(policy) if policy.condition == "priority" else OnlineDual(policy)
 
+    def exported(self, policy: PowerGNN | MetaGNN | StateAugmented) -> PowerGNN:
+        """The power net of one slot; who runs it tells it priorities or weights."""
+        return policy if isinstance(policy, PowerGNN) else policy.power
+
     def bound(self, drawn: ErgodicInstance, allocators: Mapping[str, ErgodicAllocator]) -> bench.Bound | None:
-        """The best that several allocators reach; minima may be missed, since the objective prices it."""
+        """The best that several allocators reach, or the certified bound if that was asked for.
+
+        Minima may be missed, since the objective prices it.
+        """
+        if self.certify:
+            return bench.certified(self.problem, drawn, ErgodicDualBound(self.problem))
         if len(allocators) < 2:
             return None
         return bench.best_known(self.problem, drawn, allocators, priced=("min_rate",))

@@ -203,6 +203,9 @@ class SliceSetup:
     def serving(self, policy: SliceGNN) -> SliceGNN:
         return policy.serving(self.problem)
 
+    def exported(self, policy: SliceGNN) -> SliceGNN:
+        return self.serving(policy)
+
     def loss(self, policy: SliceGNN) -> learning.PolicyLoss:
         return policy_loss(policy)
 

@@ -29,6 +29,7 @@ __all__ = [
     "find",
     "find_allocator",
     "find_channels",
+    "find_exported",
     "find_policy",
     "find_snapshot",
     "judge",
@@ -102,6 +103,10 @@ class Setup(Protocol[I, A]):
         """The policy as an allocator of this problem, its parameters shared."""
         ...
 
+    def exported(self, policy: Any) -> nn.Module:
+        """What an inference runtime runs of the policy."""
+        ...
+
     def bound(self, drawn: I, allocators: Mapping[str, Allocator[I, A]]) -> bench.Bound | None:
         """What objectives are held against, if there is anything."""
         ...
@@ -166,11 +171,24 @@ def find_policy(name: str, setup: Setup[Any, Any]) -> Any:
     Raises:
         ValueError: if there is none, or if it does not serve the problem.
     """
+    return setup.serving(_load(name, setup))
+
+
+def find_exported(name: str, setup: Setup[Any, Any]) -> nn.Module:
+    """What an inference runtime runs of the policy of that name.
+
+    Raises:
+        ValueError: if there is none, or if it does not serve the problem.
+    """
+    return setup.exported(_load(name, setup))
+
+
+def _load(name: str, setup: Setup[Any, Any]) -> nn.Module:
     shipped = name in list_pretrained() and not Path(name).exists()
     policy = load_pretrained(name) if shipped else load_policy(name)
     if not isinstance(policy, setup.policies):
         raise ValueError(f"policy: must serve {setup.name}, received a {type(policy).__name__} in {name}")
-    return setup.serving(policy)
+    return policy
 
 
 def find_allocator(name: str, setup: Setup[I, A]) -> Allocator[I, A]:
