@@ -15,8 +15,7 @@ class DenseLEConv(nn.Module):
 
     where `e_ij` weighs the edge from node `j` to node `i`: for links, from transmitter `j` to receiver `i`, in
     the order of a gain. The parameters have the names and shapes of `torch_geometric.nn.LEConv`, so that
-    weights can be exchanged. Unless a layer narrows its input, the edges are applied before the weights, of which
-    there is then one product.
+    weights can be exchanged. Where a layer widens its input, the edges are applied before the weights.
 
     Shapes: nodes `[*batch node inputs]`, edges `[*batch node node]` -> `[*batch node outputs]`.
     """
@@ -32,10 +31,12 @@ class DenseLEConv(nn.Module):
     ) -> Float[Tensor, "*batch node outputs"]:
         degree = edge.sum(-1, keepdim=True)  # [*batch node 1]
         inputs, outputs = self.lin1.in_features, self.lin1.out_features
-        if inputs <= outputs:
+        # An exported graph holds the joined weights; elsewhere joining them costs more than it saves.
+        if inputs < outputs or (inputs == outputs and torch.compiler.is_exporting()):
             own, bias = -self.lin2.weight, self.lin1.bias[:, None]
             weight = torch.cat([self.lin1.weight, own, self.lin3.weight, bias], dim=-1)
-            mixed = torch.cat([edge @ node, degree * node, node, degree], dim=-1)  # [*batch node 3 inputs + 1]
+            parts = [edge @ node, degree * node, node, degree]
+            mixed = torch.cat(parts, dim=-1)  # [*batch node 3 inputs + 1]
             return linear(mixed, weight, self.lin3.bias)
         weight = torch.cat([self.lin1.weight, self.lin2.weight, self.lin3.weight])
         sent, own, kept = (node @ weight.mT).split(outputs, dim=-1)  # [*batch node outputs] each
