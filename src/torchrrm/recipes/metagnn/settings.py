@@ -1,0 +1,100 @@
+"""How much of the paper a run of the recipe does."""
+
+from dataclasses import dataclass
+
+__all__ = ["SCALES", "MetaSettings"]
+
+
+@dataclass(frozen=True)
+class MetaSettings:
+    """One scale of the recipe; what is not named here is as in Table I of [Huang2024].
+
+    Attributes:
+        outer_loops: of meta-training (`N_O`; the paper's is 400).
+        tasks: of an outer loop (`N_b`; 32), all of one random number of links.
+        inner_epochs: on each of them (`N_I`).
+        adapt_epochs: of adaptation; the paper's tables take 20.
+        scratch_epochs: of learning from scratch; 500 in the paper.
+        long_epochs: of both in Fig. 10.
+        train_slots, test_slots: samples of a configuration for learning and for scores.
+        sizes: numbers of links of Fig. 8.
+        configurations: unseen ones of each size.
+        watched: configurations that Fig. 6 adapts to during meta-training.
+        watch_every: outer loops between two of its points.
+        few_sizes, samples, few_configurations: of Fig. 9.
+        city_sizes: numbers of links of the Munich table.
+        trajectories: configurations of each size whose multipliers the state-augmented policy learns from.
+        augmented_steps: of its training.
+        certified_sizes, certified_configurations, certified_slots: of the certified dual bound.
+        latency_calls: runs that are timed for each row.
+        processes: worker processes.
+    """
+
+    outer_loops: int = 150
+    tasks: int = 8
+    inner_epochs: int = 20
+    adapt_epochs: int = 30
+    scratch_epochs: int = 200
+    long_epochs: int = 300
+    train_slots: int = 2048
+    test_slots: int = 256
+    sizes: tuple[int, ...] = (4, 6, 8, 10, 12, 14, 16, 18, 20)
+    configurations: int = 30
+    watched: int = 10
+    watch_every: int = 15
+    few_sizes: tuple[int, ...] = (8, 12)
+    samples: tuple[int, ...] = (256, 512, 1024, 2048)
+    few_configurations: int = 10
+    city_sizes: tuple[int, ...] = (4, 8, 12, 20)
+    trajectories: int = 300
+    augmented_steps: int = 8000
+    certified_sizes: tuple[int, ...] = (4, 6, 8, 10)
+    certified_configurations: int = 6
+    certified_slots: int = 100
+    latency_calls: int = 3
+    processes: int = 2
+
+
+SCALES: dict[str, MetaSettings] = {
+    "smoke": MetaSettings(
+        outer_loops=2,
+        tasks=2,
+        inner_epochs=2,
+        adapt_epochs=2,
+        scratch_epochs=2,
+        long_epochs=2,
+        train_slots=64,
+        test_slots=12,
+        sizes=(4, 6),
+        configurations=3,
+        watched=2,
+        watch_every=1,
+        few_sizes=(4,),
+        samples=(16, 32),
+        few_configurations=2,
+        city_sizes=(4,),
+        trajectories=8,
+        augmented_steps=3,
+        certified_sizes=(4,),
+        certified_configurations=2,
+        certified_slots=12,
+        latency_calls=1,
+        processes=0,
+    ),
+    "quick": MetaSettings(),
+    "full": MetaSettings(
+        outer_loops=400,
+        tasks=32,
+        scratch_epochs=500,
+        long_epochs=500,
+        sizes=tuple(range(4, 21)),
+        configurations=100,
+        watched=30,
+        few_configurations=30,
+        trajectories=1000,
+        augmented_steps=40000,
+        certified_configurations=20,
+        certified_slots=300,
+        latency_calls=20,
+    ),
+}

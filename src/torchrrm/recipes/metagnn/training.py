@@ -1,0 +1,158 @@
+"""The jobs of the recipe that train: meta-training, and the state-augmented policy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from torchrrm import learning
+from torchrrm.learning import NetRates, Parameters, PrimalDual, PrimalDualSettings, RunSettings, parameters_of
+from torchrrm.policies import MetaGNN, OnlineDual, StateAugmented
+from torchrrm.problems import ErgodicInstance, ErgodicPower
+from torchrrm.recipes import workbench
+from torchrrm.recipes.links import draw_configurations
+from torchrrm.recipes.metagnn.drops import (
+    LEAST,
+    MOST,
+    SQUARE,
+    TRAIN,
+    WATCH,
+    generator_of,
+    report_set,
+    source_of,
+    training_draw,
+)
+from torchrrm.recipes.metagnn.settings import MetaSettings
+from torchrrm.solvers import WMMSE
+
+__all__ = ["AugmentedTraining", "MetaTraining", "Start", "adapter", "new_nets", "scores", "stacked"]
+
+ADAPTATION = NetRates(power=4e-3, slack=8e-4, dual=8e-4)
+"""Rates of adaptation, Table I of [Huang2024]; its inner rates are the defaults of `NetRates`."""
+_WATCHED_LINKS = 12
+_QUIET = RunSettings(progress=False)
+
+
+def new_nets(seed: int, *, literal: bool = False) -> MetaGNN:
+    """Networks with random parameters."""
+    return workbench.seeded(lambda: MetaGNN(literal=literal), seed)
+
+
+def adapter(*, literal: bool = False, rates: NetRates = ADAPTATION) -> PrimalDual:
+    """What adapts to configurations, with the rates of adaptation."""
+    return PrimalDual(MetaGNN(literal=literal), PrimalDualSettings(rates=rates))
+
+
+def stacked(parameters: Parameters, count: int) -> Parameters:
+    """The same parameters for each of several configurations."""
+    return {name: value.expand(count, *value.shape) for name, value in parameters.items()}
+
+
+def scores(learner: PrimalDual, parameters: Parameters, test: ErgodicInstance) -> Tensor:
+    """Mean rate of each link over the test slots, `[configuration link]`, rolled out in the order of time."""
+    with torch.no_grad():
+        return ErgodicPower().rate(test, learner.deployed(parameters)(test).power_w)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Parameters by value, so that they travel to a worker; told apart by the job that made them."""
+
+    origin: str
+    parameters: dict[str, Tensor]
+
+    def __repr__(self) -> str:
+        return f"Start({self.origin})"
+
+    def __hash__(self) -> int:
+        return hash(self.origin)
+
+
+@dataclass(frozen=True)
+class MetaTraining:
+    """Initial parameters by Reptile or first-order MAML, watched on the way (Fig. 6)."""
+
+    method: Literal["reptile", "fomaml"]
+    literal: bool
+    seed: int
+    settings: MetaSettings
+
+    @property
+    def name(self) -> str:
+        return f"meta-{self.method}{'-five-nets' if self.literal else ''}-{self.seed}"
+
+    def __call__(self) -> dict[str, Tensor]:
+        settings, nets = self.settings, new_nets(self.seed, literal=self.literal)
+        learner, generator = PrimalDual(nets), generator_of(TRAIN, self.seed)
+        points, rates, told = [0], [self._watch(nets)], []
+        while points[-1] < settings.outer_loops:
+            steps = min(settings.watch_every, settings.outer_loops - points[-1])
+            how = learning.FirstOrderSettings(
+                method=self.method, steps=steps, tasks=settings.tasks, inner_steps=settings.inner_epochs
+            )
+            told.append(
+                learning.first_order_train(
+                    nets,
+                    learner,
+                    lambda tasks, each: training_draw(tasks, each, 2 * settings.test_slots),
+                    how,
+                    generator=generator,
+                    run=_QUIET,
+                )
+            )
+            points.append(points[-1] + steps)
+            rates.append(self._watch(nets))
+        watched = {"points": torch.tensor(points), "rates": torch.stack(rates), "loss": torch.cat(told)}
+        return watched | {f"parameters.{name}": value for name, value in parameters_of(nets).items()}
+
+    def _watch(self, nets: MetaGNN) -> Tensor:
+        """Rates after adaptation to unseen configurations, which serve this alone."""
+        settings = self.settings
+        slots = settings.train_slots, settings.test_slots
+        train, test = report_set(SQUARE, _WATCHED_LINKS, settings.watched, slots, WATCH)
+        learner = adapter(literal=self.literal)
+        start = stacked(parameters_of(nets), settings.watched)
+        adapted, _ = learner.adapt(
+            start, train, settings.inner_epochs, generator=generator_of(WATCH, self.seed)
+        )
+        return scores(learner, adapted, test)
+
+
+@dataclass(frozen=True)
+class AugmentedTraining:
+    """A state-augmented policy: a regressor of first multipliers, and a power net over multipliers as they occur.
+
+    The multipliers come from `OnlineDual` over WMMSE with two starts on configurations of 4 to 20 links.
+    """
+
+    seed: int
+    settings: MetaSettings
+
+    @property
+    def name(self) -> str:
+        return f"augmented-{self.seed}"
+
+    def __call__(self) -> dict[str, Tensor]:
+        generator = generator_of(TRAIN, 500 + self.seed)
+        policy = workbench.seeded(lambda: StateAugmented(widths=(128, 128)), self.seed)
+        loop = OnlineDual(WMMSE(starts=2, max_steps=20), step=0.15)
+        groups = []
+        for links in range(LEAST, MOST + 1, 2):
+            source, count = source_of(SQUARE, links), self.settings.trajectories
+            drawn = draw_configurations(source, count, slots=120, generator=generator)
+            groups.append((drawn, learning.collect(loop, drawn, 6)))
+        learning.regress_first(
+            policy.first, groups, learning.RegressionSettings(), generator=generator, run=_QUIET
+        )
+        tasks = [learning.weighted_task(*group) for group in groups]
+        how = learning.TrainerSettings(
+            steps=self.settings.augmented_steps,
+            batch_size=192,
+            learning_rate=2e-3,
+            schedule="cosine",
+            clip_norm=1.0,
+        )
+        loss = learning.PolicyLoss(policy.power, learning.Unsupervised(learning.mean_weight))
+        learning.train(loss, tasks, how, generator=generator, run=_QUIET)
+        return parameters_of(policy)
