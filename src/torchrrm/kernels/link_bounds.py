@@ -29,7 +29,7 @@ __all__ = ["bound_box", "decide_by_slope", "new_work", "weighted_rate"]
 ROWS = 12
 """Rows of scratch that `bound_box` works in, beside the curvature."""
 _STEPS = 12  # of Newton's method: what they have not closed, branching does
-_SETTLED = 0.02  # part of what the value is above the threshold: the box is split anyway
+_SETTLED = 0.15  # part of what the value is above the threshold: the box is split anyway
 _ROUNDS = 3  # of shrinking a box and bounding it anew
 _WORTHWHILE = 0.7  # of a side's length: a box that shrinks less is not bounded anew
 _SWEEPS = 8  # of coordinate ascent for one step of Newton's

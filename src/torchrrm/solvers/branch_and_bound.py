@@ -18,7 +18,7 @@ __all__ = ["BranchAndBound", "ordered_links"]
 _SCALES = {"linear": kernels.LINEAR, "log": kernels.LOG, "auto": kernels.AUTO}
 _BOXES_A_SLICE = 8192  # between two looks at the clock, over all instances
 _ROOM = 256  # boxes that an instance's queue has room for at first
-_AT_ONCE = 4096  # instances, so that their queues fit into some 100 MB
+_AT_ONCE = 256  # instances, so that their queues fit into some 100 MB
 _MARGIN = 1e-3  # of the tolerance, kept for the rounding of the result
 
 _Queue = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -144,11 +144,10 @@ class _Search:
             best = self.state[running, kernels.BEST]
             self.bound[running] = np.maximum(np.maximum(top, self.state[running, kernels.CLOSED]), best)
             open_ = (top > best * (1 + self.law[0])) & (not over)
-            if not open_.all():
+            if 2 * open_.sum() <= len(open_):  # the closed ones stay till then: queues are large to copy
                 running, queue = running[open_], (queue[0][open_], queue[1][open_], queue[2][open_])
-            budget = min(
-                max(_BOXES_A_SLICE // max(running.size, 1), 16), self.settings.max_boxes - int(spent)
-            )
+            share = max(_BOXES_A_SLICE // max(int(open_.sum()), 1), 32)
+            budget = min(share, self.settings.max_boxes - int(spent))
         kernels.settle_batch(self.gain, self.weight, self.count, self.state, self.power)
         self.bound = np.maximum(self.bound, self.state[:, kernels.BEST])
 
