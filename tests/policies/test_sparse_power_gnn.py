@@ -7,7 +7,6 @@ import pytest
 import torch
 from tests.testing.links import sample
 
-from torchrrm.kernels import link_graph as kernels
 from torchrrm.policies import PowerGNN, SparsePowerGNN, save_weights
 from torchrrm.policies.pyg import PyGLinkGNN, dense_data, sparse_data
 from torchrrm.policies.weights import load_policy
@@ -109,6 +108,8 @@ def test_what_inactive_links_hold_does_not_matter():
         weight=instance.weight.masked_fill(idle, 7.0),
     )
     torch.testing.assert_close(sparse(changed).power_w, sparse(instance).power_w)
+    empty = SparseLinkInstance(**{name: value[None][:0] for name, value in vars(instance).items()})
+    assert sparse(empty).power_w.shape == (0, 100)
     nobody = replace(instance, active=torch.zeros_like(instance.active))
     assert not sparse(nobody).power_w.any()
 
@@ -152,18 +153,6 @@ def test_equals_pyg(outgoing):
         share = PyGLinkGNN(dense)(data.x, data.edge_index, data.edge_weight)
         wanted = dense(single, priority=single.weight).power_w
         assert close(share * single.max_power_w * single.active, wanted)
-
-
-def test_orders_and_rows():
-    neighbour = np.array([[1], [0], [3], [2], [0]])  # two components, and one who only hears
-    order = kernels.neighbourly(neighbour)
-    assert order.tolist() == [0, 1, 2, 3, 4]
-    value, own = np.array([[0.5], [0.0], [0.25], [0.125], [2.0]]), np.arange(5.0)
-    order = np.array([4, 3, 2, 1, 0])
-    first, other, weight = kernels.rows(neighbour, own, value, order)
-    assert first.tolist() == [0, 2, 4, 6, 7, 9]
-    assert other.tolist() == [0, 4, 1, 2, 2, 1, 3, 4, 3]
-    assert weight.tolist() == [4.0, 2.0, 3.0, 0.125, 2.0, 0.25, 1.0, 0.0, 0.5]
 
 
 def test_messages(monkeypatch):

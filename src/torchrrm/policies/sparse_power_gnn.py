@@ -153,7 +153,7 @@ def link_graph(
     block = torch.arange(len(neighbour), device=neighbour.device)[:, None, None] * links
     return LinkGraph(
         node=node.flatten(0, -2),
-        neighbour=(neighbour + block).flatten(0, 1) if len(neighbour) > 1 else neighbour[0],
+        neighbour=(neighbour + block).flatten(0, 1) if len(neighbour) != 1 else neighbour[0],
         edge=(torch.log1p(ratio) / scale).reshape(-1, ratio.shape[-1]),
         own=(torch.log1p(snr) / scale).flatten(),
     )
