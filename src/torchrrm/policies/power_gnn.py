@@ -12,7 +12,7 @@ from torch.nn.functional import leaky_relu
 from torchrrm.nn import LinkGNN
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate, relative_gain
 
-__all__ = ["EDGES", "Condition", "PowerGNN", "node_features"]
+__all__ = ["EDGES", "Condition", "PowerGNN", "edge_level", "node_features"]
 
 Condition = Literal["priority", "weight"]
 _FLOOR = 1e-2  # a ratio to noise below -20 dB is as good as none
@@ -30,10 +30,15 @@ def frobenius_edges(ratio: Float[Tensor, "*batch rx tx"], active: Bool[Tensor, "
     return level / torch.clamp(norm, min=1e-6)
 
 
+def edge_level(ratio: Tensor) -> Tensor:
+    """`ln(1 + INR) / 50`: 0.28 at 60 dB, so that sums over a score of links, layer after layer, stay of order 1."""
+    return torch.log1p(ratio) / 50.0
+
+
 def local_edges(ratio: Float[Tensor, "*batch rx tx"], active: Bool[Tensor, "*batch tx"]) -> Tensor:
-    """`log2(1 + INR) / 10`: the same whatever else is in the network, and 0 of links that do not hear each other."""
+    """`edge_level`: the same whatever else is in the network, and 0 of links that do not hear each other."""
     both = active[..., :, None] & active[..., None, :]
-    return torch.where(both, torch.log1p(ratio) / (10.0 * math.log(2.0)), 0.0)
+    return torch.where(both, edge_level(ratio), 0.0)
 
 
 EDGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"frobenius": frobenius_edges, "local": local_edges}

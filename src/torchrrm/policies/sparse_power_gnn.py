@@ -1,6 +1,5 @@
 """Learned power control of large networks, each link of which has a list of neighbours."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.nn.functional import leaky_relu
 from torchrrm.kernels import link_graph as kernels
 from torchrrm.nn import LinkGNN, SparseLEConv
 from torchrrm.nn.sparse_inference import infer
-from torchrrm.policies.power_gnn import Condition, PowerGNN, node_features
+from torchrrm.policies.power_gnn import Condition, PowerGNN, edge_level, node_features
 from torchrrm.problems.links import PowerAction, SparseLinkInstance, at_neighbours
 from torchrrm.records import is_plain, tensor_record
 
@@ -148,14 +147,14 @@ def link_graph(
     ratio, snr = _levels(instance)
     sinr = snr / (1.0 + ratio.sum(-1))
     node = node_features(condition, snr, sinr, instance.active, kind, enriched)
-    scale, links = 10.0 * math.log(2.0), instance.active.shape[-1]
+    links = instance.active.shape[-1]
     neighbour = instance.neighbour.reshape(-1, *instance.neighbour.shape[-2:])
     block = torch.arange(len(neighbour), device=neighbour.device)[:, None, None] * links
     return LinkGraph(
         node=node.flatten(0, -2),
         neighbour=(neighbour + block).flatten(0, 1) if len(neighbour) != 1 else neighbour[0],
-        edge=(torch.log1p(ratio) / scale).reshape(-1, ratio.shape[-1]),
-        own=(torch.log1p(snr) / scale).flatten(),
+        edge=edge_level(ratio).reshape(-1, ratio.shape[-1]),
+        own=edge_level(snr).flatten(),
     )
 
 

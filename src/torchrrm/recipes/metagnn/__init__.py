@@ -31,7 +31,6 @@ minimum asked for is 1 bit/s/Hz: rule (34) of [Huang2024] gives its threshold in
 are missed are missed in truth: slacks are those that the rates need, not those of a network.
 """
 _SETTINGS_OF_ROWS = (8, 16)
-_INSTANCES = 40
 
 
 def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int, command: str) -> Results:
@@ -55,9 +54,8 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     ]
     policies = _policies(both)
     _save_weights(out / "weights", policies, workbench.provenance(command, seed, asdict(settings)))
-    instances = _INSTANCES if scale != "smoke" else 2
-    front = front_rows(policies["state-augmented"].power, settings, instances)
-    exhibits.append(front_exhibit(front, instances))
+    front = front_rows(policies["state-augmented"].power, settings)
+    exhibits.append(front_exhibit(front, settings.front_instances))
     rows = [*front, *_ergodic_rows(both[1], policies, settings)]
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
     _write(out, results, exhibits)

@@ -17,9 +17,8 @@ from torchrrm.recipes.metagnn.drops import REPORT, generator_of
 from torchrrm.recipes.metagnn.settings import MetaSettings
 from torchrrm.solvers import WMMSE, FPLinQ, ITLinQ, MaxPower
 
-__all__ = ["SIZES", "front_exhibit", "front_rows"]
+__all__ = ["front_exhibit", "front_rows"]
 
-SIZES = (10, 20, 50, 200)
 _TRAINED_FOR = 20  # links in the square of 500 m; beyond, the square grows so that the density stays
 
 
@@ -37,14 +36,14 @@ def _allocators(power: PowerGNN) -> Mapping[str, Allocator[LinkInstance, PowerAc
     }
 
 
-def front_rows(power: PowerGNN, settings: MetaSettings, instances: int) -> list[Row]:
-    """All allocators on the same instances of 10, 20, 50 and 200 links, every weight 1."""
+def front_rows(power: PowerGNN, settings: MetaSettings) -> list[Row]:
+    """All allocators on the same instances of each size, every weight 1."""
     rows: list[Row] = []
     allocators = _allocators(power)
-    for links in SIZES:
+    for links in settings.front_sizes:
         side_m = 500.0 * max(1.0, links / _TRAINED_FOR) ** 0.5
         source = LinkSource(metagnn_scenario(side_m=side_m), links)
-        drawn = draw_links(source, instances, generator=generator_of(REPORT, links, 5))
+        drawn = draw_links(source, settings.front_instances, generator=generator_of(REPORT, links, 5))
         latency = bench.Latency(calls=100 * settings.latency_calls)
         with torch.no_grad():
             rows += workbench.judge(SumRateSetup(), drawn, allocators, f"{links} links", latency=latency)

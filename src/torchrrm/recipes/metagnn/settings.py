@@ -26,6 +26,7 @@ class MetaSettings:
         trajectories: configurations of each size whose multipliers the state-augmented policy learns from.
         augmented_steps: of its training.
         certified_sizes, certified_configurations, certified_slots: of the certified dual bound.
+        front_sizes, front_instances: of the front of quality against latency.
         latency_calls: runs that are timed for each row.
         processes: worker processes.
     """
@@ -51,6 +52,8 @@ class MetaSettings:
     certified_sizes: tuple[int, ...] = (4, 6, 8, 10)
     certified_configurations: int = 6
     certified_slots: int = 100
+    front_sizes: tuple[int, ...] = (10, 20, 50, 200)
+    front_instances: int = 40
     latency_calls: int = 3
     processes: int = 2
 
@@ -78,6 +81,8 @@ SCALES: dict[str, MetaSettings] = {
         certified_sizes=(4,),
         certified_configurations=2,
         certified_slots=12,
+        front_sizes=(5,),
+        front_instances=2,
         latency_calls=1,
         processes=0,
     ),

@@ -1,0 +1,120 @@
+"""Control loops: averages, priorities, multipliers, stop and resume."""
+
+import pytest
+import torch
+from tests.testing.links import sample_ergodic
+
+from torchrrm.policies import EachSlot, OnlineDual, ProportionalFair
+from torchrrm.problems import ErgodicPower, PowerAction, WeightedSumRate, ergodic_instance
+from torchrrm.records import replace
+from torchrrm.solvers import WMMSE, ITLinQ, MaxPower
+
+
+def fading(slots: int, generator: torch.Generator, links: int = 4):
+    """Links that disturb each other badly, so that minima do not come by themselves."""
+    gain = torch.empty(3, slots, links, links, dtype=torch.float64).exponential_(generator=generator)
+    return ergodic_instance(gain, noise_power_w=0.1, max_power_w=1.0, min_rate_bps_hz=0.5)
+
+
+def test_each_slot_is_the_allocator_slot_by_slot(generator):
+    instance = sample_ergodic(3, generator=generator)
+    action = EachSlot(WMMSE(max_steps=10))(instance)
+    for slot in range(4):
+        expected = WMMSE(max_steps=10)(instance.slot(slot)).power_w
+        torch.testing.assert_close(action.power_w[:, slot], expected)
+
+
+def test_warm_up_is_the_moving_average_from_the_first_slot_on(generator):
+    instance = fading(30, generator)
+    rate = WeightedSumRate().rate(instance.slots(), instance.slots().max_power_w)
+    average = rate[:, 0]
+    for slot in range(1, 20):
+        average = 0.95 * average + 0.05 * rate[:, slot]
+    state = ProportionalFair(ITLinQ(), averaging=0.05, warm_up=20).start(instance)
+    torch.testing.assert_close(state.mean_rate_bps_hz, average)
+
+
+def test_priority_is_the_full_power_rate_over_the_average_of_given_rates(generator):
+    instance, seen = fading(6, generator), []
+
+    def half_power(links, priority):
+        seen.append(priority)
+        return PowerAction(power_w=0.5 * links.max_power_w)
+
+    loop = ProportionalFair(half_power, averaging=0.2, warm_up=3)
+    average = loop.start(instance).mean_rate_bps_hz
+    loop(instance)
+    problem = WeightedSumRate()
+    for slot, priority in enumerate(seen):
+        links = instance.slot(slot)
+        torch.testing.assert_close(priority, problem.rate(links, links.max_power_w) / average)
+        average = 0.8 * average + 0.2 * problem.rate(links, 0.5 * links.max_power_w)
+
+
+@pytest.mark.parametrize("slack_penalty", [None, 4.0])
+def test_multipliers_follow_the_shortfall(slack_penalty, generator):
+    instance, step = fading(5, generator), 0.3
+    loop = OnlineDual(MaxPower(), step=step, slack_penalty=slack_penalty)
+    _, state = loop.run(instance, loop.start(instance))
+    rate = WeightedSumRate().rate(instance.slots(), instance.slots().max_power_w)
+    multiplier = torch.zeros(3, 4, dtype=torch.float64)
+    for slot in range(5):
+        relaxed = 0.0 if slack_penalty is None else multiplier / slack_penalty
+        multiplier = (multiplier + step * (0.5 - relaxed - rate[:, slot])).clamp(min=0)
+    torch.testing.assert_close(state.multiplier, multiplier)
+
+
+def test_mean_shortfall_is_bounded_by_the_multipliers(generator):
+    instance = fading(100, generator)
+    loop = OnlineDual(WMMSE(max_steps=20), step=0.2)
+    power, state = loop.run(instance, loop.start(instance))
+    short = 0.5 - ErgodicPower().rate(instance, power)
+    assert (short <= state.multiplier / (0.2 * 100) + 1e-12).all()
+
+
+def test_weights_meet_minima_that_sum_rate_misses(generator):
+    instance = fading(300, generator)
+    far = torch.tensor([1.0, 1.0, 1.0, 0.05])  # the last link is weak
+    instance = replace(
+        instance, gain=instance.gain * far[:, None], min_rate_bps_hz=0.2 * instance.active.double()
+    )
+    missed = ErgodicPower().evaluate(instance, EachSlot(WMMSE())(instance)).violation["min_rate"]
+    met = ErgodicPower().evaluate(instance, OnlineDual(WMMSE(), step=0.2)(instance)).violation["min_rate"]
+    assert missed.max() > 0.2
+    assert met.max() < 0.1
+
+
+def test_stopped_loop_goes_on_from_its_state(generator):
+    instance = fading(8, generator)
+    loop = OnlineDual(WMMSE(max_steps=5), step=0.5)
+    whole, last = loop.run(instance, loop.start(instance))
+    first = replace(instance, gain=instance.gain[:, :3])
+    second = replace(instance, gain=instance.gain[:, 3:])
+    begun, state = loop.run(first, loop.start(instance))
+    ended, state = loop.run(second, state)
+    assert torch.equal(torch.cat([begun, ended], dim=1), whole)
+    assert torch.equal(state.multiplier, last.multiplier)
+
+
+def test_own_demands_and_first_multipliers(generator):
+    instance = fading(3, generator)
+    loop = OnlineDual(
+        MaxPower(), torch.tensor([0.0, 1.0, 2.0, 3.0]), first=lambda links: 0.0 * links.active + 7.0
+    )
+    state = loop.start(instance)
+    assert state.min_rate_bps_hz[1].tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert state.multiplier[1].tolist() == [0.0, 7.0, 7.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OnlineDual(MaxPower(), step=0.0), "step: must be positive and finite, received 0.0"),
+        (lambda: OnlineDual(MaxPower(), slack_penalty=0.0), "slack_penalty: must be positive, received 0.0"),
+        (lambda: ProportionalFair(ITLinQ(), averaging=0.0), r"averaging: must lie in \(0, 1\], received 0.0"),
+        (lambda: ProportionalFair(ITLinQ(), warm_up=0), "warm_up: must be at least 1 slot, received 0"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
