@@ -79,6 +79,8 @@ class PrimalDualSettings:
             policies see an average that moves in every slot.
         averaging: `beta` of the moving average.
         warm_up: slots at full power that it begins with.
+        through_averages: let gradients go through the moving averages, so that a network learns what its powers
+            make of later priorities; the public code of [NaderiAlizadeh2023] takes them as given.
         clip_norm: largest norm of the gradient of each step.
     """
 
@@ -88,6 +90,7 @@ class PrimalDualSettings:
     chunk: int = 16
     averaging: float = 0.05
     warm_up: int = 100
+    through_averages: bool = True
     clip_norm: float = 1.0
 
 
@@ -117,7 +120,7 @@ def window(instance: ErgodicInstance, start: int, slots: int) -> ErgodicInstance
 def roll_out(
     power: nn.Module, instance: ErgodicInstance, state: FairState, settings: PrimalDualSettings
 ) -> tuple[Float[Tensor, "*batch tx"], FairState]:
-    """Mean rates over the slots, rolled out in the order of time; no gradient goes through the averages."""
+    """Mean rates over the slots, rolled out in the order of time."""
     fair = ProportionalFair(power, settings.averaging)
     links, total = instance.slots(), 0.0
     slots = instance.gain.shape[-3]
@@ -126,8 +129,7 @@ def roll_out(
         spread = map_tensors(lambda tensor: tensor[..., None, :], state)  # [*batch 1 tx]
         action = fair.decide(chunk, spread)
         rate = _SUM_RATE.rate(chunk, action.power_w)  # [*batch slot tx]
-        for slot in rate.detach().unbind(-2):
-            state = fair.observe(slot, state)
+        state = fair.observe_many(rate if settings.through_averages else rate.detach(), state)
         total = total + rate.sum(-2)
     return torch.as_tensor(total) / slots, state
 

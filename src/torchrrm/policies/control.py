@@ -108,10 +108,7 @@ class ProportionalFair(Controller[FairState]):
         """The average over the first slots at full power."""
         first = instance.slots()
         rate = _SUM_RATE.rate(first, first.max_power_w)[..., : self.warm_up, :]  # [*batch slot tx]
-        age = torch.arange(rate.shape[-2] - 1, -1, -1, dtype=rate.dtype, device=rate.device)
-        weight = (1 - self.averaging) ** age * self.averaging
-        weight[0] /= self.averaging  # the first slot is where the average begins
-        return FairState(mean_rate_bps_hz=(weight[:, None] * rate).sum(-2))
+        return self.observe_many(rate[..., 1:, :], FairState(mean_rate_bps_hz=rate[..., 0, :]))
 
     def priority(self, links: LinkInstance, state: FairState) -> Float[Tensor, "*batch tx"]:
         """Proportional-fairness ratio of each link; 0 where inactive."""
@@ -125,6 +122,13 @@ class ProportionalFair(Controller[FairState]):
     def observe(self, rate: Float[Tensor, "*batch tx"], state: FairState) -> FairState:
         """See `Controller.observe`."""
         return FairState(mean_rate_bps_hz=torch.lerp(state.mean_rate_bps_hz, rate, self.averaging))
+
+    def observe_many(self, rate: Float[Tensor, "*batch slot tx"], state: FairState) -> FairState:
+        """The state after several slots."""
+        age = torch.arange(rate.shape[-2] - 1, -1, -1, dtype=rate.dtype, device=rate.device)
+        kept = (1 - self.averaging) ** rate.shape[-2]
+        weight = self.averaging * (1 - self.averaging) ** age
+        return FairState(mean_rate_bps_hz=kept * state.mean_rate_bps_hz + (weight[:, None] * rate).sum(-2))
 
 
 @tensor_record
