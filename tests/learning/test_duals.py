@@ -97,7 +97,7 @@ def test_configuration_networks_start_positive_and_rise_from_zero(generator):
     net, tasks = ConfigurationGNN(), configurations(50, 1, generator)
     assert (net(tasks) > 0).all()
     with torch.no_grad():
-        net.score.head.bias -= 100.0
+        net.score.head.bias.sub_(100.0)
     assert not net(tasks).any()
     (-net(tasks).sum()).backward()  # asks for more
     assert net.score.head.bias.grad == -250.0
@@ -125,11 +125,12 @@ class Quadratic:
 def test_reptile_is_equation_33_and_first_order_maml_the_gradient_at_the_end(generator):
     tasks, theta = torch.randn(4, 3, generator=generator), torch.randn(3, generator=generator)
     end = tasks + (theta - tasks) * 0.9**7
-    for method, wanted in (
-        ("reptile", 0.05 / 4 * ((end - theta) / 0.1).sum(0)),
-        ("fomaml", -0.05 / 4 * (end - tasks).sum(0)),
+    reptile = FirstOrderSettings(method="reptile", tasks=4, inner_steps=7)
+    fomaml = FirstOrderSettings(method="fomaml", tasks=4, inner_steps=7)
+    for settings, wanted in (
+        (reptile, 0.05 / 4 * ((end - theta) / 0.1).sum(0)),
+        (fomaml, -0.05 / 4 * (end - tasks).sum(0)),
     ):
-        settings = FirstOrderSettings(method=method, tasks=4, inner_steps=7)
         found, told = first_order_gradient(
             Quadratic(), {"theta": theta}, tasks, settings, generator=generator
         )

@@ -33,7 +33,7 @@ class StateAugmented(nn.Module):
     def __init__(
         self,
         *,
-        widths: Sequence[int] = (128, 128),
+        widths: Sequence[int] = (128, 128, 128),
         step: float = 0.1,
         slack_penalty: float | None = None,
         refine_steps: int = 0,

@@ -156,7 +156,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         width = _demand(self.problem, instance, state, state.trial)
         limit = _limit(instance, state)
         excess = width.sum(-1) - limit
-        above = excess > self.tolerance * limit
+        above = excess > (self.tolerance or 0.0) * limit
         low, high = torch.where(above, state.trial, state.low), torch.where(above, state.high, state.trial)
         served = (width > state.start) & (width < state.most)
         bend = torch.where(

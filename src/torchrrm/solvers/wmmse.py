@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchrrm.kernels import wmmse as kernels
 from torchrrm.problems.links import LinkInstance, PowerAction
-from torchrrm.records import tensor_record
+from torchrrm.records import is_plain, tensor_record
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.relative_links import (
     RelativeLinks,
@@ -109,7 +109,7 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
         steps = self.max_steps if steps is None else steps
         if steps < 0:
             raise ValueError(f"steps: must not be negative, received {steps}")
-        if is_compilable(instance) and not action.power_w.requires_grad:
+        if is_compilable(instance) and is_plain(action.power_w) and not action.power_w.requires_grad:
             return self._refine_compiled(instance, action, steps)
         links = relative_links(instance)
         limit = torch.where(instance.active, instance.max_power_w, torch.ones_like(instance.max_power_w))

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from torchrrm.learning import NetRates, Parameters, PrimalDual, parameters_of
 from torchrrm.learning.duals import window
-from torchrrm.policies import EachSlot, OnlineDual, ProportionalFair, StateAugmented
-from torchrrm.problems import Allocator, ErgodicAction, ErgodicInstance, ErgodicPower
+from torchrrm.policies import BestOf, EachSlot, OnlineDual, ProportionalFair, Refined, StateAugmented
+from torchrrm.problems import Allocator, ErgodicAction, ErgodicInstance, ErgodicPower, WeightedSumRate
 from torchrrm.recipes.metagnn.drops import ADAPT, SQUARE, generator_of, report_set
 from torchrrm.recipes.metagnn.settings import MetaSettings
 from torchrrm.recipes.metagnn.training import Start, adapter, new_nets, scores, stacked
@@ -25,7 +25,7 @@ _MISMATCHED = 5  # networks of another size that a table's mismatch averages ove
 
 def augmented_policy(start: Start) -> StateAugmented:
     """The state-augmented policy of trained parameters."""
-    policy = StateAugmented(widths=(128, 128))
+    policy = StateAugmented()
     policy.load_state_dict(start.parameters)
     return policy.eval()
 
@@ -47,7 +47,15 @@ def allocators(augmented: Start) -> dict[str, Allocator[ErgodicInstance, Ergodic
         "state-augmented + 10 WMMSE, relaxed": policy.set_to(
             refine_steps=10, slack_penalty=PROBLEM.slack_penalty
         ),
+        "best of both": _best_of_both(policy, None),
+        "best of both, relaxed": _best_of_both(policy, PROBLEM.slack_penalty),
     }
+
+
+def _best_of_both(policy: StateAugmented, slack_penalty: float | None) -> OnlineDual:
+    """In each slot the better of the refined policy's powers and of WMMSE's from four starts."""
+    slot = BestOf([Refined(policy.power, WMMSE(), 40), WMMSE(starts=4, max_steps=40)], WeightedSumRate())
+    return OnlineDual(slot, step=policy.step, slack_penalty=slack_penalty, first=policy.first)
 
 
 def _curve(
@@ -112,18 +120,12 @@ class Comparison:
         meta = stacked(self.start.parameters, count)
         _, points, rates = _learn(meta, sets, settings.adapt_epochs, 2)
         made |= {"meta.points": points, "meta.rates": rates}
-        _, points, rates = _learn(
-            _scratch(count),
-            sets,
-            settings.scratch_epochs,
-            10 if settings.scratch_epochs > 10 else 1,
-            rates=_FROM_SCRATCH,
-        )
-        return made | {
-            "scratch.points": points,
-            "scratch.rates": rates,
-            "rate.mismatch": self._mismatched(test),
-        }
+        if self.links not in settings.scratch_sizes:
+            return made
+        every = 10 if settings.scratch_epochs > 10 else 1
+        _, points, rates = _learn(_scratch(count), sets, settings.scratch_epochs, every, rates=_FROM_SCRATCH)
+        made |= {"scratch.points": points, "scratch.rates": rates}
+        return made | {"rate.mismatch": self._mismatched(test)}
 
     def _mismatched(self, test: ErgodicInstance) -> Tensor:
         """Networks learned from scratch on configurations of another size, as they are."""

@@ -15,6 +15,7 @@ class MetaSettings:
         inner_epochs: on each of them (`N_I`).
         adapt_epochs: of adaptation; the paper's tables take 20.
         scratch_epochs: of learning from scratch; 500 in the paper.
+        scratch_sizes: numbers of links for which that is done, too.
         long_epochs: of both in Fig. 10.
         train_slots, test_slots: samples of a configuration for learning and for scores.
         sizes: numbers of links of Fig. 8.
@@ -24,31 +25,36 @@ class MetaSettings:
         few_sizes, samples, few_configurations: of Fig. 9.
         city_sizes: numbers of links of the Munich table.
         trajectories: configurations of each size whose multipliers the state-augmented policy learns from.
-        augmented_steps: of its training.
+        augmented_steps: of each of the two rounds of its training.
+        loop_slots: of the loops that these multipliers come from.
+        regression_steps: of the regressor of first multipliers.
         certified_sizes, certified_configurations, certified_slots: of the certified dual bound.
         front_sizes, front_instances: of the front of quality against latency.
         latency_calls: runs that are timed for each row.
         processes: worker processes.
     """
 
-    outer_loops: int = 150
+    outer_loops: int = 120
     tasks: int = 8
     inner_epochs: int = 20
     adapt_epochs: int = 30
     scratch_epochs: int = 200
+    scratch_sizes: tuple[int, ...] = (4, 8, 12, 20)
     long_epochs: int = 300
     train_slots: int = 2048
     test_slots: int = 256
     sizes: tuple[int, ...] = (4, 6, 8, 10, 12, 14, 16, 18, 20)
     configurations: int = 30
     watched: int = 10
-    watch_every: int = 15
+    watch_every: int = 20
     few_sizes: tuple[int, ...] = (8, 12)
     samples: tuple[int, ...] = (256, 512, 1024, 2048)
-    few_configurations: int = 10
+    few_configurations: int = 8
     city_sizes: tuple[int, ...] = (4, 8, 12, 20)
-    trajectories: int = 300
-    augmented_steps: int = 8000
+    trajectories: int = 200
+    augmented_steps: int = 3000
+    loop_slots: int = 120
+    regression_steps: int = 500
     certified_sizes: tuple[int, ...] = (4, 6, 8, 10)
     certified_configurations: int = 6
     certified_slots: int = 100
@@ -65,6 +71,7 @@ SCALES: dict[str, MetaSettings] = {
         inner_epochs=2,
         adapt_epochs=2,
         scratch_epochs=2,
+        scratch_sizes=(4,),
         long_epochs=2,
         train_slots=64,
         test_slots=12,
@@ -78,6 +85,8 @@ SCALES: dict[str, MetaSettings] = {
         city_sizes=(4,),
         trajectories=8,
         augmented_steps=3,
+        loop_slots=6,
+        regression_steps=3,
         certified_sizes=(4,),
         certified_configurations=2,
         certified_slots=12,
@@ -91,13 +100,14 @@ SCALES: dict[str, MetaSettings] = {
         outer_loops=400,
         tasks=32,
         scratch_epochs=500,
+        scratch_sizes=tuple(range(4, 21)),
         long_epochs=500,
         sizes=tuple(range(4, 21)),
         configurations=100,
         watched=30,
         few_configurations=30,
         trajectories=1000,
-        augmented_steps=40000,
+        augmented_steps=20000,
         certified_configurations=20,
         certified_slots=300,
         latency_calls=20,

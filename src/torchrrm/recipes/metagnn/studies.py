@@ -86,37 +86,43 @@ def comparisons(
     return {links: results[job] for links, job in jobs.items()}
 
 
-def _methods(found: dict[str, Tensor], settings: MetaSettings) -> dict[str, Tensor]:
+def _methods(found: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rates `[configuration link]` by the names of the tables."""
     meta, at = found["meta.rates"], found["meta.points"].tolist()
-    scratch, scratch_at = found["scratch.rates"], found["scratch.points"].tolist()
     few = max(point for point in at if point <= 20)
-    few_scratch = max(point for point in scratch_at if point <= 20)
-    return {
+    methods = {
         **{name: found[f"rate.{name}"] for name in _BASELINES},
         "MetaGNN, zero-shot": meta[0],
         f"MetaGNN, {few} epochs": meta[at.index(few)],
         f"MetaGNN, {at[-1]} epochs": meta[-1],
-        f"random start, {few_scratch} epochs": scratch[scratch_at.index(few_scratch)],
-        f"scratch, {scratch_at[-1]} epochs": scratch[-1],
-        "mismatch": found["rate.mismatch"],
         **{
             name.removeprefix("rate."): rate
             for name, rate in found.items()
-            if name.startswith(("rate.online", "rate.state"))
+            if name.startswith(("rate.online", "rate.state", "rate.best"))
         },
+    }
+    if "scratch.rates" not in found:
+        return methods
+    scratch, scratch_at = found["scratch.rates"], found["scratch.points"].tolist()
+    few = max(point for point in scratch_at if point <= 20)
+    return methods | {
+        f"random start, {few} epochs": scratch[scratch_at.index(few)],
+        f"scratch, {scratch_at[-1]} epochs": scratch[-1],
+        "mismatch": found["rate.mismatch"],
     }
 
 
 def unseen(where: str, found: Found, settings: MetaSettings) -> Exhibit:
     """Fig. 8: all methods on unseen configurations of several sizes, and averaged over them."""
-    by_size = {links: _methods(result, settings) for links, result in found.items()}
-    names = list(next(iter(by_size.values())))
+    by_size = {links: _methods(result) for links, result in found.items()}
+    names = [
+        name for name in next(iter(by_size.values())) if all(name in rates for rates in by_size.values())
+    ]
     pooled = {name: together([rates[name] for rates in by_size.values()]) for name in names}
     rows = method_rows(pooled, "ITLinQ", label="all")
     for links, rates in by_size.items():
         rows += method_rows(rates, "ITLinQ", label=str(links))
-    ours = [name for name in names if name.startswith("MetaGNN")][-2]
+    ours = [name for name in names if name.startswith("MetaGNN")][1]
     title = (
         "Fig. 8: unseen configurations"
         if where == SQUARE
@@ -143,6 +149,7 @@ def unseen(where: str, found: Found, settings: MetaSettings) -> Exhibit:
 
 def adaptation(found: Found, settings: MetaSettings) -> Exhibit:
     """Fig. 7: adaptation to one configuration, and epochs over all of them."""
+    found = {links: result for links, result in found.items() if "scratch.rates" in result}
     links = 12 if 12 in found else next(iter(found))
     one = found[links]
     panels: dict[str, dict[str, Tensor]] = {}
