@@ -30,6 +30,7 @@ class Trajectories:
     settled: Float[Tensor, "*batch tx"]
 
 
+@torch.no_grad()
 def collect(loop: OnlineDual, instance: ErgodicInstance, moments: int) -> Trajectories:
     """Run the loop over the instance's slots and keep its multipliers at `moments` equally spaced ones."""
     slots = instance.gain.shape[-3]
