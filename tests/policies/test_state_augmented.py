@@ -32,7 +32,9 @@ def test_changed_settings_share_the_networks_and_leave_the_policy_as_it_was():
     other = made.set_to(step=0.1, slack_penalty=4.0)
     assert other.power is made.power
     assert (other.step, other.slack_penalty, made.step, made.slack_penalty) == (0.1, 4.0, 0.3, None)
-    with pytest.raises(ValueError, match="changed: must be step, slack_penalty or refine_steps, received widths"):
+    with pytest.raises(
+        ValueError, match="changed: must be step, slack_penalty or refine_steps, received widths"
+    ):
         made.set_to(widths=(8,))
 
 

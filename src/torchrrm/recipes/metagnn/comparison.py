@@ -120,7 +120,7 @@ class Comparison:
         meta = stacked(self.start.parameters, count)
         _, points, rates = _learn(meta, sets, settings.adapt_epochs, 2)
         made |= {"meta.points": points, "meta.rates": rates}
-        if self.links not in settings.scratch_sizes:
+        if self.where != SQUARE or self.links not in settings.scratch_sizes:
             return made
         every = 10 if settings.scratch_epochs > 10 else 1
         _, points, rates = _learn(_scratch(count), sets, settings.scratch_epochs, every, rates=_FROM_SCRATCH)

@@ -15,7 +15,7 @@ class MetaSettings:
         inner_epochs: on each of them (`N_I`).
         adapt_epochs: of adaptation; the paper's tables take 20.
         scratch_epochs: of learning from scratch; 500 in the paper.
-        scratch_sizes: numbers of links for which that is done, too.
+        scratch_sizes: numbers of links in the square for which that is done.
         long_epochs: of both in Fig. 10.
         train_slots, test_slots: samples of a configuration for learning and for scores.
         sizes: numbers of links of Fig. 8.
@@ -34,7 +34,7 @@ class MetaSettings:
         processes: worker processes.
     """
 
-    outer_loops: int = 120
+    outer_loops: int = 100
     tasks: int = 8
     inner_epochs: int = 20
     adapt_epochs: int = 30

@@ -41,7 +41,7 @@ def starts(
         "Reptile, five nets": MetaTraining("reptile", True, seed, settings),
     }
     augmented = AugmentedTraining(seed, settings)
-    results = run_jobs("training", [*meta.values(), augmented], workers)
+    results = run_jobs("training", [augmented, *meta.values()], workers)  # the longest first
     prefix = "parameters."
     found = results[meta["Reptile"]]
     parameters = {name.removeprefix(prefix): v for name, v in found.items() if name.startswith(prefix)}

@@ -90,8 +90,14 @@ class MetaTraining:
         points, rates, told = [0], [self._watch(nets)], []
         while points[-1] < settings.outer_loops:
             steps = min(settings.watch_every, settings.outer_loops - points[-1])
+            # Reptile moves by the sum of the inner steps, first-order MAML by one of them: made alike.
+            scale = float(settings.inner_epochs) if self.method == "fomaml" else 1.0
             how = learning.FirstOrderSettings(
-                method=self.method, steps=steps, tasks=settings.tasks, inner_steps=settings.inner_epochs
+                method=self.method,
+                steps=steps,
+                learning_rate=scale,
+                tasks=settings.tasks,
+                inner_steps=settings.inner_epochs,
             )
             told.append(
                 learning.first_order_train(
