@@ -13,6 +13,7 @@ from torchrrm.records import is_plain, tensor_record
 __all__ = ["RelativeLinks", "arrays", "is_compilable", "power_action", "relative_links", "sum_rate"]
 
 _COMPILED = (torch.float32, torch.float64)
+_LOOPED = 400  # multiplications of a vector and a matrix below which torch's `bmm` on a CPU is a plain loop
 
 
 @tensor_record
@@ -20,7 +21,7 @@ class RelativeLinks(LinkInstance):
     """The same links with noise 1, limits 1 and `relative_gain`; some axes are left for several starts.
 
     Attributes:
-        across: the gain without its diagonal, transposed in memory: products with both go along contiguous rows.
+        across: the gain without its diagonal, transposed; both lie in memory as products with them are fastest.
         direct: SNR of each link at full power; 0 of links that are not active.
         worth: weight of each link's rate times its SNR at full power; 0 of links that are not active.
     """
@@ -49,13 +50,16 @@ def relative_links(instance: LinkInstance) -> RelativeLinks:
     own = torch.eye(gain.shape[-1], dtype=torch.bool, device=gain.device)
     direct = gain.diagonal(dim1=-2, dim2=-1)
     worth = torch.where(instance.active, instance.weight * direct, torch.zeros_like(direct))
+    across = gain.masked_fill(own, 0.0).mT
+    # torch's product of few numbers is a loop down the columns, that of many goes along the rows.
+    small = gain.shape[-1] ** 2 < _LOOPED
     return RelativeLinks(
-        gain=gain,
+        gain=gain.mT.contiguous().mT if small else gain,
         noise_power_w=torch.ones_like(instance.noise_power_w),
         max_power_w=torch.ones_like(instance.max_power_w),
         weight=instance.weight,
         active=instance.active,
-        across=gain.masked_fill(own, 0.0).mT.contiguous(),
+        across=across if small else across.contiguous(),
         direct=direct.contiguous().unsqueeze(-2),
         worth=worth.unsqueeze(-2),
     )

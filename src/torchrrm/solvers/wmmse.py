@@ -169,6 +169,9 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
         return PowerAction(power_w=_tensor(run(*links, first, steps, tol), instance))
 
 
+_LEAST = 1e-30  # of a price, which is 0 only where nobody is heard
+
+
 class Coupled(Protocol):
     """Links in relative units that say what they do to each other: `RelativeLinks`, or with lists of neighbours."""
 
@@ -188,8 +191,8 @@ def wmmse_step(
     heard = links.interference(power) + 1.0
     total = torch.addcmul(heard, links.direct, power)
     cost = links.worth * power / (heard * total)  # a_k w_k u_k^2
-    price = heard * links.charge(cost)  # 0 only where nobody is heard
-    return (links.worth * amplitude / (price + (price == 0))).clamp_max(1.0)
+    price = heard * links.charge(cost)
+    return (links.worth * amplitude / price.clamp_min(_LEAST)).clamp_max(1.0)
 
 
 @functools.lru_cache(maxsize=64)
