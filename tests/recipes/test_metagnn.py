@@ -10,7 +10,7 @@ from torchrrm.policies import MetaGNN, PowerGNN, StateAugmented, load_policy
 from torchrrm.recipes import RECIPES
 from torchrrm.recipes.metagnn.tables import epochs_to_reach, gain_over, penalised, together
 
-FIGURES = ("fig06", "fig07", "fig08", "fig09", "fig10", "munich", "front")
+FIGURES = ("fig06", "fig07", "fig08", "cdf", "fig09", "fig10", "munich", "front")
 
 
 @pytest.mark.slow

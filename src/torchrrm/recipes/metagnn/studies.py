@@ -24,7 +24,16 @@ from torchrrm.recipes.metagnn.tables import (
 )
 from torchrrm.recipes.metagnn.training import AugmentedTraining, MetaTraining, Start
 
-__all__ = ["adaptation", "certificates", "comparisons", "few_samples", "meta_training", "starts", "unseen"]
+__all__ = [
+    "adaptation",
+    "certificates",
+    "comparisons",
+    "distribution",
+    "few_samples",
+    "meta_training",
+    "starts",
+    "unseen",
+]
 
 Found = Mapping[int, dict[str, Tensor]]
 _HEADER = ["links", "method", *(f"{name} / (bit/s/Hz)" for name in RATE_HEADER), "mean over ITLinQ / %"]
@@ -144,6 +153,35 @@ def unseen(where: str, found: Found, settings: MetaSettings) -> Exhibit:
         header=_HEADER,
         rows=rows,
         data={f"{links} {name}": rate for links, rates in by_size.items() for name, rate in rates.items()},
+    )
+
+
+_SHOWN = (
+    "max power",
+    "WMMSE",
+    "ITLinQ",
+    "MetaGNN, 20 epochs",
+    "online dual, WMMSE",
+    "state-augmented",
+    "best of both",
+)
+_PERCENTS = (0.01, 0.05, 0.25, 0.5, 0.75)
+
+
+def distribution(found: Found) -> Exhibit:
+    """Distribution of the links' mean rates over all unseen configurations of the square."""
+    by_size = [_methods(result) for result in found.values()]
+    names = [name for name in _SHOWN if all(name in rates for rates in by_size)]
+    rates = {name: torch.cat([sizes[name].flatten() for sizes in by_size]).double() for name in names}
+    quantiles = torch.tensor(_PERCENTS, dtype=torch.float64)
+    return Exhibit(
+        name="cdf",
+        title="Rates of all links of all unseen configurations",
+        note="Mean rates over the slots; minima are held hard where a method knows them.",
+        figure=figures.rate_cdf(rates, label="mean rate of a link / (bit/s/Hz)", population="links"),
+        header=["method", *(f"{100 * share:g} % / (bit/s/Hz)" for share in _PERCENTS)],
+        rows=[[name, *(f"{q:.3f}" for q in rate.quantile(quantiles))] for name, rate in rates.items()],
+        data=rates,
     )
 
 
