@@ -56,7 +56,7 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     policies = _policies(both)
     _save_weights(out / "weights", policies, workbench.provenance(command, seed, asdict(settings)))
     front = front_rows(policies["state-augmented"].power, settings)
-    exhibits.append(front_exhibit(front, settings.front_instances))
+    exhibits.append(front_exhibit(front, settings.front_instances, settings.loop_slots))
     rows = [*front, *_ergodic_rows(both[1], policies, settings)]
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
     _write(out, results, exhibits)
