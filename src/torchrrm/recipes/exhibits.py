@@ -61,8 +61,9 @@ def write_exhibits(folder: Path, title: str, introduction: str, exhibits: Sequen
     for exhibit in exhibits:
         if exhibit.figure is not None:
             figures.save(exhibit.figure, folder / f"{exhibit.name}.png")
-    data = {exhibit.name: bench.plain(_lists(exhibit.data)) for exhibit in exhibits}
-    atomic_write_text(folder / "exhibits.json", json.dumps(data, indent=1) + "\n")
+    data = {exhibit.name: json.dumps(bench.plain(_lists(exhibit.data))) for exhibit in exhibits}
+    lines = ",\n".join(f"{json.dumps(name)}: {text}" for name, text in data.items())  # a line an exhibit
+    atomic_write_text(folder / "exhibits.json", f"{{\n{lines}\n}}\n")
     sections = [f"# {title}", "", introduction, "", *(exhibit.markdown() for exhibit in exhibits)]
     atomic_write_text(folder / "README.md", "\n".join(sections))
 
@@ -70,7 +71,7 @@ def write_exhibits(folder: Path, title: str, introduction: str, exhibits: Sequen
 def _lists(data: Any) -> Any:
     """Tensors as lists of rounded numbers."""
     if isinstance(data, Tensor):
-        return torch.round(data.double(), decimals=6).tolist()
+        return torch.round(data.double(), decimals=5).tolist()
     if isinstance(data, Mapping):
         return {key: _lists(value) for key, value in data.items()}
     return data

@@ -181,7 +181,6 @@ def distribution(found: Found) -> Exhibit:
         figure=figures.rate_cdf(rates, label="mean rate of a link / (bit/s/Hz)", population="links"),
         header=["method", *(f"{100 * share:g} % / (bit/s/Hz)" for share in _PERCENTS)],
         rows=[[name, *(f"{q:.3f}" for q in rate.quantile(quantiles))] for name, rate in rates.items()],
-        data=rates,
     )
 
 
@@ -207,7 +206,8 @@ def adaptation(found: Found, settings: MetaSettings) -> Exhibit:
     return Exhibit(
         name="fig07",
         title=f"Fig. 7: adaptation to unseen configurations of {links} links; epochs of several sizes",
-        note="Means over the configurations with 95 % bands; the paper shows one. Epochs until the penalised rate of Eq. (4), averaged over configurations, reaches 99 % of what learning "
+        note="Means over the configurations with 95 % bands; the paper shows one. Epochs until the penalised rate of "
+        "Eq. (4), averaged over configurations, reaches 99 % of what learning "
         f"from scratch ends at after {settings.scratch_epochs} epochs. Scratch learns with the inner rates, MetaGNN "
         f"adapts with its own (Table I). Published: {PUBLISHED['fig07']}.",
         figure=figures.curve_panels(
