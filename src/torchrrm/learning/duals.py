@@ -124,10 +124,12 @@ def roll_out(
     fair = ProportionalFair(power, settings.averaging)
     links, total = instance.slots(), 0.0
     slots = instance.gain.shape[-3]
+    full = _SUM_RATE.rate(links, links.max_power_w)  # [*batch slot tx], of all slots at once
     for start in range(0, slots, settings.chunk):
         chunk = map_tensors(lambda tensor, s=start: _slots(tensor, s, settings.chunk, instance), links)
         spread = map_tensors(lambda tensor: tensor[..., None, :], state)  # [*batch 1 tx]
-        action = fair.decide(chunk, spread)
+        ratio = fair.ratio(_slots(full, start, settings.chunk, instance), spread)
+        action = power(chunk, ratio)
         rate = _SUM_RATE.rate(chunk, action.power_w)  # [*batch slot tx]
         state = fair.observe_many(rate if settings.through_averages else rate.detach(), state)
         total = total + rate.sum(-2)

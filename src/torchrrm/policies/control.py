@@ -112,7 +112,10 @@ class ProportionalFair(Controller[FairState]):
 
     def priority(self, links: LinkInstance, state: FairState) -> Float[Tensor, "*batch tx"]:
         """Proportional-fairness ratio of each link; 0 where inactive."""
-        rate = _SUM_RATE.rate(links, links.max_power_w)
+        return self.ratio(_SUM_RATE.rate(links, links.max_power_w), state)
+
+    def ratio(self, rate: Float[Tensor, "*batch tx"], state: FairState) -> Float[Tensor, "*batch tx"]:
+        """The same, of rates at full power in bit/s/Hz."""
         return rate / torch.clamp(state.mean_rate_bps_hz, min=1e-3)
 
     def decide(self, links: LinkInstance, state: FairState) -> PowerAction:

@@ -190,9 +190,9 @@ def wmmse_step(
     power = amplitude.square()
     heard = links.interference(power) + 1.0
     total = torch.addcmul(heard, links.direct, power)
-    cost = links.worth * power / (heard * total)  # a_k w_k u_k^2
-    price = heard * links.charge(cost)
-    return (links.worth * amplitude / price.clamp_min(_LEAST)).clamp_max(1.0)
+    drive = links.worth * amplitude / heard  # a_k w_k u_k sqrt(G_kk)
+    cost = drive * amplitude / total  # a_k w_k u_k^2
+    return (drive / links.charge(cost).clamp_min(_LEAST)).clamp_max(1.0)
 
 
 @functools.lru_cache(maxsize=64)
