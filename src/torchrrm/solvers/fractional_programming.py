@@ -63,7 +63,7 @@ class FractionalProgramming(IterativeSolver[RelativeLinks, PowerAction, Amplitud
 
     def step(self, instance: RelativeLinks, state: Amplitudes) -> Amplitudes:
         amplitude = state.amplitude
-        heard = 1.0 + instance.interference(amplitude.square())
+        heard = instance.heard(amplitude.square())
         pull = instance.direct * amplitude / heard  # y_k sqrt(G_kk): the root of 0 has no derivative
         push = pull * amplitude / heard  # y_k^2
         inside = 1.0 + pull * amplitude
@@ -71,7 +71,7 @@ class FractionalProgramming(IterativeSolver[RelativeLinks, PowerAction, Amplitud
         reach = torch.ones_like(value)
         for _ in range(self.inner_steps):
             trial = torch.clamp(amplitude + reach * _direction(instance, amplitude, pull, push, inside), 0, 1)
-            heard = 1.0 + instance.interference(trial.square())
+            heard = instance.heard(trial.square())
             found = 1.0 + 2.0 * pull * trial - push * heard
             new = _surrogate(instance, found)
             up = new > value

@@ -24,15 +24,19 @@ class RelativeLinks(LinkInstance):
         across: the gain without its diagonal, transposed; both lie in memory as products with them are fastest.
         direct: SNR of each link at full power; 0 of links that are not active.
         worth: weight of each link's rate times its SNR at full power; 0 of links that are not active.
+        noise: 1.
     """
 
     across: Float[Tensor, "*batch tx rx"]
     direct: Float[Tensor, "*batch 1 tx"]
     worth: Float[Tensor, "*batch 1 tx"]
+    noise: Float[Tensor, "*batch 1 1"]
 
-    def interference(self, power: Float[Tensor, "*batch start tx"]) -> Float[Tensor, "*batch start tx"]:
-        """What each receiver hears from the other links' transmitters."""
-        return _product(power, self.across)
+    def heard(self, power: Float[Tensor, "*batch start tx"]) -> Float[Tensor, "*batch start tx"]:
+        """Noise and what each receiver hears from the other links' transmitters."""
+        if power.ndim == 3 and self.across.ndim == 3:
+            return torch.baddbmm(self.noise, power, self.across)
+        return self.noise + power @ self.across
 
     def charge(self, cost: Float[Tensor, "*batch start tx"]) -> Float[Tensor, "*batch start tx"]:
         """What each transmitter is charged by the receivers, its own among them, by what they hear of it."""
@@ -62,6 +66,7 @@ def relative_links(instance: LinkInstance) -> RelativeLinks:
         across=across if small else across.contiguous(),
         direct=direct.contiguous().unsqueeze(-2),
         worth=worth.unsqueeze(-2),
+        noise=torch.ones_like(instance.noise_power_w)[..., None, None],
     )
 
 
@@ -69,7 +74,7 @@ def sum_rate(
     links: RelativeLinks, fraction: Float[Tensor, "*batch start tx"]
 ) -> Float[Tensor, "*batch start"]:
     """Weighted sum rate in bit/s/Hz of powers that are fractions of the limit."""
-    heard = 1.0 + links.interference(fraction)
+    heard = links.heard(fraction)
     rate = torch.log2(1.0 + links.direct * fraction / heard)
     weight = torch.where(links.active, links.weight, torch.zeros_like(links.weight))
     return (weight.unsqueeze(-2) * rate).sum(-1)

@@ -29,10 +29,10 @@ class RelativeSparseLinks(SparseLinkInstance):
     direct: Float[Tensor, "*batch 1 link"]
     worth: Float[Tensor, "*batch 1 link"]
 
-    def interference(self, power: Float[Tensor, "*batch 1 link"]) -> Float[Tensor, "*batch 1 link"]:
-        """What each receiver hears from its neighbours."""
+    def heard(self, power: Float[Tensor, "*batch 1 link"]) -> Float[Tensor, "*batch 1 link"]:
+        """Noise and what each receiver hears from its neighbours."""
         heard = self.neighbour_gain * at_neighbours(power.squeeze(-2), self.neighbour)
-        return heard.sum(-1).unsqueeze(-2)
+        return 1.0 + heard.sum(-1).unsqueeze(-2)
 
     def charge(self, cost: Float[Tensor, "*batch 1 link"]) -> Float[Tensor, "*batch 1 link"]:
         """What each transmitter is charged by the receivers, its own among them, by what they hear of it."""

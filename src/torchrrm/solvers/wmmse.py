@@ -179,7 +179,7 @@ class Coupled(Protocol):
     def direct(self) -> Tensor: ...
     @property
     def worth(self) -> Tensor: ...
-    def interference(self, power: Tensor) -> Tensor: ...
+    def heard(self, power: Tensor) -> Tensor: ...
     def charge(self, cost: Tensor) -> Tensor: ...
 
 
@@ -188,7 +188,7 @@ def wmmse_step(
 ) -> Float[Tensor, "*batch start tx"]:
     """One step of `WMMSE`; differentiable."""
     power = amplitude.square()
-    heard = links.interference(power) + 1.0
+    heard = links.heard(power)
     total = torch.addcmul(heard, links.direct, power)
     drive = links.worth * amplitude / heard  # a_k w_k u_k sqrt(G_kk)
     cost = drive * amplitude / total  # a_k w_k u_k^2
