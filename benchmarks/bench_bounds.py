@@ -84,8 +84,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="instances of each case")
     parser.add_argument("--json", help="write the numbers")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     numba.set_num_threads(1)
+    torch.set_num_threads(1)
     BranchAndBound()(rayleigh(1, 3, 10.0))
     rows = []
     print(

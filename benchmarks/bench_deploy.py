@@ -33,8 +33,8 @@ def slice_of(users: int) -> SliceInstance:
 
 def calls(features: str, users: int, folder: Path) -> tuple[Calls, Calls]:
     """Network alone and whole allocation, each in torch and on ONNX Runtime."""
-    torch.set_num_threads(1)
     numba.set_num_threads(1)
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     policy, instance = SliceGNN(KIND, features).eval(), slice_of(users)
     session = InferenceSession(export(policy, folder / f"{features}.onnx"))

@@ -163,8 +163,8 @@ def main() -> None:
     parser.add_argument("--json", help="write the numbers")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     numba.set_num_threads(1)
+    torch.set_num_threads(1)
     found = {name: SECTIONS[name]() for name in options.only}
     if options.json:
         result = {"schema": 1, "command": "python benchmarks/bench_links_gnn.py", "commit": source_commit()}

@@ -144,8 +144,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", help="write the numbers")
     path = parser.parse_args().json
-    torch.set_num_threads(1)
     numba.set_num_threads(1)
+    torch.set_num_threads(1)
     cases = []
     print("one slice, us; ratios are of mean times, greedy without its scheduling to the kernel with its own")
     heads = ("kernel p50", "p99", "limit", "solver p50", "naive", "ratio", "numpy", "ratio")

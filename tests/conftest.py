@@ -4,8 +4,8 @@ import torch
 from hypothesis import settings
 
 # Small operators dominate: more threads only make them wait for each other.
-torch.set_num_threads(1)
 numba.set_num_threads(1)
+torch.set_num_threads(1)
 
 # A shared machine's pauses are no failures, and a run that fails must fail again.
 settings.register_profile("torchrrm", deadline=None, derandomize=True, max_examples=30)

@@ -52,8 +52,8 @@ class Run:
         most = len(os.sched_getaffinity(0))
         if not 1 <= self.threads <= most:
             raise ValueError(f"threads: must be 1 to {most} on this machine, received {self.threads}")
+        numba.set_num_threads(self.threads)  # starts its threads, which changes the number of torch's
         torch.set_num_threads(self.threads)
-        numba.set_num_threads(self.threads)
         return torch.Generator().manual_seed(self.seed)
 
     def keep(self, results: "Results") -> None:

@@ -53,8 +53,8 @@ class Workers:
 def _one_thread() -> None:
     import numba
 
-    torch.set_num_threads(1)
     numba.set_num_threads(1)
+    torch.set_num_threads(1)
 
 
 def _kept(path: Path, job: Job) -> dict[str, Tensor] | None:
