@@ -9,21 +9,17 @@ writes it: a Python loop over iterations and over links, numpy over the interfer
 A section is a function that prints its table and returns its numbers; add one to `SECTIONS`.
 """
 
-import argparse
-import json
 import math
 import time
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
-from torchrrm.bench import source_commit
+from suite import milliseconds, run
 from torchrrm.channels import PairedLinks
 from torchrrm.channels.pathloss import DualSlope
-from torchrrm.files import atomic_write_text
 from torchrrm.kernels import sparse_wmmse, wmmse
 from torchrrm.problems import LinkInstance, SparseLinkInstance, link_instance, relative_gain, sparse_links
 from torchrrm.records import index, replace
@@ -57,19 +53,6 @@ def network(links: int) -> SparseLinkInstance:
     pairs = PairedLinks(side_m=500.0 * math.sqrt(links / 20))
     drop = pairs.sample(transmitters=links, receivers=links, generator=generator)
     return sparse_links(drop, DualSlope(2.0, 4.0, 100.0, 39.0), NEIGHBOURS)
-
-
-def milliseconds(calls: list[Callable[[], Any]], budget_s: float = 1.5) -> np.ndarray:
-    """Durations of the calls in turn, after one of each to warm up, until the budget is spent."""
-    for call in calls:
-        call()
-    seen: list[float] = []
-    end = time.perf_counter() + budget_s
-    while time.perf_counter() < end or len(seen) < 5:
-        begin = time.perf_counter()
-        calls[len(seen) % len(calls)]()
-        seen.append(1e3 * (time.perf_counter() - begin))
-    return np.array(seen)
 
 
 def numpy_wmmse(gain: np.ndarray, steps: int = STEPS) -> np.ndarray:
@@ -225,22 +208,5 @@ SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    """Print the numbers beside what is asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", help="write the numbers")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
-    options = parser.parse_args()
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)
-    found = {name: SECTIONS[name]() for name in options.only}
-    if options.json:
-        result = {"schema": 1, "command": "python benchmarks/bench_links.py", "commit": source_commit()}
-        result |= {"device": "cpu", "threads": 1, "seed": SEED, **found}
-        atomic_write_text(options.json, json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run("bench_links", __doc__, SECTIONS, SEED)

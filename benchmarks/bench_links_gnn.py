@@ -7,23 +7,19 @@ on the complete graph, its features and edges given, without gradients. Large ne
 their policy has messages in both directions, and its time includes the features and the edges.
 """
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
-from bench_links import GROWTH_LIMIT, NEIGHBOURS, NETWORKS, SEED, milliseconds, network, rayleigh
-from torchrrm.bench import source_commit
+from bench_links import GROWTH_LIMIT, NEIGHBOURS, NETWORKS, SEED, network, rayleigh
+from suite import milliseconds, run
 from torchrrm.deploy import InferenceSession, export
 from torchrrm.deploy.session import open_runtime
-from torchrrm.files import atomic_write_text
 from torchrrm.learning import PrimalDual
 from torchrrm.policies import MetaGNN, PowerGNN, SparsePowerGNN
 from torchrrm.policies.pyg import PyGLinkGNN, dense_data, sparse_data
@@ -155,22 +151,5 @@ SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    """Print the numbers beside what is asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", help="write the numbers")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
-    options = parser.parse_args()
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)
-    found = {name: SECTIONS[name]() for name in options.only}
-    if options.json:
-        result = {"schema": 1, "command": "python benchmarks/bench_links_gnn.py", "commit": source_commit()}
-        result |= {"device": "cpu", "threads": 1, "seed": SEED, **found}
-        atomic_write_text(options.json, json.dumps(result, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run("bench_links_gnn", __doc__, SECTIONS, SEED)

@@ -10,7 +10,7 @@ from tests.testing.slices import SLICE, sample
 from torchrrm.policies import POLICIES, MetaGNN, PowerGNN, SliceGNN, StateAugmented
 from torchrrm.policies.power_gnn import EDGES
 from torchrrm.problems import KINDS, ErgodicPower, WeightedSumRate
-from torchrrm.solvers import SOLVERS
+from torchrrm.solvers import SOLVERS, MaxPower
 from torchrrm.testing import check_policy, check_problem, check_solver
 
 FEATURES = ("raw", "log", "marginal")
@@ -61,3 +61,7 @@ def test_ergodic_policy_conforms(policy):
 
 def test_every_policy_is_tried():
     assert set(POLICIES) == {"MetaGNN", "PowerGNN", "SliceGNN", "StateAugmented"}
+
+
+def test_full_power_conforms():
+    check_solver(MaxPower(), WeightedSumRate(), links.sample, expected=links.LINKS)

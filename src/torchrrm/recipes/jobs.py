@@ -21,7 +21,7 @@ from torch import Tensor
 
 from torchrrm.policies.weights import WeightsError, read_tensors, write_tensors
 
-__all__ = ["Job", "Workers", "run_jobs"]
+__all__ = ["Job", "Start", "Workers", "run_jobs"]
 
 
 class Job(Protocol):
@@ -48,6 +48,20 @@ class Workers:
     folder: Path
     processes: int = 2
     progress: bool = True
+
+
+@dataclass(frozen=True)
+class Start:
+    """Parameters by value, so that they travel to a worker; told apart by the job that made them."""
+
+    origin: str
+    parameters: dict[str, Tensor]
+
+    def __repr__(self) -> str:
+        return f"Start({self.origin})"
+
+    def __hash__(self) -> int:
+        return hash(self.origin)
 
 
 def _one_thread() -> None:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from torchrrm.kernels import itlinq as kernels
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
+from torchrrm.solvers.base import Solution
+from torchrrm.solvers.link_baselines import in_one_go
 from torchrrm.solvers.relative_links import arrays, is_compilable, power_action
 from torchrrm.units import db_to_linear
 
@@ -36,6 +38,12 @@ class ITLinQ:
         if not 0 <= eta < math.inf:
             raise ValueError(f"eta: must be finite and not negative, received {eta}")
         self.margin, self.exponent = db_to_linear(m_db), eta
+
+    def solve(
+        self, instance: LinkInstance, priority: Float[Tensor, "*batch tx"] | None = None
+    ) -> Solution[PowerAction]:
+        """Limits or zeros, in no steps."""
+        return in_one_go(self(instance, priority), instance)
 
     def __call__(
         self, instance: LinkInstance, priority: Float[Tensor, "*batch tx"] | None = None

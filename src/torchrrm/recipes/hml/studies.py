@@ -17,11 +17,10 @@ from torchrrm.recipes.hml.training import (
     Adaptation,
     MarginalTraining,
     MetaTraining,
-    Start,
     evaluation_set,
     optimality,
 )
-from torchrrm.recipes.jobs import Workers, run_jobs
+from torchrrm.recipes.jobs import Start, Workers, run_jobs
 from torchrrm.solvers import EqualSurplus, OneWinner
 
 __all__ = [

@@ -25,6 +25,7 @@ from torchrrm.policies.slice_gnn import PreparedSlice
 from torchrrm.problems import KINDS, SliceInstance
 from torchrrm.recipes.hml.settings import HmlSettings
 from torchrrm.recipes.hml.tasksets import TrainingSet, certified_bound, pooled_task, prepared_task
+from torchrrm.recipes.jobs import Start
 from torchrrm.recipes.slices import SliceSource, new_policy, policy_loss, slice_task
 
 __all__ = [
@@ -99,20 +100,6 @@ class MetaTraining:
             meta = MetaSettings(method=self.method, inner_learning_rate=inner, **how)
             meta_train(loss, self.tasks, meta, generator=generator, run=quiet)
         return parameters_of(policy)
-
-
-@dataclass(frozen=True)
-class Start:
-    """Parameters by value, so that they travel to a worker; told apart by the job that made them."""
-
-    origin: str
-    parameters: dict[str, Tensor]
-
-    def __repr__(self) -> str:
-        return f"Start({self.origin})"
-
-    def __hash__(self) -> int:
-        return hash(self.origin)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from torchrrm.learning import NetRates, Parameters, PrimalDual, parameters_of
 from torchrrm.learning.duals import window
 from torchrrm.policies import BestOf, EachSlot, OnlineDual, ProportionalFair, Refined, StateAugmented
 from torchrrm.problems import Allocator, ErgodicAction, ErgodicInstance, ErgodicPower, WeightedSumRate
+from torchrrm.recipes.jobs import Start
 from torchrrm.recipes.metagnn.drops import ADAPT, SQUARE, generator_of, report_set
 from torchrrm.recipes.metagnn.settings import MetaSettings
-from torchrrm.recipes.metagnn.training import Start, adapter, new_nets, scores, stacked
+from torchrrm.recipes.metagnn.training import adapter, new_nets, scores, stacked
 from torchrrm.records import replace
 from torchrrm.solvers import WMMSE, ErgodicDualBound, ITLinQ, MaxPower
 
@@ -158,16 +159,12 @@ class FewSamples:
         settings, count = self.settings, self.settings.few_configurations
         slots = settings.train_slots, settings.test_slots
         train, test = report_set(SQUARE, self.links, count, slots)
-        few = _first_slots(train, self.samples), test
+        few = window(train, 0, self.samples), test
         every = max(self.epochs // 30, 1)
         meta = stacked(self.start.parameters, count)
         _, points, rates = _learn(meta, few, self.epochs, every)
         _, _, scratch = _learn(_scratch(count), few, self.epochs, every, rates=_FROM_SCRATCH)
         return {"points": points, "meta": rates, "scratch": scratch}
-
-
-def _first_slots(instance: ErgodicInstance, count: int) -> ErgodicInstance:
-    return window(instance, 0, count)
 
 
 @dataclass(frozen=True)
@@ -187,7 +184,7 @@ class Certified:
         settings, count = self.settings, self.settings.certified_configurations
         slots = settings.train_slots, settings.test_slots + settings.certified_slots
         train, test = report_set(SQUARE, self.links, count, slots)
-        scored = _first_slots(test, settings.certified_slots)
+        scored = window(test, 0, settings.certified_slots)
         bound = ErgodicDualBound(PROBLEM).solve(scored)
         made = {"bound": _given(bound.upper_bound), "interval": bound.interval}
         with torch.no_grad():

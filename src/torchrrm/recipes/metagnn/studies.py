@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchrrm.bench import figures, metrics
 from torchrrm.recipes.exhibits import Exhibit, interval_text
-from torchrrm.recipes.jobs import Workers, run_jobs
+from torchrrm.recipes.jobs import Start, Workers, run_jobs
 from torchrrm.recipes.metagnn.comparison import Certified, Comparison, FewSamples
 from torchrrm.recipes.metagnn.drops import SQUARE
 from torchrrm.recipes.metagnn.published import PUBLISHED
@@ -22,7 +22,7 @@ from torchrrm.recipes.metagnn.tables import (
     rate_cells,
     together,
 )
-from torchrrm.recipes.metagnn.training import AugmentedTraining, MetaTraining, Start
+from torchrrm.recipes.metagnn.training import AugmentedTraining, MetaTraining
 
 __all__ = [
     "adaptation",

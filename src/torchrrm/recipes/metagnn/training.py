@@ -27,7 +27,7 @@ from torchrrm.recipes.metagnn.drops import (
 from torchrrm.recipes.metagnn.settings import MetaSettings
 from torchrrm.solvers import WMMSE
 
-__all__ = ["AugmentedTraining", "MetaTraining", "Start", "adapter", "new_nets", "scores", "stacked"]
+__all__ = ["AugmentedTraining", "MetaTraining", "adapter", "new_nets", "scores", "stacked"]
 
 ADAPTATION = NetRates(power=4e-3, slack=8e-4, dual=8e-4)
 """Rates of adaptation, Table I of [Huang2024]; its inner rates are the defaults of `NetRates`."""
@@ -55,20 +55,6 @@ def scores(learner: PrimalDual, parameters: Parameters, test: ErgodicInstance) -
     """Mean rate of each link over the test slots, `[configuration link]`, rolled out in the order of time."""
     with torch.no_grad():
         return ErgodicPower().rate(test, learner.deployed(parameters)(test).power_w)
-
-
-@dataclass(frozen=True)
-class Start:
-    """Parameters by value, so that they travel to a worker; told apart by the job that made them."""
-
-    origin: str
-    parameters: dict[str, Tensor]
-
-    def __repr__(self) -> str:
-        return f"Start({self.origin})"
-
-    def __hash__(self) -> int:
-        return hash(self.origin)
 
 
 @dataclass(frozen=True)
