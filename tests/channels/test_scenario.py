@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from torchrrm.channels import (
     SCENARIOS,
+    CellularLinks,
     ChannelDraw,
     Drop,
     LosNlos,
@@ -19,6 +20,7 @@ from torchrrm.channels import (
     SquareCell,
     hml_scenario,
     metagnn_scenario,
+    seven_cell_scenario,
     umi_scenario,
 )
 from torchrrm.records import batch_shape, stack
@@ -62,7 +64,7 @@ class TestIndexOrder:
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_shapes_range_and_reproducibility(name, batch, transmitters, receivers, dtype):
-    if isinstance(SCENARIOS[name]().topology, PairedLinks):
+    if isinstance(SCENARIOS[name]().topology, PairedLinks | CellularLinks):
         receivers = transmitters
     draws = [
         SCENARIOS[name]().sample(
@@ -173,3 +175,38 @@ class TestMetagnn:
         loss_db = -10.0 * draw.large_scale_gain.log10()
         torch.testing.assert_close(loss_db[far], 40.0 * distance[far].log10() - 1.0, rtol=1e-9, atol=0.0)
         assert not torch.allclose(draw.large_scale_gain, draw.large_scale_gain.mT, rtol=0.1)
+
+
+class TestSevenCells:
+    """Section IV-B of [Behmandpoor2024]."""
+
+    def test_losses(self):
+        """120.9 dB at 1 km; 120.9 - 37.6 = 83.3 dB at 100 m; 132.2187 at 2 km, 71.9813 at 50 m (log10 2 = 0.30103)."""
+        distance = torch.tensor([1000.0, 100.0, 2000.0, 50.0], dtype=torch.float64)
+        height = torch.zeros_like(distance)
+        loss_db = -10.0 * seven_cell_scenario().path_loss.gain(distance, height, height).log10()
+        expected = torch.tensor([120.9, 83.3, 132.218728, 71.981272], dtype=torch.float64)
+        torch.testing.assert_close(loss_db, expected, rtol=0.0, atol=1e-6)
+
+    def test_gains_are_those_of_the_distances(self, generator):
+        """Row: receiver, column: transmitter; those of one cell are as far from a receiver."""
+        draw = seven_cell_scenario().sample(
+            5, transmitters=20, receivers=20, generator=generator, dtype=torch.float64
+        )
+        distance_km = torch.cdist(draw.rx_position_m, draw.tx_position_m) / 1000.0
+        torch.testing.assert_close(
+            -10.0 * draw.large_scale_gain.log10(), 120.9 + 37.6 * distance_km.log10(), rtol=0.0, atol=1e-4
+        )
+        torch.testing.assert_close(draw.large_scale_gain[..., 7:], draw.large_scale_gain[..., :13])
+        assert not torch.allclose(draw.gain[..., 7:], draw.gain[..., :13])
+
+    def test_cells_of_a_ring_are_alike(self, generator):
+        """Mean losses of own links are the same in all cells, those from the ring to the middle in all six."""
+        draw = seven_cell_scenario().sample(4000, transmitters=7, receivers=7, generator=generator)
+        loss_db = -10.0 * draw.large_scale_gain.log10()
+        own = loss_db.diagonal(dim1=-2, dim2=-1)
+        error = float(own.std()) / math.sqrt(4000)
+        assert float((own.mean(0) - own.mean()).abs().max()) < 5.0 * error
+        from_ring = loss_db[:, 0, 1:]
+        error = float(from_ring.std()) / math.sqrt(4000)
+        assert float((from_ring.mean(0) - from_ring.mean()).abs().max()) < 5.0 * error

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchrrm.channels import Colocated, DiscCell, PairedLinks, SquareCell
+from torchrrm.channels import CellularLinks, Colocated, DiscCell, PairedLinks, SquareCell
 from torchrrm.channels.topology import _too_close
 from torchrrm.records import batch_shape
 
@@ -15,6 +15,8 @@ TOPOLOGIES = [
     DiscCell(100.0, 10.0),
     PairedLinks(),
     PairedLinks(min_transmitter_spacing_m=100.0),
+    CellularLinks(),
+    CellularLinks(rings=2, min_distance_m=0.0, radius_m=100.0),
     Colocated(),
 ]
 
@@ -113,6 +115,51 @@ class TestSpacing:
         assert drop.tx_position_m.shape == (100_000, 3)
 
 
+class TestCellularLinks:
+    def test_centres(self):
+        """A hexagon and its ring, `sqrt(3) R` apart; two rings make 19 cells."""
+        centre = CellularLinks(radius_m=500.0).centres_m()
+        assert centre.shape == (7, 2)
+        assert centre[0].tolist() == [0.0, 0.0]
+        torch.testing.assert_close(
+            centre[1:].norm(dim=-1), torch.full((6,), 500 * math.sqrt(3), dtype=torch.float64)
+        )
+        apart = torch.cdist(centre, centre) + 1e9 * torch.eye(7)
+        torch.testing.assert_close(apart.amin(-1), torch.full((7,), 500 * math.sqrt(3), dtype=torch.float64))
+        outer = CellularLinks(rings=2).centres_m()
+        assert len(outer) == CellularLinks(rings=2).cells == 19
+        assert bool((outer[7:].norm(dim=-1) > outer[:7].norm(dim=-1).max() + 1.0).all())
+        assert CellularLinks(rings=0).centres_m().tolist() == [[0.0, 0.0]]
+
+    def test_links_are_spread_and_share_their_transmitters_place(self, generator):
+        drop = CellularLinks().sample(3, transmitters=50, receivers=50, generator=generator)
+        place, count = drop.tx_position_m[0].unique(dim=0, return_counts=True)
+        assert place.shape == (7, 3)
+        assert sorted(count.tolist()) == [7, 7, 7, 7, 7, 7, 8]
+        assert torch.equal(drop.tx_position_m[:, 7:], drop.tx_position_m[:, :-7])
+        assert torch.equal(drop.tx_position_m[0], drop.tx_position_m[2])
+
+    def test_receivers_are_uniform_in_their_hexagon(self, generator):
+        """Distances within the limits and by area; nearer to the own centre than to any other; no side preferred."""
+        cells = CellularLinks()
+        drop = cells.sample(200, transmitters=70, receivers=70, generator=generator, dtype=torch.float64)
+        offset = (drop.rx_position_m - drop.tx_position_m)[..., :2]
+        distance = offset.norm(dim=-1)
+        assert 50.0 <= float(distance.min()) < 52.0
+        assert 490.0 < float(distance.max()) <= 500.0
+        own = torch.cdist(drop.rx_position_m[..., :2], cells.centres_m()).argmin(-1)
+        assert torch.equal(own, (torch.arange(70) % 7).expand(200, 70))
+        inscribed = 250.0 * math.sqrt(3)
+        assert uniform_pvalue(distance[distance <= inscribed] ** 2, 50.0**2, inscribed**2) > 1e-3
+        share = (inscribed**2 - 50.0**2) * math.pi / (1.5 * math.sqrt(3) * 500.0**2 - math.pi * 50.0**2)
+        assert float((distance <= inscribed).double().mean()) == pytest.approx(share, abs=0.01)
+        angle = torch.atan2(offset[..., 1], offset[..., 0]).remainder(math.pi / 3)
+        for side in range(6):
+            there = (torch.atan2(offset[..., 1], offset[..., 0]) // (math.pi / 3)) == side - 3
+            assert float(there.double().mean()) == pytest.approx(1 / 6, abs=0.015)
+            assert scipy.stats.kstest(angle[there].numpy(), angle.flatten().numpy()).pvalue > 1e-3
+
+
 @given(
     topology=st.sampled_from(TOPOLOGIES),
     batch=st.lists(st.integers(0, 3), max_size=3),
@@ -145,6 +192,16 @@ def test_shapes_and_reproducibility(topology, batch, nodes, dtype):
         (
             lambda: SquareCell(user_height_m=-1.0),
             "user_height_m: must be finite and at least 0.0, received -1.0",
+        ),
+        (lambda: CellularLinks(rings=-1), "rings: must be at least 0, received -1"),
+        (lambda: CellularLinks(radius_m=0.0), "radius_m: must be finite and above 0.0, received 0.0"),
+        (
+            lambda: CellularLinks(min_distance_m=450.0),
+            "min_distance_m: must be below 433.013, the inner radius, received 450",
+        ),
+        (
+            lambda: CellularLinks().sample(transmitters=3, receivers=2, generator=torch.Generator()),
+            "receivers: must equal the number of transmitters 3, received 2",
         ),
         (lambda: DiscCell(10.0, 10.0), "outer_radius_m: must be finite and above 10.0, received 10.0"),
         (

@@ -3,14 +3,17 @@ import torch
 
 from torchrrm.channels import (
     CorrelatedRayleigh,
+    Nakagami,
     Snapshot,
     bundled_snapshot,
     metagnn_scenario,
     rayleigh_scenario,
+    seven_cell_scenario,
 )
 from torchrrm.problems import ErgodicAction, ErgodicPower, PowerAction, WeightedSumRate
 from torchrrm.problems.links import relative_gain
 from torchrrm.recipes.links import (
+    SEVEN_CELL_TERMS,
     LinkSource,
     LinkTerms,
     draw_configurations,
@@ -27,6 +30,9 @@ SOURCES = {
     "faded city": LinkSource(MUNICH, 8),
     "city": LinkSource(MUNICH, 8, fading=None),
     "ranges": LinkSource(metagnn_scenario(), (2, 8)),
+    "seven cells": LinkSource(seven_cell_scenario(), 8, SEVEN_CELL_TERMS),
+    "redrawn": LinkSource(seven_cell_scenario(), 8, SEVEN_CELL_TERMS, redraw_every=2),
+    "redrawn city's": LinkSource(MUNICH, 8, fading=None, redraw_every=2),
     "city's ranges": LinkSource(MUNICH, (1, 8)),
 }
 
@@ -96,6 +102,53 @@ def test_ranges_are_padded(generator):
     assert float(instance.mean_gain[both].min()) > 0.0
 
 
+class TestRedraw:
+    """Places that are drawn anew every so many slots."""
+
+    def test_large_scale_gains_change_with_the_blocks_only(self, generator):
+        """Without fading (Nakagami of a huge m) gains are the large-scale ones."""
+        channels = metagnn_scenario(fading=Nakagami(1e9))
+        source = LinkSource(channels, 4, redraw_every=50, dtype=torch.float64)
+        instance = draw_configurations(source, 3, slots=120, generator=generator)
+        gain = instance.gain
+        assert gain.shape == (3, 120, 4, 4)
+        starts = gain[:, [0, 50, 100]]
+        blocks = starts.repeat_interleave(torch.tensor([50, 50, 20]), dim=1)
+        torch.testing.assert_close(gain, blocks, rtol=1e-3, atol=0.0)
+        distance = (starts.log() - starts.roll(1, 1).log()).abs().flatten(1).amax(-1)
+        assert float(distance.min()) > 0.1
+        torch.testing.assert_close(instance.mean_gain, gain.mean(1), rtol=1e-3, atol=0.0)
+
+    def test_blocks_are_independent_configurations(self):
+        """Drawing in blocks is drawing more configurations."""
+        channels = seven_cell_scenario()
+        draws = [torch.Generator().manual_seed(3) for _ in range(2)]
+        blocks = draw_configurations(LinkSource(channels, 9, redraw_every=5), 2, slots=15, generator=draws[0])
+        apart = draw_configurations(LinkSource(channels, 9), 6, slots=5, generator=draws[1])
+        assert torch.equal(blocks.gain.reshape(6, 5, 9, 9), apart.gain)
+        torch.testing.assert_close(blocks.mean_gain, apart.mean_gain.view(2, 3, 9, 9).mean(1))
+
+    @pytest.mark.parametrize("every", [None, 4, 7])
+    def test_never_within_the_slots(self, every):
+        draws = [
+            draw_configurations(
+                LinkSource(metagnn_scenario(), (2, 5), redraw_every=redraw_every),
+                3,
+                slots=4,
+                generator=torch.Generator().manual_seed(1),
+            )
+            for redraw_every in (None, every)
+        ]
+        assert torch.equal(draws[0].gain, draws[1].gain)
+        assert torch.equal(draws[0].mean_gain, draws[1].mean_gain)
+
+
+def test_limits_of_the_seven_cells():
+    """38 dBm is 6.30957 W, -114 dBm is 3.98107e-15 W: 152 dB apart."""
+    assert SEVEN_CELL_TERMS.max_power_w == pytest.approx(6.30957, rel=1e-5)
+    assert SEVEN_CELL_TERMS.noise_power_w == pytest.approx(3.98107e-15, rel=1e-5)
+
+
 class TestSnapshots:
     def test_pairs_are_kept_together(self, generator):
         """The direct gains of an instance are direct gains of one drop, each taken once."""
@@ -163,6 +216,10 @@ def blocked() -> Snapshot:
         (
             lambda: LinkSource(metagnn_scenario(), 5, drops=(0, 1)),
             r"drops: must be None for a scenario, received \(0, 1\)",
+        ),
+        (
+            lambda: LinkSource(metagnn_scenario(), 5, redraw_every=0),
+            "redraw_every: must be None or at least 1 slot, received 0",
         ),
         (lambda: LinkTerms(max_power_w=0.0), "max_power_w: must be positive and finite, received 0.0"),
         (

@@ -21,6 +21,7 @@ from torchrrm.channels.scenario import (
     hml_scenario,
     metagnn_scenario,
     rayleigh_scenario,
+    seven_cell_scenario,
     uma_scenario,
     umi_scenario,
 )
@@ -35,10 +36,19 @@ from torchrrm.channels.snapshot import (
     load_snapshot,
     save_snapshot,
 )
-from torchrrm.channels.topology import Colocated, DiscCell, Drop, PairedLinks, SquareCell, Topology
+from torchrrm.channels.topology import (
+    CellularLinks,
+    Colocated,
+    DiscCell,
+    Drop,
+    PairedLinks,
+    SquareCell,
+    Topology,
+)
 
 __all__ = [
     "SCENARIOS",
+    "CellularLinks",
     "ChannelDraw",
     "Colocated",
     "ConstantLoss",
@@ -73,6 +83,7 @@ __all__ = [
     "metagnn_scenario",
     "rayleigh_scenario",
     "save_snapshot",
+    "seven_cell_scenario",
     "slot_fading",
     "snapshot_slots",
     "uma_los_probability",

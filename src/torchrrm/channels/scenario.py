@@ -20,7 +20,7 @@ from torchrrm.channels.pathloss import (
     umi_los_probability,
 )
 from torchrrm.channels.slots import SlotDraw, slot_fading
-from torchrrm.channels.topology import Colocated, DiscCell, PairedLinks, SquareCell, Topology
+from torchrrm.channels.topology import CellularLinks, Colocated, DiscCell, PairedLinks, SquareCell, Topology
 from torchrrm.records import tensor_record
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "hml_scenario",
     "metagnn_scenario",
     "rayleigh_scenario",
+    "seven_cell_scenario",
     "uma_scenario",
     "umi_scenario",
 ]
@@ -233,10 +234,24 @@ def rayleigh_scenario(fading: Fading = _RAYLEIGH) -> Scenario:
     return Scenario(topology=Colocated(), path_loss=ConstantLoss(), fading=fading)
 
 
+def seven_cell_scenario(fading: Fading = _RAYLEIGH) -> Scenario:
+    """Downlinks of a hexagonal cell and its six neighbours, as in Section IV-B of [Behmandpoor2024].
+
+    Receivers are 50 m to 500 m from their transmitter, at the centre of the cell; the loss at `d` kilometres is
+    `120.9 + 37.6 log10 d` dB, without shadowing, that is `8.1 + 37.6 log10 d` for `d` in metres. The fading is
+    independent for transmitters of one place, too. The limit of 38 dBm and the noise of -114 dBm are
+    `torchrrm.recipes.links.SEVEN_CELL_TERMS`; the distance of centres is that of `CellularLinks`.
+    """
+    return Scenario(
+        topology=CellularLinks(), path_loss=PowerLaw(3.76, loss_at_1m_db=120.9 - 3 * 37.6), fading=fading
+    )
+
+
 SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "hml": hml_scenario,
     "umi": umi_scenario,
     "uma": uma_scenario,
     "metagnn": metagnn_scenario,
     "rayleigh": rayleigh_scenario,
+    "seven-cells": seven_cell_scenario,
 }

@@ -1,8 +1,8 @@
 """Topologies: where transmitters and receivers stand.
 
 A topology draws positions in metres, `z` upward. Which node means what is the topology's to say: in a cell
-the users transmit, receiver 0 is the station and further receivers eavesdrop; in paired links receiver `k`
-belongs to transmitter `k`.
+the users transmit, receiver 0 is the station and further receivers eavesdrop; in paired and in cellular links
+receiver `k` belongs to transmitter `k`.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from torchrrm.records import tensor_record
 
-__all__ = ["Colocated", "DiscCell", "Drop", "PairedLinks", "SquareCell", "Topology"]
+__all__ = ["CellularLinks", "Colocated", "DiscCell", "Drop", "PairedLinks", "SquareCell", "Topology"]
 
 _MAX_ROUNDS = 1000
 _MOST_CELLS = 2**16  # along a side, so that cells of many drops are counted in 64 bits
@@ -150,11 +150,7 @@ class PairedLinks:
         Raises:
             ValueError: if the square has no room for so many transmitters at their spacing.
         """
-        _require_counts(transmitters, receivers)
-        if receivers != transmitters:
-            raise ValueError(
-                f"receivers: must equal the number of transmitters {transmitters}, received {receivers}"
-            )
+        _require_pairs(transmitters, receivers)
         shape = (*batch_shape, transmitters)
         tx = self._transmitters(shape, generator, dtype)
         span = self.max_distance_m - self.min_distance_m
@@ -191,6 +187,93 @@ class PairedLinks:
         """Whether discs of the spacing's diameter could be packed at all, by the density of the hexagonal packing."""
         discs = transmitters * math.pi / 4.0 * self.min_transmitter_spacing_m**2
         return discs <= math.pi / math.sqrt(12.0) * (self.side_m + self.min_transmitter_spacing_m) ** 2
+
+
+@dataclass(frozen=True)
+class CellularLinks:
+    """Downlinks of hexagonal cells: transmitters at the centres, each with its receiver in the cell around it.
+
+    A cell is a regular hexagon with corners at `radius_m`, so that neighbouring centres are `sqrt(3) radius_m`
+    apart and cells tile the plane; cell 0 is at the origin, the rings follow. Receivers are uniform by area in
+    their cell, at least `min_distance_m` from its centre, so `radius_m` is their largest distance. Link `k` is
+    of cell `k mod cells`: cells have equal numbers of links to within one, those of the first links, too, and
+    the transmitters of a cell stand at the same place. Positions are on the ground.
+
+    The defaults are those of Section IV-B of [Behmandpoor2024], which prints the number of cells and the two
+    distances, but neither the shape of a cell nor the distance of centres.
+
+    Attributes:
+        rings: of cells around the one at the origin: one ring makes 7 cells, two make 19.
+        min_distance_m: from a receiver to its transmitter; within the circle that fits into a cell.
+        radius_m: of the circle around a cell.
+    """
+
+    rings: int = 1
+    min_distance_m: float = 50.0
+    radius_m: float = 500.0
+
+    def __post_init__(self) -> None:
+        if self.rings < 0:
+            raise ValueError(f"rings: must be at least 0, received {self.rings}")
+        _require_at_least("radius_m", self.radius_m, 0.0, strict=True)
+        _require_at_least("min_distance_m", self.min_distance_m, 0.0)
+        inner_m = 0.5 * math.sqrt(3.0) * self.radius_m
+        if self.min_distance_m >= inner_m:
+            raise ValueError(
+                f"min_distance_m: must be below {inner_m:g}, the inner radius, received {self.min_distance_m:g}"
+            )
+
+    @property
+    def cells(self) -> int:
+        """How many cells there are."""
+        return 1 + 3 * self.rings * (self.rings + 1)
+
+    def centres_m(self, *, dtype: torch.dtype = torch.float64) -> Float[Tensor, "cell 2"]:
+        """Centres of the cells, ring by ring from the origin outwards."""
+        steps = range(-self.rings, self.rings + 1)
+        # The third of the hexagonal lattice's coordinates is minus the sum of the other two.
+        places = [(a, b) for a in steps for b in steps if abs(a + b) <= self.rings]
+        places.sort(key=lambda place: max(abs(place[0]), abs(place[1]), abs(sum(place))))
+        first, second = torch.tensor(places, dtype=dtype).T
+        site_m = math.sqrt(3.0) * self.radius_m
+        return site_m * torch.stack((first + 0.5 * second, 0.5 * math.sqrt(3.0) * second), dim=-1)
+
+    def sample(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> Drop:
+        """See `Topology.sample`; as many receivers as transmitters."""
+        _require_pairs(transmitters, receivers)
+        cell = torch.arange(transmitters) % self.cells
+        centre = self.centres_m(dtype=dtype)[cell].to(generator.device)  # [tx 2]
+        rx = centre + self._around((*batch_shape, receivers), generator, dtype)
+        return Drop(rx_position_m=_raise_to(rx, 0.0), tx_position_m=_raise_to(centre.expand_as(rx), 0.0))
+
+    def _around(
+        self, shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype
+    ) -> Float[Tensor, "*batch rx 2"]:
+        """Offsets from the centre, uniform in the hexagon; those too close are drawn again."""
+        place = torch.zeros(math.prod(shape), 2, dtype=dtype, device=generator.device)
+        pending = torch.arange(len(place), device=place.device)
+        while len(pending):
+            place[pending] = self._in_hexagon(len(pending), generator, dtype)
+            distance = torch.hypot(place[pending, 0], place[pending, 1])
+            pending = pending[distance < self.min_distance_m]
+        return place.view(*shape, 2)
+
+    def _in_hexagon(self, points: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Points `[point 2]`: three rhombi of sides from the centre to every second corner make the hexagon.
+
+        Centres are neighbours across sides, in the directions 0, 60, ... degrees, so corners are at 30, 90, ...
+        """
+        turn = torch.randint(3, (points,), generator=generator, device=generator.device) / 3.0
+        along, across = _uniform((2, points), generator, dtype) * self.radius_m
+        turn = turn.to(dtype) + 1.0 / 12.0
+        return _polar(along, turn) + _polar(across, turn + 1.0 / 3.0)
 
 
 @dataclass(frozen=True)
@@ -271,6 +354,14 @@ def _require_counts(transmitters: int, receivers: int) -> None:
     for name, count in (("transmitters", transmitters), ("receivers", receivers)):
         if count < 1:
             raise ValueError(f"{name}: must be at least 1, received {count}")
+
+
+def _require_pairs(transmitters: int, receivers: int) -> None:
+    _require_counts(transmitters, receivers)
+    if receivers != transmitters:
+        raise ValueError(
+            f"receivers: must equal the number of transmitters {transmitters}, received {receivers}"
+        )
 
 
 def _require_at_least(name: str, value: float, bound: float, *, strict: bool = False) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torchrrm.channels import Fading, Rayleigh, Scenario, SlotDraw, Snapshot, snapshot_slots
@@ -17,9 +17,17 @@ from torchrrm.problems import (
     WeightedSumRate,
 )
 from torchrrm.problems.links import MAX_POWER_W, NOISE_POWER_W
-from torchrrm.units import db_to_linear
+from torchrrm.units import db_to_linear, dbm_to_watt
 
-__all__ = ["LinkSource", "LinkTerms", "draw_configurations", "draw_links", "ergodic_task", "sum_rate_task"]
+__all__ = [
+    "SEVEN_CELL_TERMS",
+    "LinkSource",
+    "LinkTerms",
+    "draw_configurations",
+    "draw_links",
+    "ergodic_task",
+    "sum_rate_task",
+]
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,10 @@ class LinkTerms:
         return cls(1.0, db_to_linear(float(snr_db)), min_rate_bps_hz)
 
 
+SEVEN_CELL_TERMS = LinkTerms(noise_power_w=dbm_to_watt(-114.0), max_power_w=dbm_to_watt(38.0))
+"""Of Section IV-B of [Behmandpoor2024], for the scenario of seven cells."""
+
+
 @dataclass(frozen=True)
 class LinkSource:
     """Random configurations of links: of a scenario, or random pairs of random drops of a snapshot.
@@ -64,6 +76,9 @@ class LinkSource:
         drops: of a snapshot's drops those from the first up to the second index, so that some can be kept for
             testing; None takes all.
         dtype: of the instances.
+        redraw_every: slots after which places and shadowing (of a snapshot: drop and pairs) are drawn anew, for
+            large-scale fading that is so many times slower than the small-scale one. Fading that is correlated
+            over slots starts anew, too. None draws them once.
     """
 
     channels: Scenario | Snapshot
@@ -72,8 +87,11 @@ class LinkSource:
     fading: Fading | None = Rayleigh()
     drops: tuple[int, int] | None = None
     dtype: torch.dtype = torch.float32
+    redraw_every: int | None = None
 
     def __post_init__(self) -> None:
+        if self.redraw_every is not None and self.redraw_every < 1:
+            raise ValueError(f"redraw_every: must be None or at least 1 slot, received {self.redraw_every}")
         most = float("inf")
         if isinstance(self.channels, Snapshot):
             _require_pairs(self.channels)
@@ -92,7 +110,7 @@ class LinkSource:
         return (self.links, self.links) if isinstance(self.links, int) else self.links
 
     def sample(self, batch_size: int, *, slots: int, generator: torch.Generator) -> SlotDraw:
-        """Channels of `batch_size` configurations of the largest size, on the generator's device."""
+        """Channels of `batch_size` configurations of the largest size, on the generator's device; places stay."""
         links = self.span[1]
         if isinstance(self.channels, Scenario):
             return self.channels.sample_slots(
@@ -114,6 +132,21 @@ class LinkSource:
             large_scale_gain=draw.large_scale_gain.to(self.dtype),
             small_scale_gain=draw.small_scale_gain.to(self.dtype),
         )
+
+    def sample_gain(
+        self, batch_size: int, *, slots: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "batch slot rx tx"], Float[Tensor, "batch rx tx"]]:
+        """Gains of every slot, and the mean over slots of their large-scale part; places are redrawn as asked for."""
+        block = self.redraw_every
+        if block is None or block >= slots:
+            draw = self.sample(batch_size, slots=slots, generator=generator)
+            return draw.gain, draw.large_scale_gain
+        blocks = -(-slots // block)
+        draw = self.sample(batch_size * blocks, slots=block, generator=generator)
+        gain = draw.gain.unflatten(0, (batch_size, blocks)).flatten(1, 2)[:, :slots]
+        large_scale_gain = draw.large_scale_gain.unflatten(0, (batch_size, blocks))
+        last = large_scale_gain[:, -1] * (slots - (blocks - 1) * block)  # may be cut short
+        return gain, (block * large_scale_gain[:, :-1].sum(1) + last) / slots
 
     def sample_active(self, batch_size: int, *, generator: torch.Generator) -> Bool[Tensor, "batch tx"]:
         """Masks of random numbers of links, the first ones active."""
@@ -147,11 +180,12 @@ def draw_configurations(
 ) -> ErgodicInstance:
     """`batch_size` configurations over slots; `mean_gain` is the large-scale gain, known before the first slot.
 
-    Gains are 0 in rows and columns of padded links.
+    If places are drawn anew meanwhile, it is the mean of the large-scale gains over the slots, which nobody knows
+    before. Gains are 0 in rows and columns of padded links.
     """
-    draw = source.sample(batch_size, slots=slots, generator=generator)
+    gain, mean_gain = source.sample_gain(batch_size, slots=slots, generator=generator)
     active = source.sample_active(batch_size, generator=generator)
-    gain, mean_gain, mask = draw.gain, draw.large_scale_gain, active.to(draw.large_scale_gain.dtype)
+    mask = active.to(gain.dtype)
     if source.span[0] < source.span[1]:
         both = mask[:, :, None] * mask[:, None, :]
         gain, mean_gain = gain * both[:, None], mean_gain * both
