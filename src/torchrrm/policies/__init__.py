@@ -10,6 +10,7 @@ from torchrrm.policies.compose import BestOf, Guarded, Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair
 from torchrrm.policies.metagnn import MetaGNN
+from torchrrm.policies.mlp_power import CentralPower
 from torchrrm.policies.power_gnn import PowerGNN
 from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
 from torchrrm.policies.sparse_power_gnn import SparsePowerGNN
@@ -19,6 +20,7 @@ from torchrrm.policies.weights import list_pretrained, load_weights, save_weight
 __all__ = [
     "POLICIES",
     "BestOf",
+    "CentralPower",
     "ConfigurationGNN",
     "EachSlot",
     "Guarded",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 POLICIES: dict[str, type[nn.Module]] = {
+    "CentralPower": CentralPower,
     "MetaGNN": MetaGNN,
     "PowerGNN": PowerGNN,
     "SliceGNN": SliceGNN,
