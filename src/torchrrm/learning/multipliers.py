@@ -36,13 +36,7 @@ def collect(loop: OnlineDual, instance: ErgodicInstance, moments: int) -> Trajec
     slots = instance.gain.shape[-3]
     if not 1 <= moments <= slots:
         raise ValueError(f"moments: must be 1 to the number of slots {slots}, received {moments}")
-    state, history = loop.start(instance), []
-    for slot in range(slots):
-        links = instance.slot(slot)
-        rate = _SUM_RATE.rate(links, loop.decide(links, state).power_w)
-        state = loop.observe(rate, state)
-        history.append(state.multiplier)
-    every = torch.stack(history, dim=-2)  # [*batch slot tx]
+    every = loop.track(instance, loop.start(instance))[0].multiplier  # [*batch slot tx]
     chosen = torch.linspace(0, slots - 1, moments).round().long()
     return Trajectories(
         multiplier=every.index_select(-2, chosen), settled=every[..., slots // 2 :, :].mean(-2)

@@ -8,7 +8,7 @@ from torch import nn
 from torchrrm.policies import weights
 from torchrrm.policies.compose import BestOf, Guarded, Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
-from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair
+from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair, SharingSettings, TimeSharing
 from torchrrm.policies.metagnn import MetaGNN
 from torchrrm.policies.mlp_power import CentralPower
 from torchrrm.policies.power_gnn import PowerGNN
@@ -30,9 +30,11 @@ __all__ = [
     "PreparedSlice",
     "ProportionalFair",
     "Refined",
+    "SharingSettings",
     "SliceGNN",
     "SparsePowerGNN",
     "StateAugmented",
+    "TimeSharing",
     "list_pretrained",
     "load_policy",
     "load_pretrained",

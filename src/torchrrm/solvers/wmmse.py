@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.kernels import wmmse as kernels
+from torchrrm.kernels.link_rules import WmmseRule
 from torchrrm.problems.links import LinkInstance, PowerAction
 from torchrrm.records import is_plain, tensor_record
 from torchrrm.solvers.base import IterativeSolver, Solution
@@ -121,6 +122,11 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
         better = (sum_rate(links, amplitude.square()) >= sum_rate(links, first))[..., None]
         return power_action(instance, torch.where(better, amplitude.square(), first).squeeze(-2))
 
+    def rule(self, links: int) -> WmmseRule:
+        """The solver for so many links as compiled control loops call it."""
+        table = start_amplitudes(links, self.starts, self.first_start, self.seed)
+        return WmmseRule(table, self.max_steps, -1.0 if self.tolerance is None else self.tolerance)
+
     def init(self, instance: RelativeLinks) -> Amplitudes:
         """Amplitudes of each start."""
         table = start_amplitudes(instance.direct.shape[-1], self.starts, self.first_start, self.seed)
@@ -154,10 +160,8 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
 
     def _compiled(self, instance: LinkInstance) -> tuple[Tensor, Any, Any]:
         links = arrays(instance)
-        table = start_amplitudes(links[0].shape[-1], self.starts, self.first_start, self.seed)
-        tol = -1.0 if self.tolerance is None else self.tolerance
         run = kernels.solve if links[0].ndim == 2 else kernels.solve_batch
-        power, iterations, change = run(*links, table, self.max_steps, tol)
+        power, iterations, change = run(*links, *self.rule(links[0].shape[-1]))
         return _tensor(power, instance), iterations, change
 
     def _refine_compiled(self, instance: LinkInstance, action: PowerAction, steps: int) -> PowerAction:

@@ -3,7 +3,7 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from torchrrm.records import tensor_record
+from torchrrm.records import replace, tensor_record
 
 __all__ = ["ErgodicAction", "ErgodicInstance", "LinkInstance", "PowerAction"]
 
@@ -67,6 +67,10 @@ class ErgodicInstance:
     def slot(self, index: int) -> LinkInstance:
         """One slot, every active link of weight 1."""
         return self._links(self.gain[..., index, :, :])
+
+    def between(self, first: int, last: int) -> "ErgodicInstance":
+        """The slots from `first` up to `last`, without a copy."""
+        return replace(self, gain=self.gain[..., first:last, :, :])
 
     def mean_slot(self) -> LinkInstance:
         """The slot of mean gains, every active link of weight 1."""

@@ -1,0 +1,170 @@
+"""Control loops over slots, compiled: the loops of `torchrrm.policies.control` around a rule of one slot.
+
+A loop runs in the order of time over `gain` `[slot rx tx]`; names and formulas are those of the loops in torch.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.link_rules import decide
+
+__all__ = [
+    "CORRECTED",
+    "MIXES",
+    "PRINTED",
+    "SIMPLE",
+    "STRIDE_LINK",
+    "STRIDE_SLOT",
+    "chance",
+    "dual_batch",
+    "dual_step",
+    "sharing_batch",
+    "sharing_step",
+]
+
+PRINTED, CORRECTED, SIMPLE = 0, 1, 2
+
+# SplitMix64; int64 wraps around as uint64 does, its shifts need masks. Shift, mask and factor of each step.
+MIXES = (
+    (30, (1 << 34) - 1, -4658895280553007687),
+    (27, (1 << 37) - 1, -7723592293110705685),
+    (31, (1 << 33) - 1, 1),
+)
+STRIDE_SLOT, STRIDE_LINK = -7046029254386353131, -2643881736870682267
+
+
+@njit(inline="always")
+def chance(key, slot, link):
+    """Uniform number in [0, 1) that only the three integers determine."""
+    z = key + slot * STRIDE_SLOT + link * STRIDE_LINK
+    for shift, mask, factor in MIXES:
+        z = (z ^ ((z >> shift) & mask)) * factor
+    return ((z >> 11) & ((1 << 53) - 1)) * 2.0**-53
+
+
+@njit(error_model="numpy", cache=True)
+def _rates(gain, noise_power, power, active, rate):
+    """Rate of each link in bit/s/Hz; 0 where inactive."""
+    links = power.size
+    for k in range(links):
+        rate[k] = 0.0
+        if not active[k] or power[k] <= 0.0:
+            continue
+        heard, row = float(noise_power), gain[k]
+        for j in range(links):
+            if j != k and active[j]:
+                heard += row[j] * power[j]
+        rate[k] = math.log2(1.0 + row[k] * power[k] / heard)
+
+
+@njit(error_model="numpy", cache=True)
+def dual_step(multiplier, least, rate, step, relaxed, ceiling):
+    """One step of `OnlineDual`, in place; `relaxed` is the inverse of the slack penalty, 0 of hard minima."""
+    for k in range(multiplier.size):
+        if least[k] > 0.0:
+            moved = multiplier[k] + step * (least[k] - relaxed * multiplier[k] - rate[k])
+            multiplier[k] = min(max(moved, 0.0), ceiling)
+        else:
+            multiplier[k] = 0.0
+
+
+@njit(error_model="numpy", cache=True)
+def _dual(rule, gain, links, multiplier, settings, power, rate, history):
+    noise, limit, active, least = links
+    step, relaxed, ceiling = settings
+    weight = np.empty_like(limit)
+    for slot in range(gain.shape[0]):
+        for k in range(weight.size):
+            weight[k] = 1.0 + multiplier[k]
+        chosen = decide(rule, gain[slot], noise, limit, weight, active)
+        _rates(gain[slot], noise, chosen, active, rate[slot])
+        dual_step(multiplier, least, rate[slot], step, relaxed, ceiling)
+        power[slot] = chosen
+        history[slot] = multiplier
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def dual_batch(rule, gain, noise, limit, active, least, multiplier, settings):
+    """`OnlineDual` over all slots of each run, `gain` `[run slot rx tx]`; moves `multiplier` `[run tx]` in place.
+
+    Returns powers in W, rates in bit/s/Hz and multipliers, each `[run slot tx]`.
+    """
+    power = np.zeros(gain.shape[:2] + limit.shape[1:], limit.dtype)
+    rate, history = np.zeros_like(power), np.zeros_like(power)
+    for run in prange(gain.shape[0]):
+        links = (noise[run], limit[run], active[run], least[run])
+        _dual(rule, gain[run], links, multiplier[run], settings, power[run], rate[run], history[run])
+    return power, rate, history
+
+
+@njit(error_model="numpy", cache=True)
+def sharing_step(state, slot, demand, rate, settings):
+    """One step of `TimeSharing` after the slot of this number, in place.
+
+    `state` holds the rows multiplier, base, extrapolated, momentum and shortfall, each `[tx]`.
+    """
+    multiplier, base, extrapolated, momentum, shortfall = state
+    rule, batch, gamma, alpha, decay, ceiling = settings
+    shortfall += demand - rate
+    if (slot + 1) % batch != 0:
+        return
+    half = slot // batch
+    iteration = half if rule == SIMPLE else half // 2
+    damping = alpha / math.sqrt(1.0 + decay * iteration)
+    for k in range(multiplier.size):
+        move, shortfall[k] = gamma * shortfall[k] / batch, 0.0
+        if rule == SIMPLE:
+            base[k] = min(max(base[k] + damping * move, 0.0), ceiling)
+            multiplier[k] = base[k]
+        elif half % 2 == 0:
+            extrapolated[k] = min(base[k] + move + (1.0 - damping) * (momentum[k] - move), ceiling)
+            if rule == CORRECTED:
+                multiplier[k] = max(extrapolated[k], 0.0)
+        else:
+            before = base[k]
+            base[k] = min(before - damping * (min(extrapolated[k], 0.0) - move), ceiling)
+            momentum[k] = extrapolated[k] - before
+            multiplier[k] = max(base[k] if rule == CORRECTED else extrapolated[k], 0.0)
+
+
+@njit(error_model="numpy", cache=True)
+def select(multiplier, active, key, slot, on):
+    """Which links are on: each active one with probability `(1 + multiplier) / max(1 + multiplier)`."""
+    top = 0.0
+    for k in range(multiplier.size):
+        if active[k]:
+            top = max(top, 1.0 + multiplier[k])
+    for k in range(multiplier.size):
+        on[k] = active[k] and chance(key, slot, k) * top < 1.0 + multiplier[k]
+
+
+@njit(error_model="numpy", cache=True)
+def _sharing(rule, gain, links, state, clock, settings, out):
+    noise, limit, active, demand = links
+    key, first = clock
+    power, rate, history = out
+    weight, on = np.ones_like(limit), np.empty(limit.size, np.bool_)
+    for slot in range(gain.shape[0]):
+        select(state[0], active, key, first + slot, on)
+        chosen = decide(rule, gain[slot], noise, limit, weight, on)
+        _rates(gain[slot], noise, chosen, on, rate[slot])
+        sharing_step(state, first + slot, demand, rate[slot], settings)
+        power[slot] = chosen
+        history[slot] = state[0]
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def sharing_batch(rule, gain, noise, limit, active, demand, state, clock, settings):
+    """`TimeSharing` over all slots of each run; moves `state` `[run 5 tx]` in place; `clock` holds keys and slots.
+
+    Returns powers in W, rates in bit/s/Hz and multipliers, each `[run slot tx]`.
+    """
+    power = np.zeros(gain.shape[:2] + limit.shape[1:], limit.dtype)
+    rate, history = np.zeros_like(power), np.zeros_like(power)
+    for run in prange(gain.shape[0]):
+        links = (noise[run], limit[run], active[run], demand[run])
+        out = (power[run], rate[run], history[run])
+        _sharing(rule, gain[run], links, state[run], clock[run], settings, out)
+    return power, rate, history

@@ -1,0 +1,1 @@
+"""Demands that change: ALCOR, its benchmarks, and the way past it [Behmandpoor2024]."""
