@@ -13,7 +13,10 @@ NEVER = -1
 def shortfall(
     rate_bps_hz: Float[Tensor, "*batch user"], demand_bps_hz: Float[Tensor, "*batch user"]
 ) -> Float[Tensor, "*batch"]:
-    """Worst relative shortfall, `max_i (u_i - R_i)^+ / u_i` over the users with a demand (Eq. (12) of [Behmandpoor2024])."""
+    """Worst relative shortfall: Eq. (12) of [Behmandpoor2024].
+
+    `max_i (u_i - R_i)^+ / u_i` over the users with a demand; 0 if nobody has one.
+    """
     asked = demand_bps_hz > 0
     unit = torch.where(asked, demand_bps_hz, torch.ones_like(demand_bps_hz))
     missing = torch.clamp(demand_bps_hz - rate_bps_hz, min=0) / unit

@@ -84,7 +84,7 @@ class OnlineDual(Controller[DualState]):
         return DualState(multiplier=multiplier * (least > 0), min_rate_bps_hz=least)
 
     def retarget(self, state: DualState, instance: ErgodicInstance) -> DualState:
-        """With the instance's minima from now on: first multipliers anew if something gives them, else those that are."""
+        """With the instance's minima; first multipliers anew if something gives them, else as they are."""
         least = require_demands(instance.min_rate_bps_hz, instance)
         asked = replace(instance, min_rate_bps_hz=least)
         multiplier = state.multiplier if self.first is None else self.first(asked)
