@@ -13,6 +13,7 @@ _ROOMS = (
     "bench",
     "channels",
     "deploy",
+    "environments",
     "kernels",
     "learning",
     "nn",
