@@ -60,7 +60,14 @@ def test_ergodic_policy_conforms(policy):
 
 
 def test_every_policy_is_tried():
-    assert set(POLICIES) == {"CentralPower", "MetaGNN", "PowerGNN", "SliceGNN", "StateAugmented"}
+    assert set(POLICIES) == {
+        "CentralPower",
+        "LocalPower",
+        "MetaGNN",
+        "PowerGNN",
+        "SliceGNN",
+        "StateAugmented",
+    }
 
 
 def test_full_power_conforms():

@@ -9,6 +9,7 @@ from torchrrm.policies import weights
 from torchrrm.policies.compose import BestOf, Guarded, Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair, SharingSettings, TimeSharing
+from torchrrm.policies.local_power import LocalMemory, LocalPower
 from torchrrm.policies.metagnn import MetaGNN
 from torchrrm.policies.mlp_power import CentralPower
 from torchrrm.policies.power_gnn import PowerGNN
@@ -24,6 +25,8 @@ __all__ = [
     "ConfigurationGNN",
     "EachSlot",
     "Guarded",
+    "LocalMemory",
+    "LocalPower",
     "MetaGNN",
     "OnlineDual",
     "PowerGNN",
@@ -44,6 +47,7 @@ __all__ = [
 
 POLICIES: dict[str, type[nn.Module]] = {
     "CentralPower": CentralPower,
+    "LocalPower": LocalPower,
     "MetaGNN": MetaGNN,
     "PowerGNN": PowerGNN,
     "SliceGNN": SliceGNN,
