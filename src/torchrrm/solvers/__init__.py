@@ -5,6 +5,7 @@
 
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.branch_and_bound import BranchAndBound
+from torchrrm.solvers.demand_reach import certify_out_of_reach
 from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
 from torchrrm.solvers.exact_slicing import ExactSlicing
 from torchrrm.solvers.fractional_programming import FPLinQ, FractionalProgramming
@@ -38,6 +39,7 @@ __all__ = [
     "QosWMMSE",
     "Solution",
     "SparseWMMSE",
+    "certify_out_of_reach",
     "is_feasible",
     "spectral_radius",
 ]
