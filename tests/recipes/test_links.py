@@ -19,6 +19,7 @@ from torchrrm.recipes.links import (
     draw_configurations,
     draw_links,
     ergodic_task,
+    paused,
     sum_rate_task,
 )
 
@@ -190,6 +191,18 @@ def blocked() -> Snapshot:
     return Snapshot(gain=gain)
 
 
+def test_paused_links_are_on_with_their_probability(generator):
+    links = draw_links(LinkSource(rayleigh_scenario(), (5, 20)), 4000, generator=generator)
+    kappa = torch.linspace(0.0, 1.0, 20)
+    active = paused(links, kappa, generator=generator).active
+    assert not (active & ~links.active).any()
+    share = (active.sum(0) / links.active.sum(0)).double()
+    torch.testing.assert_close(share, kappa.double(), rtol=0, atol=0.06)
+    each = paused(links, torch.tensor([0.0, 1.0]).repeat(2000)[:, None], generator=generator).active
+    assert torch.equal(each[1::2], links.active[1::2])
+    assert not each[::2].any()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -220,6 +233,14 @@ def blocked() -> Snapshot:
         (
             lambda: LinkSource(metagnn_scenario(), 5, redraw_every=0),
             "redraw_every: must be None or at least 1 slot, received 0",
+        ),
+        (
+            lambda: paused(
+                draw_links(SOURCES["independent"], 1, generator=torch.Generator()),
+                1.5,
+                generator=torch.Generator(),
+            ),
+            r"kappa: must lie in \[0, 1\], received 1.5",
         ),
         (lambda: LinkTerms(max_power_w=0.0), "max_power_w: must be positive and finite, received 0.0"),
         (

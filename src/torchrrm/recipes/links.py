@@ -17,6 +17,7 @@ from torchrrm.problems import (
     WeightedSumRate,
 )
 from torchrrm.problems.links import MAX_POWER_W, NOISE_POWER_W
+from torchrrm.records import replace
 from torchrrm.units import db_to_linear, dbm_to_watt
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "draw_configurations",
     "draw_links",
     "ergodic_task",
+    "paused",
     "sum_rate_task",
 ]
 
@@ -202,6 +204,17 @@ def draw_configurations(
 def draw_links(source: LinkSource, batch_size: int, *, generator: torch.Generator) -> LinkInstance:
     """`batch_size` independent configurations in one slot each, every active link of weight 1."""
     return draw_configurations(source, batch_size, slots=1, generator=generator).slot(0)
+
+
+def paused(
+    instance: LinkInstance, kappa: Float[Tensor, "*#batch #tx"] | float, *, generator: torch.Generator
+) -> LinkInstance:
+    """The instance with each active link on with probability `kappa`: Eq. (2) of [Behmandpoor2024]."""
+    probability = torch.as_tensor(kappa, device=instance.gain.device)
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError(f"kappa: must lie in [0, 1], received {kappa}")
+    toss = torch.rand(instance.active.shape, generator=generator, device=generator.device)
+    return replace(instance, active=instance.active & (toss < probability))
 
 
 def sum_rate_task(source: LinkSource) -> Task[LinkInstance, PowerAction]:
