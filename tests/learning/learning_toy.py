@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from torchrrm.learning import PolicyLoss, Unsupervised
+from torchrrm.nn import MLP
 from torchrrm.problems.base import Evaluation, Task
 from torchrrm.records import tensor_record
 
@@ -48,10 +49,11 @@ class Draw:
 
 
 class SharePolicy(nn.Module):
-    def __init__(self, width: int = 8, seed: int = 0) -> None:
+    def __init__(self, width: int = 8, seed: int = 0, *, batch_norm: bool = False) -> None:
         super().__init__()
         self.arguments = {"width": width}
-        self.net = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+        tanh = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+        self.net = MLP((2, width, 1), batch_norm=True) if batch_norm else tanh
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for value in self.parameters():
@@ -64,8 +66,9 @@ class SharePolicy(nn.Module):
         return Share(share=torch.softmax(score, dim=-1) * budget)
 
 
-def toy_loss(dtype: torch.dtype = torch.float32, seed: int = 0) -> PolicyLoss:
-    return PolicyLoss(SharePolicy(seed=seed).to(dtype), Unsupervised(scale=lambda instance: instance.budget))
+def toy_loss(dtype: torch.dtype = torch.float32, seed: int = 0, *, batch_norm: bool = False) -> PolicyLoss:
+    policy = SharePolicy(seed=seed, batch_norm=batch_norm).to(dtype)
+    return PolicyLoss(policy, Unsupervised(scale=lambda instance: instance.budget))
 
 
 def toy_tasks(count: int = 6, dtype: torch.dtype = torch.float32) -> list[Task[Toy, Share]]:

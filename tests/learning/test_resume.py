@@ -1,6 +1,8 @@
 """Runs that are killed, interrupted or cut off in the middle of a write go on as if nothing had happened."""
 
 import dataclasses
+import functools
+import itertools
 import math
 import os
 import random
@@ -16,7 +18,15 @@ import pytest
 import torch
 from learning_toy import Draw, SharePolicy, Sharing, seeded, toy_loss, toy_tasks
 
-from torchrrm.learning import CheckpointError, PolicyLoss, RunSettings, TrainerSettings, parameters_of, train
+from torchrrm.learning import (
+    CheckpointError,
+    PolicyLoss,
+    RunSettings,
+    TrainerSettings,
+    buffers_of,
+    parameters_of,
+    train,
+)
 from torchrrm.policies.weights import read_tensors
 from torchrrm.problems.base import Task
 
@@ -33,8 +43,8 @@ def go(path, *, steps=20, loss=None, tasks=None, every=6, settings=SETTINGS, see
 
 def assert_same(one, other):
     assert torch.equal(one[1], other[1])
-    for name, value in parameters_of(one[0]).items():
-        assert torch.equal(value, parameters_of(other[0])[name])
+    for name, value in one[0].state_dict().items():
+        assert torch.equal(value, other[0].state_dict()[name])
 
 
 def steps_in(path):
@@ -86,19 +96,22 @@ def test_killed_at_random_moments_it_ends_bit_by_bit_the_same(tmp_path):
     assert_same(killed_run.run_toy(path), killed_run.run_toy(None))
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "ascent"])
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_a_run_goes_on_from_wherever_it_stopped(tmp_path, optimiser, schedule):
+@pytest.mark.parametrize(
+    ("optimiser", "schedule", "batch_norm"),
+    [*itertools.product(["adam", "ascent"], ["constant", "cosine"], [False]), ("adam", "cosine", True)],
+)
+def test_a_run_goes_on_from_wherever_it_stopped(tmp_path, optimiser, schedule, batch_norm):
     settings = dataclasses.replace(SETTINGS, optimiser=optimiser, schedule=schedule, clip_norm=0.1)
-    whole = go(None, settings=settings, tasks=Drawing())
+    toy = functools.partial(toy_loss, batch_norm=batch_norm)
+    whole = go(None, settings=settings, tasks=Drawing(), loss=toy())
     for after in (1, 7, 13):
         path = tmp_path / f"{after}.safetensors"
         with pytest.raises(StopError):
-            go(path, settings=settings, tasks=Drawing(after=after))
+            go(path, settings=settings, tasks=Drawing(after=after), loss=toy())
         assert steps_in(path) == after - after % 6
-        assert_same(go(path, settings=settings, tasks=Drawing(), seed=99), whole)
+        assert_same(go(path, settings=settings, tasks=Drawing(), loss=toy(), seed=99), whole)
         # A finished run takes no further step: its policy is loaded.
-        finished = go(path, settings=settings, tasks=Drawing(after=0), loss=toy_loss(seed=4))
+        finished = go(path, settings=settings, tasks=Drawing(after=0), loss=toy(seed=4))
         assert_same(finished, whole)
 
 
@@ -108,15 +121,19 @@ def test_a_finished_run_may_be_prolonged(tmp_path):
     assert_same(go(path, steps=20), go(None))
 
 
-def test_an_interrupt_keeps_every_whole_step(tmp_path):
-    path, loss = tmp_path / "run.safetensors", toy_loss()
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_an_interrupt_keeps_every_whole_step(tmp_path, batch_norm):
+    path, loss = tmp_path / "run.safetensors", toy_loss(batch_norm=batch_norm)
     with pytest.raises(KeyboardInterrupt):
         go(path, tasks=Drawing(after=9, error=KeyboardInterrupt), loss=loss, every=100)
     assert steps_in(path) == 9
     stored = read_tensors(path)[0]
     for name, value in parameters_of(loss.policy).items():
         assert torch.equal(value, stored[f"parameters:{name}"])
-    assert_same(go(path, tasks=Drawing()), go(None, tasks=Drawing()))
+    for name, value in buffers_of(loss.policy).items():
+        assert torch.equal(value, stored[f"buffers:{name}"])
+    again = [go(at, tasks=Drawing(), loss=toy_loss(batch_norm=batch_norm)) for at in (path, None)]
+    assert_same(*again)
 
 
 def test_a_failed_write_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from torchrrm.learning import (
     RunSettings,
     TrainerSettings,
     Unsupervised,
+    adopt,
+    buffers_of,
     parameters_of,
     slice_bandwidth,
     train,
@@ -175,3 +177,23 @@ def test_policy_with_no_name_for_its_arguments_trains_too(tmp_path):
     loss = PolicyLoss(policy, Unsupervised(scale=lambda instance: instance.budget))
     run = RunSettings(checkpoint=tmp_path / "run.safetensors")
     train(loss, toy_tasks(), dataclasses.replace(SETTINGS, steps=2), generator=seeded(), run=run)
+
+
+@pytest.mark.parametrize("mode", [False, True])
+def test_running_averages_move_in_training_mode_which_ends_with_it(mode):
+    loss = toy_loss(batch_norm=True)
+    loss.policy.train(mode)
+    before = buffers_of(loss.policy)
+    train(loss, toy_tasks(), TrainerSettings(steps=7, batch_size=4), generator=seeded())
+    after = buffers_of(loss.policy)
+    assert all(part.training is mode for part in loss.policy.modules())
+    assert after["net.layers.1.num_batches_tracked"] == 7
+    assert not torch.equal(after["net.layers.1.running_mean"], before["net.layers.1.running_mean"])
+
+
+def test_parameters_and_buffers_are_adopted_together():
+    trained, other = toy_loss(batch_norm=True).policy, toy_loss(seed=3, batch_norm=True).policy
+    trained(toy_tasks()[0].sample(9, generator=seeded()))
+    adopt(other, parameters_of(trained) | buffers_of(trained))
+    for name, value in trained.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])

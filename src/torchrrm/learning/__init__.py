@@ -12,7 +12,7 @@ from torchrrm.learning.adaptation import (
 from torchrrm.learning.checkpoint import CheckpointError
 from torchrrm.learning.duals import NetRates, PrimalDual, PrimalDualSettings
 from torchrrm.learning.fine_tuning import FineTuned, FineTuneSettings, fine_tune, fine_tune_many
-from torchrrm.learning.loop import RunSettings, adopt, descend, parameters_of
+from torchrrm.learning.loop import RunSettings, adopt, buffers_of, descend, parameters_of
 from torchrrm.learning.multipliers import (
     RegressionSettings,
     Trajectories,
@@ -55,6 +55,7 @@ __all__ = [
     "adapt",
     "adopt",
     "ascent",
+    "buffers_of",
     "collect",
     "descend",
     "draw_episode",

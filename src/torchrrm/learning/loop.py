@@ -17,7 +17,7 @@ from torchrrm.learning.monitor import Monitor
 from torchrrm.learning.objectives import Parameters
 from torchrrm.learning.optimisers import DescentSettings, Optimiser, clip, make_optimiser, rate_at
 
-__all__ = ["Gradient", "RunSettings", "adopt", "descend", "parameters_of"]
+__all__ = ["Gradient", "RunSettings", "adopt", "buffers_of", "descend", "parameters_of"]
 
 Gradient = Callable[[Parameters, torch.Generator], tuple[Parameters, Tensor]]
 """`gradient(parameters, generator) -> (gradients, loss)` of one step; draws its own samples."""
@@ -49,9 +49,14 @@ def parameters_of(policy: nn.Module) -> Parameters:
     return {name: value.detach().clone() for name, value in policy.named_parameters() if value.requires_grad}
 
 
+def buffers_of(policy: nn.Module) -> Parameters:
+    """Copies of the policy's buffers, by name: what training moves without a gradient, such as running averages."""
+    return {name: value.detach().clone() for name, value in policy.named_buffers()}
+
+
 def adopt(policy: nn.Module, parameters: Parameters) -> None:
-    """Write parameters into the policy."""
-    named = dict(policy.named_parameters())
+    """Write parameters, and buffers if there are any among them, into the policy."""
+    named = {**dict(policy.named_parameters()), **dict(policy.named_buffers())}
     with torch.no_grad():
         for name, value in parameters.items():
             named[name].copy_(value)
@@ -63,6 +68,7 @@ class _State:
 
     step: int
     parameters: Parameters
+    buffers: Parameters
     optimiser: Parameters
     generator: Tensor
 
@@ -79,8 +85,8 @@ def descend(
 
     A run that is killed at any moment and started again ends bit by bit where it would have ended (on the
     same machine, with the same number of threads), and has lost at most `run.checkpoint_every` steps. An
-    interrupt (Ctrl-C) leaves a checkpoint of the last whole step and the policy at that step. The policy's
-    buffers are constants here.
+    interrupt (Ctrl-C) leaves a checkpoint of the last whole step and the policy at that step. Where `gradient`
+    moves the policy's buffers, as batch normalisation does, they are part of the state.
 
     Raises:
         CheckpointError: if there is a checkpoint and it is not of this run, or if it cannot be written.
@@ -89,7 +95,7 @@ def descend(
     run = run or RunSettings()
     identity = _identity(policy, settings)
     optimiser = make_optimiser(settings)
-    state, losses = _start(parameters_of(policy), optimiser, generator, run, identity)
+    state, losses = _start(policy, optimiser, generator, run, identity)
     if state.step > settings.steps:
         raise CheckpointError(
             f"checkpoint: must be of at most {settings.steps} steps, received {state.step} ({run.checkpoint})"
@@ -103,7 +109,8 @@ def descend(
             while state.step < settings.steps:
                 gradients, loss = gradient(state.parameters, generator)
                 losses.append(_finite(loss, state.step))
-                state = _advance(state, clip(gradients, settings.clip_norm), optimiser, settings, generator)
+                gradients, buffers = clip(gradients, settings.clip_norm), buffers_of(policy)
+                state = _advance(state, gradients, buffers, optimiser, settings, generator)
                 if state.step % run.checkpoint_every == 0:
                     _save(run, identity, state, losses)
                     saved = state.step
@@ -114,22 +121,21 @@ def descend(
         _save(run, identity, state, losses)
         raise
     finally:
-        adopt(policy, state.parameters)
+        adopt(policy, state.parameters | state.buffers)
     return torch.tensor(losses, dtype=torch.float64)
 
 
 def _advance(
     state: _State,
     gradients: Parameters,
+    buffers: Parameters,
     optimiser: Optimiser,
     settings: DescentSettings,
     generator: torch.Generator,
 ) -> _State:
     rate = rate_at(settings, state.step)
     parameters, memory = optimiser.update(gradients, state.optimiser, state.parameters, rate)
-    return _State(
-        step=state.step + 1, parameters=parameters, optimiser=memory, generator=generator.get_state()
-    )
+    return _State(state.step + 1, parameters, buffers, memory, generator.get_state())
 
 
 def _finite(loss: Tensor, step: int) -> float:
@@ -160,6 +166,7 @@ def _identity(policy: nn.Module, settings: DescentSettings) -> dict[str, Any]:
 def _checkpoint(identity: dict[str, Any], state: _State, losses: list[float]) -> Checkpoint:
     groups = {
         "parameters": state.parameters,
+        "buffers": state.buffers,
         "optimiser": state.optimiser,
         "generator": {"state": state.generator},
         # An interrupt may come between a step's loss and its state: the loss is then one too many.
@@ -174,14 +181,15 @@ def _save(run: RunSettings, identity: dict[str, Any], state: _State, losses: lis
 
 
 def _start(
-    parameters: Parameters,
+    policy: nn.Module,
     optimiser: Optimiser,
     generator: torch.Generator,
     run: RunSettings,
     identity: dict[str, Any],
 ) -> tuple[_State, list[float]]:
-    """The first state of a run, or the one that its checkpoint holds, to which the generator is then set."""
-    state = _State(0, parameters, optimiser.init(parameters), generator.get_state())
+    """The first state of a run, or the one that its checkpoint holds, to which generator and buffers are then set."""
+    parameters = parameters_of(policy)
+    state = _State(0, parameters, buffers_of(policy), optimiser.init(parameters), generator.get_state())
     if run.checkpoint is None or not run.checkpoint.exists():
         # Written at once: a path that cannot be written to is found before hours of training, not after.
         _save(run, identity, state, [])
@@ -191,9 +199,11 @@ def _start(
     resumed = _State(
         step=found.step,
         parameters=_moved(found.groups["parameters"], state.parameters),
+        buffers=_moved(found.groups.get("buffers", {}), state.buffers),
         optimiser=_moved(found.groups.get("optimiser", {}), state.optimiser),
         generator=generator.get_state(),
     )
+    adopt(policy, resumed.buffers)
     return resumed, found.groups["losses"]["step"].tolist()
 
 

@@ -1,10 +1,12 @@
 """Training of a policy on samples of one or several tasks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float64
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchrrm.learning.loop import RunSettings, descend
 from torchrrm.learning.objectives import Parameters, PolicyLoss
@@ -44,6 +46,9 @@ def train(
 ) -> Float64[Tensor, "step"]:
     """Train `loss.policy` in place on one or several tasks, and return the loss of each step.
 
+    It is in training mode for the steps (batch normalisation then moves its running averages), and in its own
+    mode again afterwards.
+
     On one task this is Algorithm 2 of [Hao2024], whose plain ascent is `optimiser="ascent"`; on the tasks of
     meta-training it is the multi-task pre-training that the paper compares with as MTL transfer.
 
@@ -65,4 +70,17 @@ def train(
         batches = merge([draw_batch(task, settings.batch_size, generator=generator) for task in drawn])
         return gradient_and_value(lambda theta: joint_loss(loss, theta, batches), parameters)
 
-    return descend(loss.policy, gradient, settings, generator=generator, run=run)
+    with _in_training(loss.policy):
+        return descend(loss.policy, gradient, settings, generator=generator, run=run)
+
+
+@contextmanager
+def _in_training(policy: nn.Module) -> Iterator[None]:
+    """The policy in training mode, each part in its own mode again afterwards."""
+    modes = [(part, part.training) for part in policy.modules()]
+    policy.train()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
