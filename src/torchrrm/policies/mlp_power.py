@@ -123,10 +123,7 @@ class CentralPower(nn.Module):
     ) -> PowerAction:
         level = torch.where(active[..., :, None] & active[..., None, :], channel_level(ratio), 0.0)
         demand = None if demand_bps_hz is None else torch.where(active, demand_bps_hz, 0.0)
-        if self.sort:
-            score = self._sorted_scores(level, demand, active)
-        else:
-            score = self._scores(level, demand)
+        score = self._sorted_scores(level, demand, active) if self.sort else self._scores(level, demand)
         return PowerAction(power_w=torch.where(active, torch.sigmoid(score) * max_power_w, 0.0))
 
     def _sorted_scores(self, level: Tensor, demand: Tensor | None, active: Tensor) -> Tensor:
