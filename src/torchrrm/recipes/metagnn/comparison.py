@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from torchrrm.learning import NetRates, Parameters, PrimalDual, parameters_of
-from torchrrm.learning.duals import window
 from torchrrm.policies import BestOf, EachSlot, OnlineDual, ProportionalFair, Refined, StateAugmented
 from torchrrm.problems import Allocator, ErgodicAction, ErgodicInstance, ErgodicPower, WeightedSumRate
 from torchrrm.recipes.jobs import Start
@@ -159,7 +158,7 @@ class FewSamples:
         settings, count = self.settings, self.settings.few_configurations
         slots = settings.train_slots, settings.test_slots
         train, test = report_set(SQUARE, self.links, count, slots)
-        few = window(train, 0, self.samples), test
+        few = train.between(0, self.samples), test
         every = max(self.epochs // 30, 1)
         meta = stacked(self.start.parameters, count)
         _, points, rates = _learn(meta, few, self.epochs, every)
@@ -184,7 +183,7 @@ class Certified:
         settings, count = self.settings, self.settings.certified_configurations
         slots = settings.train_slots, settings.test_slots + settings.certified_slots
         train, test = report_set(SQUARE, self.links, count, slots)
-        scored = window(test, 0, settings.certified_slots)
+        scored = test.between(0, settings.certified_slots)
         bound = ErgodicDualBound(PROBLEM).solve(scored)
         made = {"bound": _given(bound.upper_bound), "interval": bound.interval}
         with torch.no_grad():

@@ -3,7 +3,6 @@
 import torch
 
 from torchrrm.channels import bundled_snapshot, metagnn_scenario
-from torchrrm.learning.duals import window
 from torchrrm.problems import ErgodicInstance
 from torchrrm.recipes.links import LinkSource, draw_configurations
 
@@ -40,4 +39,4 @@ def report_set(
     """Unseen configurations: their slots to learn from, and others to be scored on."""
     generator = generator_of(stream, links, int(where == CITY))
     drawn = draw_configurations(source_of(where, links), count, slots=sum(slots), generator=generator)
-    return window(drawn, 0, slots[0]), window(drawn, *slots)
+    return drawn.between(0, slots[0]), drawn.between(slots[0], sum(slots))

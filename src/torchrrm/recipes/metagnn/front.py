@@ -8,7 +8,6 @@ from torchrrm import bench
 from torchrrm.bench import Row, figures
 from torchrrm.channels import metagnn_scenario
 from torchrrm.learning import collect
-from torchrrm.learning.duals import window
 from torchrrm.policies import OnlineDual, PowerGNN, Refined
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
 from torchrrm.recipes import workbench
@@ -64,7 +63,7 @@ def _instances(links: int, weighted: bool, settings: MetaSettings) -> LinkInstan
     slots = settings.loop_slots
     drawn = draw_configurations(source, settings.front_instances, slots=slots + 1, generator=generator)
     loop = OnlineDual(WMMSE(starts=4, max_steps=40))
-    found = collect(loop, window(drawn, 0, slots), 1)
+    found = collect(loop, drawn.between(0, slots), 1)
     return replace(drawn.slot(slots), weight=1 + found.multiplier[:, 0])
 
 
