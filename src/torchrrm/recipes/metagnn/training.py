@@ -1,6 +1,5 @@
 """The jobs of the recipe that train: meta-training, and the state-augmented policy."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,9 +8,10 @@ from torch import Tensor
 
 from torchrrm import learning
 from torchrrm.learning import NetRates, Parameters, PrimalDual, PrimalDualSettings, RunSettings, parameters_of
-from torchrrm.policies import MetaGNN, OnlineDual, StateAugmented
+from torchrrm.policies import MetaGNN, StateAugmented
 from torchrrm.problems import ErgodicInstance, ErgodicPower
 from torchrrm.recipes import workbench
+from torchrrm.recipes.augmented import AugmentedSettings, train_augmented
 from torchrrm.recipes.links import draw_configurations
 from torchrrm.recipes.metagnn.drops import (
     LEAST,
@@ -25,14 +25,12 @@ from torchrrm.recipes.metagnn.drops import (
     training_draw,
 )
 from torchrrm.recipes.metagnn.settings import MetaSettings
-from torchrrm.solvers import WMMSE
 
 __all__ = ["AugmentedTraining", "MetaTraining", "adapter", "new_nets", "scores", "stacked"]
 
 ADAPTATION = NetRates(power=4e-3, slack=8e-4, dual=8e-4)
 """Rates of adaptation, Table I of [Huang2024]; its inner rates are the defaults of `NetRates`."""
 _WATCHED_LINKS = 12
-_COLLECTING_STEP = 0.1
 _QUIET = RunSettings(progress=False)
 
 
@@ -115,11 +113,7 @@ class MetaTraining:
 
 @dataclass(frozen=True)
 class AugmentedTraining:
-    """A state-augmented policy, in two rounds over multipliers as they occur on configurations of 4 to 20 links.
-
-    In the first round they come from `OnlineDual` over WMMSE with two starts, in the second from the policy's own
-    loop; the regressor of first multipliers learns those at which that loop settles.
-    """
+    """A state-augmented policy, learned on configurations of 4 to 20 links (`train_augmented`)."""
 
     seed: int
     settings: MetaSettings
@@ -132,34 +126,10 @@ class AugmentedTraining:
         generator = generator_of(TRAIN, 500 + self.seed)
         policy = workbench.seeded(StateAugmented, self.seed)
         drawn = [self._draw(links, generator) for links in range(LEAST, MOST + 1, 2)]
-        first = OnlineDual(WMMSE(starts=2, max_steps=20), step=_COLLECTING_STEP)
-        own = OnlineDual(policy.power, step=_COLLECTING_STEP)
-        for loop, rate in ((first, 2e-3), (own, 1e-3)):
-            groups = [(each, learning.collect(loop, each, 6)) for each in drawn]
-            self._train(policy, groups, rate, generator)
-        settled = [(each, learning.collect(own, each, 1)) for each in drawn]
-        how = learning.RegressionSettings(steps=self.settings.regression_steps)
-        learning.regress_first(policy.first, settled, how, generator=generator, run=_QUIET)
+        how = AugmentedSettings(self.settings.augmented_steps, self.settings.regression_steps)
+        train_augmented(policy, drawn, how, generator=generator)
         return parameters_of(policy)
 
     def _draw(self, links: int, generator: torch.Generator) -> ErgodicInstance:
         count, slots = self.settings.trajectories, self.settings.loop_slots
         return draw_configurations(source_of(SQUARE, links), count, slots=slots, generator=generator)
-
-    def _train(
-        self,
-        policy: StateAugmented,
-        groups: Sequence[tuple[ErgodicInstance, learning.Trajectories]],
-        learning_rate: float,
-        generator: torch.Generator,
-    ) -> None:
-        how = learning.TrainerSettings(
-            steps=self.settings.augmented_steps,
-            batch_size=192,
-            learning_rate=learning_rate,
-            schedule="cosine",
-            clip_norm=1.0,
-        )
-        loss = learning.PolicyLoss(policy.power, learning.Unsupervised(learning.mean_weight))
-        tasks = [learning.weighted_task(*group) for group in groups]
-        learning.train(loss, tasks, how, generator=generator, run=_QUIET)
