@@ -30,6 +30,7 @@ from torchrrm.learning.objectives import (
     slice_bandwidth,
 )
 from torchrrm.learning.optimisers import DescentSettings, adam, ascent
+from torchrrm.learning.switching import Switching, switching_gain
 from torchrrm.learning.trainer import TrainerSettings, train
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "PrimalDualSettings",
     "RegressionSettings",
     "RunSettings",
+    "Switching",
     "TrainerSettings",
     "Trajectories",
     "Unsupervised",
@@ -68,6 +70,7 @@ __all__ = [
     "parameters_of",
     "regress_first",
     "slice_bandwidth",
+    "switching_gain",
     "train",
     "weighted_task",
 ]
