@@ -95,7 +95,7 @@ def test_evaluate_holds_few_links_against_the_certified_optimum(tmp_path: Path) 
     line = ["evaluate", *SUM_RATE, *DRAWN, "--allocators", "wmmse,itlinq", "--instances", "5"]
     assert cli.run([*line, "--json", str(results), "--html", str(page)]) == 0
     found = Results.from_json(results)
-    assert [row.allocator for row in found.rows] == ["wmmse", "itlinq", "max-power"]
+    assert [row.allocator for row in found.rows] == ["wmmse", "itlinq", "max-power", "one-winner"]
     assert found.rows[-1].kind == "trivial"
     for row in found.rows:
         assert (row.setting, row.instances, row.bound_kind) == ("metagnn, 3 links", 5, "certified")
@@ -131,7 +131,7 @@ def test_evaluate_over_slots_prices_what_is_missed(tmp_path: Path) -> None:
     line = ["evaluate", *ERGODIC, *DRAWN, "--slots", "20", "--min-rate", "1.0", "--instances", "3"]
     assert cli.run([*line, "--json", str(tmp_path / "r.json")]) == 0
     found = Results.from_json(tmp_path / "r.json").rows
-    assert [row.allocator for row in found] == ["online-dual", "wmmse", "itlinq", "max-power"]
+    assert [row.allocator for row in found] == ["online-dual", "wmmse", "itlinq", "max-power", "one-winner"]
     for row in found:
         assert row.setting == "metagnn, 3 links, 20 slots"
         assert list(row.measures) == MEASURES
@@ -170,7 +170,7 @@ def test_trained_powers_adapt_serve_and_are_exported(city: Path, tmp_path: Path)
     line = ["adapt", str(trained), *SUM_RATE, *DRAWN, "--epochs", "1", "--out", str(adapted)]
     assert cli.run([*line, "--json", str(tmp_path / "r.json")]) == 0
     names = [row.allocator for row in Results.from_json(tmp_path / "r.json").rows]
-    assert names == ["zero-shot", "after 1 epochs", "max-power"]
+    assert names == ["zero-shot", "after 1 epochs", "max-power", "one-winner"]
     for problem in (SUM_RATE, ERGODIC):
         line = ["allocate", str(city), *problem, "--allocator", str(adapted)]
         line += ["--slots", "3"] if problem is ERGODIC else []

@@ -10,7 +10,7 @@ from tests.testing.slices import SLICE, sample
 from torchrrm.policies import POLICIES, MetaGNN, PowerGNN, SliceGNN, StateAugmented
 from torchrrm.policies.power_gnn import EDGES
 from torchrrm.problems import KINDS, ErgodicPower, WeightedSumRate
-from torchrrm.solvers import SOLVERS, MaxPower
+from torchrrm.solvers import SOLVERS, MaxPower, StrongestLink
 from torchrrm.testing import check_policy, check_problem, check_solver
 
 FEATURES = ("raw", "log", "marginal")
@@ -70,5 +70,6 @@ def test_every_policy_is_tried():
     }
 
 
-def test_full_power_conforms():
-    check_solver(MaxPower(), WeightedSumRate(), links.sample, expected=links.LINKS)
+@pytest.mark.parametrize("rule", [MaxPower, StrongestLink])
+def test_rule_of_links_conforms(rule):
+    check_solver(rule(), WeightedSumRate(), links.sample, expected=links.LINKS)

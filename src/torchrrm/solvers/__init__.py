@@ -12,7 +12,7 @@ from torchrrm.solvers.fractional_programming import FPLinQ, FractionalProgrammin
 from torchrrm.solvers.geometric_program import GeometricProgram
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.itlinq import ITLinQ
-from torchrrm.solvers.link_baselines import MaxPower
+from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
 from torchrrm.solvers.qos_wmmse import QosWMMSE
 from torchrrm.solvers.slice_baselines import EqualSurplus, OneWinner
@@ -39,6 +39,7 @@ __all__ = [
     "QosWMMSE",
     "Solution",
     "SparseWMMSE",
+    "StrongestLink",
     "certify_out_of_reach",
     "is_feasible",
     "spectral_radius",
@@ -53,6 +54,7 @@ SOLVERS: dict[str, dict[str, type]] = {
     },
     "sum-rate": {
         "max-power": MaxPower,
+        "one-winner": StrongestLink,
         "branch-and-bound": BranchAndBound,
         "wmmse": WMMSE,
         "itlinq": ITLinQ,

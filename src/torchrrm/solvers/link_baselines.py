@@ -2,10 +2,10 @@
 
 import torch
 
-from torchrrm.problems.links import LinkInstance, PowerAction
+from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
 from torchrrm.solvers.base import Solution
 
-__all__ = ["MaxPower", "in_one_go"]
+__all__ = ["MaxPower", "StrongestLink", "in_one_go"]
 
 
 class MaxPower:
@@ -20,6 +20,27 @@ class MaxPower:
     def __call__(self, instance: LinkInstance) -> PowerAction:
         power = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
         return PowerAction(power_w=power)
+
+
+class StrongestLink:
+    """One winner: the active link whose weighted rate is largest alone transmits at its limit, the others are silent.
+
+    Of equal weights and limits it is the one with the largest direct gain. At a high SNR among many links of equal
+    mean gains it is hard to beat: the centralised networks of Table I of [Behmandpoor2024] are at this rule.
+    """
+
+    kind = "trivial"
+
+    def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
+        """The winner, in no steps."""
+        return in_one_go(self(instance), instance)
+
+    def __call__(self, instance: LinkInstance) -> PowerAction:
+        snr = relative_gain(instance).diagonal(dim1=-2, dim2=-1)
+        rate = torch.where(instance.active, instance.weight * torch.log1p(snr), -1.0)
+        winner = torch.zeros_like(rate).scatter(-1, rate.argmax(-1, keepdim=True), 1.0)
+        limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
+        return PowerAction(power_w=winner * limit)
 
 
 def in_one_go(action: PowerAction, instance: LinkInstance) -> Solution[PowerAction]:
