@@ -12,6 +12,7 @@ from torchrrm.learning.adaptation import (
 from torchrrm.learning.checkpoint import CheckpointError
 from torchrrm.learning.duals import NetRates, PrimalDual, PrimalDualSettings
 from torchrrm.learning.fine_tuning import FineTuned, FineTuneSettings, fine_tune, fine_tune_many
+from torchrrm.learning.learned_step import LearnedStep, Retrained, RetrainSettings, retrain
 from torchrrm.learning.loop import RunSettings, adopt, buffers_of, descend, parameters_of
 from torchrrm.learning.multipliers import (
     RegressionSettings,
@@ -30,24 +31,31 @@ from torchrrm.learning.objectives import (
     slice_bandwidth,
 )
 from torchrrm.learning.optimisers import DescentSettings, adam, ascent
+from torchrrm.learning.penalty import DEMAND_PENALTY, OverSlots, PenalisedRates, penalised_reward
 from torchrrm.learning.switching import Switching, switching_gain
 from torchrrm.learning.trainer import TrainerSettings, train
 
 __all__ = [
+    "DEMAND_PENALTY",
     "CertifiedGap",
     "CheckpointError",
     "DescentSettings",
     "FineTuneSettings",
     "FineTuned",
     "FirstOrderSettings",
+    "LearnedStep",
     "MetaSettings",
     "NetRates",
     "Objective",
+    "OverSlots",
     "Parameters",
+    "PenalisedRates",
     "PolicyLoss",
     "PrimalDual",
     "PrimalDualSettings",
     "RegressionSettings",
+    "RetrainSettings",
+    "Retrained",
     "RunSettings",
     "Switching",
     "TrainerSettings",
@@ -68,7 +76,9 @@ __all__ = [
     "meta_gradient",
     "meta_train",
     "parameters_of",
+    "penalised_reward",
     "regress_first",
+    "retrain",
     "slice_bandwidth",
     "switching_gain",
     "train",

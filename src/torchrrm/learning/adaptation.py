@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.func import grad, grad_and_value, vmap
 
 from torchrrm import records
+from torchrrm.learning.learned_step import learned_step
 from torchrrm.learning.loop import RunSettings, descend
 from torchrrm.learning.objectives import Parameters, PolicyLoss
 from torchrrm.learning.optimisers import DescentSettings
@@ -57,7 +58,7 @@ class MetaSettings(DescentSettings):
         method: `"hml"` or `"maml"`.
         inner_steps: gradient steps on each support task (N); the paper does not give it.
         inner_learning_rate: step size of the inner loop, which is plain ascent. The paper's 1e-4 hardly moves
-            the parameters if the loss is in bit/s/Hz.
+            the parameters if the loss is in bit/s/Hz. A policy in `LearnedStep` brings its own instead.
         support_tasks: tasks a step (I).
         query_tasks: query tasks for each support task (I').
         support_samples: samples an inner step (J).
@@ -142,12 +143,16 @@ def _draw_inner(task: Task[Any, Any], settings: MetaSettings, generator: torch.G
 
 
 def adapt(
-    loss: PolicyLoss, parameters: Parameters, problem: Problem[Any, Any], support: Any, learning_rate: float
+    loss: PolicyLoss,
+    parameters: Parameters,
+    problem: Problem[Any, Any],
+    support: Any,
+    learning_rate: float | Float[Tensor, ""],
 ) -> Parameters:
     """Parameters after a plain gradient step on each `[J]` of the instances `[N, J]`.
 
     Lines 5 to 10 of Algorithm 4 of [Hao2024]. Differentiable with respect to the parameters: second-order
-    methods follow the gradient through all steps.
+    methods follow the gradient through all steps, and to the learning rate if it is a tensor.
     """
     for step in range(records.batch_shape(support)[0]):
         gradients = grad(loss)(parameters, problem, records.index(support, step))
@@ -164,8 +169,11 @@ def meta_gradient(
         The gradients by name and the scalar meta-loss, both means over the support tasks.
 
     Raises:
-        ValueError: if the tasks are to be vectorised and their problems differ.
+        ValueError: if the tasks are to be vectorised and their problems differ, or if a step is to be learned
+            without second derivatives.
     """
+    if settings.first_order and learned_step(parameters) is not None:
+        raise ValueError("first_order: must be off for a policy in LearnedStep, received on")
     per_task = _vectorised if settings.vectorised else _sequential
     gradients, losses = per_task(loss, parameters, episode, settings)
     return {name: value.mean(dim=0) for name, value in gradients.items()}, losses.mean()
@@ -177,7 +185,9 @@ def _task_gradient(
     """One support task's share of the meta-gradient and of the meta-loss."""
 
     def adapted(initial: Parameters) -> Parameters:
-        return adapt(loss, initial, support.problem, support.instance, settings.inner_learning_rate)
+        learned = learned_step(initial)
+        rate = settings.inner_learning_rate if learned is None else learned
+        return adapt(loss, initial, support.problem, support.instance, rate)
 
     def query_loss(final: Parameters) -> Tensor:
         return joint_loss(loss, final, query)
