@@ -5,8 +5,8 @@ import torch
 
 from torchrrm.channels import rayleigh_scenario
 from torchrrm.environments import AllocatorAgent, ControllerAgent, DemandsEnv, DemandsSettings, links_of
-from torchrrm.policies import OnlineDual
-from torchrrm.problems import WeightedSumRate
+from torchrrm.policies.control import OnlineDual, TimeSharing, Window, follow
+from torchrrm.problems import ErgodicInstance, WeightedSumRate
 from torchrrm.recipes.links import LinkSource, LinkTerms
 from torchrrm.solvers import WMMSE, MaxPower
 
@@ -42,17 +42,32 @@ def test_a_control_loop_meets_demands_and_chance_does_not():
         assert min(missed) > 0.1
 
 
-def test_a_control_loop_starts_anew_when_demands_change():
-    """What it does after a change is what a new one does."""
-    env = DemandsEnv(DemandsSettings(FIVE, slots=20, window=10))
-    agent = ControllerAgent(OnlineDual(WMMSE(), step=0.5))
-    observation, _ = env.reset(seed=1)
-    for slot in range(20):
-        action = agent(observation)
-        if slot == 10:
-            fresh = ControllerAgent(OnlineDual(WMMSE(), step=0.5))
-            assert np.array_equal(action, fresh(observation))
-        observation, *_ = env.step(action)
+def test_a_control_loop_follows_demands():
+    """As `follow` does over windows; after a reset it does the same again."""
+    demands = ((0.5,) * 5, (0.0, 1.0, 1.5, 2.0, 0.0))
+    env = DemandsEnv(DemandsSettings(FIVE, slots=20, window=10, schedule_bps_hz=demands))
+    controller = OnlineDual(WMMSE(max_steps=20), step=0.5)
+    agent, seen, actions = ControllerAgent(controller), [], []
+    for _ in range(2):
+        agent.reset()
+        observation, _ = env.reset(seed=1)
+        for _ in range(20):
+            seen.append(links_of(observation))
+            actions.append(agent(observation))
+            observation, *_ = env.step(actions[-1])
+    assert all(np.array_equal(first, again) for first, again in zip(actions[:20], actions[20:], strict=True))
+    slots = torch.stack([links.gain for links in seen[:20]])
+    whole = ErgodicInstance(
+        gain=slots,
+        mean_gain=slots.mean(0),
+        noise_power_w=torch.ones(()),
+        max_power_w=torch.ones(5),
+        min_rate_bps_hz=torch.zeros(5),
+        active=torch.ones(5, dtype=torch.bool),
+    )
+    tracks = follow(controller, whole, [Window(demand, 10) for demand in demands])
+    power = torch.cat([track.power_w for track in tracks])
+    np.testing.assert_allclose(np.stack(actions[:20]), power.numpy(), atol=1e-4)
 
 
 def test_the_number_of_users_may_change():
@@ -60,7 +75,8 @@ def test_the_number_of_users_may_change():
         LinkSource(rayleigh_scenario(), (2, 8), LinkTerms.at_snr(15.0)), slots=60, window=10
     )
     env = DemandsEnv(settings)
-    for agent in (AllocatorAgent(WMMSE()), ControllerAgent(OnlineDual(WMMSE()))):
+    loops = ControllerAgent(OnlineDual(WMMSE())), ControllerAgent(TimeSharing(WMMSE()))
+    for agent in (AllocatorAgent(WMMSE()), *loops):
         observation, _ = env.reset(seed=2)
         for _ in range(60):
             action = agent(observation)

@@ -50,14 +50,19 @@ class AllocatorAgent:
 
 
 class ControllerAgent(Generic[S]):
-    """A control loop, such as `OnlineDual`, that serves the demands which it observes.
+    """A control loop, such as `OnlineDual` or `TimeSharing`, that serves the demands which it observes.
 
-    It starts anew when the users or their demands have changed. The rates that move its state are those of the
-    observed gains, so that it asks for nothing but observations, in the order of time; one loop an environment.
+    Where the users or their demands have changed, it goes on by its own `retarget`; `reset` makes it start anew, as
+    for another episode. The rates that move its state are those of the observed gains, so that it asks for nothing
+    but observations, in the order of time. One agent an environment.
     """
 
     def __init__(self, controller: Controller[S]):
         self.controller = controller
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
         self._state: S | None = None
         self._served: tuple[bytes, bytes] | None = None
 
@@ -66,15 +71,19 @@ class ControllerAgent(Generic[S]):
         served = observation["active"].tobytes(), observation["demand_bps_hz"].tobytes()
         with torch.no_grad():
             links = links_of(observation)
-            if self._state is None or served != self._served:
-                self._state, self._served = self.controller.start(_one_slot(links, observation)), served
-            power = self.controller.decide(links, self._state).power_w
-            self._state = self.controller.observe(_SUM_RATE.rate(links, power), self._state)
+            state = self._state
+            if state is None:
+                state = self.controller.start(_one_slot(links, observation))
+            elif served != self._served:
+                state = self.controller.retarget(state, _one_slot(links, observation))
+            power = self.controller.decide(links, state).power_w
+            self._state = self.controller.observe(_SUM_RATE.rate(links, power), state)
+            self._served = served
         return _fractions(power)
 
 
 def _one_slot(links: LinkInstance, observation: Observation) -> ErgodicInstance:
-    """The slot as one of many, for the start of a control loop: its gains stand for their means."""
+    """The slot as one of many, for what a control loop starts from: its gains stand for their means."""
     terms: dict[str, Any] = {
         name: getattr(links, name) for name in ("noise_power_w", "max_power_w", "active")
     }
