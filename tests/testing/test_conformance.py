@@ -67,6 +67,7 @@ def test_every_policy_is_tried():
         "PowerGNN",
         "SliceGNN",
         "StateAugmented",
+        "UnfoldedPower",
     }
 
 

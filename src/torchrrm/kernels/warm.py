@@ -12,6 +12,7 @@ from torchrrm.kernels import (
     link_ascent,
     link_branch,
     link_graph,
+    link_greedy,
     link_rates,
     minimum_power,
     neighbours,
@@ -19,6 +20,7 @@ from torchrrm.kernels import (
     slice_features,
     slicing,
     sparse_wmmse,
+    unfolded,
     wmmse,
 )
 
@@ -60,6 +62,11 @@ def _warm_links() -> None:
         wmmse.refine_batch(one, row[0], row, row, active, row, 1, -1.0)
         itlinq.admit(one[0], 1.0, row[0], start[0], active[0], 1.0, 0.5)
         itlinq.admit_batch(one, row[0], row, start, active, 1.0, 0.5)
+        net = np.ones((1, 7), dtype), np.ones(1, dtype), np.ones((1, 1), dtype), np.ones(1, dtype)
+        link_greedy.solve(one[0], 1.0, row[0], row[0], active[0], 1, 1, 0)
+        link_greedy.solve_batch(one, row[0], row, row, active, 1, 1, 0)
+        unfolded.solve(one[0], 1.0, row[0], row[0], active[0], net, 0.5, 1, 1, 0)
+        unfolded.solve_batch(one, row[0], row, row, active, net, 0.5, 1, 1, 0)
         lists = np.zeros((1, 1, 1), np.int64)
         sparse_wmmse.solve(row[0], lists[0], one[0], 1.0, row[0], row[0], active[0], 1, -1.0)
         sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0)

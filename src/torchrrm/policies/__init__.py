@@ -16,6 +16,7 @@ from torchrrm.policies.power_gnn import PowerGNN
 from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
 from torchrrm.policies.sparse_power_gnn import SparsePowerGNN
 from torchrrm.policies.state_augmented import StateAugmented
+from torchrrm.policies.unfolded_power import UnfoldedPower
 from torchrrm.policies.weights import list_pretrained, load_weights, save_weights
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "SparsePowerGNN",
     "StateAugmented",
     "TimeSharing",
+    "UnfoldedPower",
     "list_pretrained",
     "load_policy",
     "load_pretrained",
@@ -52,6 +54,7 @@ POLICIES: dict[str, type[nn.Module]] = {
     "PowerGNN": PowerGNN,
     "SliceGNN": SliceGNN,
     "StateAugmented": StateAugmented,
+    "UnfoldedPower": UnfoldedPower,
 }
 
 

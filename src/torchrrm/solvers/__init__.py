@@ -11,6 +11,7 @@ from torchrrm.solvers.exact_slicing import ExactSlicing
 from torchrrm.solvers.fractional_programming import FPLinQ, FractionalProgramming
 from torchrrm.solvers.geometric_program import GeometricProgram
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
+from torchrrm.solvers.greedy_links import GreedyLinks
 from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
@@ -30,6 +31,7 @@ __all__ = [
     "FPLinQ",
     "FractionalProgramming",
     "GeometricProgram",
+    "GreedyLinks",
     "GreedyResourceBlocks",
     "ITLinQ",
     "IterativeSolver",
@@ -58,6 +60,7 @@ SOLVERS: dict[str, dict[str, type]] = {
         "branch-and-bound": BranchAndBound,
         "wmmse": WMMSE,
         "itlinq": ITLinQ,
+        "greedy-links": GreedyLinks,
         "fractional-programming": FractionalProgramming,
         "fplinq": FPLinQ,
     },

@@ -1,0 +1,94 @@
+"""The compiled form of `torchrrm.policies.UnfoldedPower`; names follow it.
+
+`net` holds the parameters as arrays: `(matrix [hidden feature], bias [hidden], output [1 hidden], shift [1])`.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.link_greedy import alone_rates, best_admission, propose, strongest
+from torchrrm.kernels.links import relative
+
+__all__ = ["run", "solve", "solve_batch"]
+
+
+@njit(error_model="numpy", cache=True)
+def _stops(x, columns, net, state):
+    """Whether the network ends the search at features `x`; `columns` is its first matrix, transposed.
+
+    Its inner loops are over the hidden units, which are contiguous and have no sum to reorder.
+    """
+    _, bias, output, shift = net
+    for h in range(state.size):
+        state[h] = bias[h]
+    for f in range(x.size):
+        value, column = x[f], columns[f]
+        for h in range(state.size):
+            state[h] += column[h] * value
+    total = np.float64(shift[0])
+    for h in range(state.size):
+        total += output[0, h] * max(state[h], 0.0)
+    return total > 0.0
+
+
+@njit(error_model="numpy", cache=True)
+def _columns(matrix):
+    columns = np.empty((matrix.shape[1], matrix.shape[0]))
+    for h in range(matrix.shape[0]):
+        for f in range(matrix.shape[1]):
+            columns[f, h] = matrix[h, f]
+    return columns
+
+
+@njit(error_model="numpy", cache=True)
+def run(cross, across, direct, weight, net, price, breadth, starts, steps, amplitude):
+    """`UnfoldedPower` in relative units (`torchrrm.kernels.links.relative`): all amplitudes into `amplitude`."""
+    alone = alone_rates(direct, weight)
+    anchor = strongest(alone, breadth)
+    partner, value, pair = np.empty_like(anchor), np.empty(anchor.size), np.empty(direct.size)
+    columns, x, state = _columns(net[0]), np.empty(7), np.empty(net[1].size)
+    best, total, count = -1.0, 0.0, 0
+    x[4], x[6] = math.log(direct.size) / 5.0, -math.log10(price) / 4.0
+    for j in anchor:
+        if not 2.0 * alone[j] > best:
+            break
+        if count > 0:
+            x[0], x[1], x[2] = alone[j] / best, alone[anchor[0]] / best, total / (count * best)
+            x[3], x[5] = value[count - 1] / best, math.log(count) / 3.0
+            if _stops(x, columns, net, state):
+                break
+        partner[count], value[count] = propose(cross, across, direct, weight, alone, j, pair)
+        best, total = max(best, value[count]), total + value[count]
+        count += 1
+    first = anchor[:count], partner[:count], value[:count]
+    best_admission(cross, across, direct, weight, first[0], first[1], first[2], starts, steps, amplitude)
+
+
+@njit(error_model="numpy", cache=True)
+def solve(gain, noise_power, max_power, weight, active, net, price, breadth, starts, steps):
+    """Powers in W; `gain` is `[rx tx]`; `max_power`, `weight` and `active` are `[tx]`."""
+    result = np.zeros_like(max_power)
+    chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
+    if chosen.size == 0:
+        return result
+    own, amplitude = np.empty(chosen.size), np.empty(chosen.size)
+    for k in range(chosen.size):
+        own[k] = weight[chosen[k]]
+    run(cross, across, direct, own, net, price, breadth, starts, steps, amplitude)
+    for k in range(chosen.size):
+        result[chosen[k]] = amplitude[k] * amplitude[k] * max_power[chosen[k]]
+    return result
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def solve_batch(gain, noise_power, max_power, weight, active, net, price, breadth, starts, steps):
+    """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers out."""
+    result = np.empty_like(max_power)
+    for i in prange(gain.shape[0]):
+        links = gain[i], noise_power[i], max_power[i], weight[i], active[i]
+        result[i] = solve(
+            links[0], links[1], links[2], links[3], links[4], net, price, breadth, starts, steps
+        )
+    return result
