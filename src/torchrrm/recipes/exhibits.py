@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from torchrrm import bench
-from torchrrm.bench import figures, metrics
+from torchrrm.bench import Row, figures, metrics
 from torchrrm.files import atomic_write_text
 
-__all__ = ["Exhibit", "interval_text", "write_exhibits"]
+__all__ = ["Exhibit", "front_exhibit", "interval_text", "write_exhibits"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,38 @@ def interval_text(values: Tensor, scale: float = 1.0, digits: int = 2) -> str:
     """Mean and half the 95 % interval over runs: `99.12 ± 0.34`; the mean alone of a single run."""
     mean, interval = metrics.mean_interval(values * scale)
     return f"{mean:.{digits}f}" + (f" ± {mean - interval[0]:.{digits}f}" if interval else "")
+
+
+def front_exhibit(rows: Sequence[Row], note: str) -> Exhibit:
+    """The front of quality against latency, drawn for each setting of the rows."""
+    table = [
+        [
+            row.setting,
+            row.allocator,
+            f"{row.objective:.3f}",
+            f"{100 * (row.optimality or 0):.2f}",
+            row.bound_kind,
+            f"{row.p50_us:.0f}",
+            "yes" if _on_front(row, rows) else "",
+        ]
+        for row in rows
+    ]
+    return Exhibit(
+        name="front",
+        title="Sum rate against latency",
+        note=note,
+        figure=figures.latency_front(rows),
+        header=["", "allocator", "sum rate", "of the bound / %", "bound", "p50 / µs", "on the front"],
+        rows=table,
+    )
+
+
+def _on_front(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether none of the same setting is both better and faster."""
+    return not any(
+        other.setting == row.setting and other.objective > row.objective and other.p50_us <= row.p50_us
+        for other in rows
+    )
 
 
 def write_exhibits(folder: Path, title: str, introduction: str, exhibits: Sequence[Exhibit]) -> None:

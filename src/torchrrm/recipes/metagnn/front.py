@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import torch
 
 from torchrrm import bench
-from torchrrm.bench import Row, figures
+from torchrrm.bench import Row
 from torchrrm.channels import metagnn_scenario
 from torchrrm.learning import collect
 from torchrrm.policies import OnlineDual, PowerGNN, Refined
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
-from torchrrm.recipes import workbench
+from torchrrm.recipes import exhibits, workbench
 from torchrrm.recipes.exhibits import Exhibit
 from torchrrm.recipes.link_setups import SumRateSetup
 from torchrrm.recipes.links import LinkSource, draw_configurations, draw_links
@@ -69,33 +69,10 @@ def _instances(links: int, weighted: bool, settings: MetaSettings) -> LinkInstan
 
 def front_exhibit(rows: list[Row], instances: int, slots: int) -> Exhibit:
     """The front of quality against latency, drawn for each size."""
-    table = [
-        [
-            row.setting,
-            row.allocator,
-            f"{100 * (row.optimality or 0):.2f}",
-            row.bound_kind,
-            f"{row.p50_us:.0f}",
-            "yes" if _on_front(row, rows) else "",
-        ]
-        for row in rows
-    ]
-    return Exhibit(
-        name="front",
-        title="Sum rate against latency",
-        note=f"{instances} instances of each size, single calls, one thread. For 10 links the bound is certified by "
+    return exhibits.front_exhibit(
+        rows,
+        f"{instances} instances of each size, single calls, one thread. For 10 links the bound is certified by "
         "branch and bound to 1 %; beyond, it is the best that any of the allocators reaches. The power net was trained "
         "on 4 to 20 links; larger squares keep the density of 20 links in 500 m. Weights of a control loop are those "
         f"after {slots} slots of `OnlineDual` over WMMSE with four starts.",
-        figure=figures.latency_front(rows),
-        header=["", "allocator", "sum rate / bound / %", "bound", "p50 / µs", "on the front"],
-        rows=table,
-    )
-
-
-def _on_front(row: Row, rows: list[Row]) -> bool:
-    """Whether none of the same size is both better and faster."""
-    return not any(
-        other.setting == row.setting and other.objective > row.objective and other.p50_us <= row.p50_us
-        for other in rows
     )

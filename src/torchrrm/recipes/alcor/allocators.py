@@ -1,0 +1,87 @@
+"""Allocators of one slot that the recipe compares, by the names of its tables."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from torchrrm.policies import ConfigurationGNN, Refined, StateAugmented
+from torchrrm.problems import Allocator, LinkInstance, PowerAction
+from torchrrm.recipes.alcor.central import WIDTHS, CentralTraining
+from torchrrm.recipes.alcor.local import LocalTraining
+from torchrrm.recipes.jobs import Start
+from torchrrm.solvers import SOLVERS, WMMSE
+
+__all__ = ["ALLOCATORS", "SPREAD", "make_allocator", "regressor"]
+
+LinkAllocator = Allocator[LinkInstance, PowerAction]
+SPREAD = 4.0
+"""Of WMMSE's random starts: few links transmit where everybody disturbs everybody."""
+
+
+def augmented(start: Start) -> StateAugmented:
+    """The state-augmented policy of trained parameters."""
+    policy = StateAugmented()
+    policy.load_state_dict(start.parameters)
+    return policy.eval()
+
+
+def regressor(start: Start) -> ConfigurationGNN:
+    """What gives first multipliers, of a trained state-augmented policy."""
+    return augmented(start).first
+
+
+def many_starts(starts: int) -> WMMSE:
+    """WMMSE of 40 steps from several starts."""
+    return WMMSE(40, starts=starts, spread=SPREAD)
+
+
+def _central(start: Start, links: int) -> LinkAllocator:
+    return CentralTraining(links, WIDTHS[links]).trained(start.parameters)
+
+
+def _local(start: Start, links: int) -> LinkAllocator:
+    return LocalTraining(links, diverse=True, seed=0).trained(start.parameters)
+
+
+def _weighted_local(start: Start, links: int) -> LinkAllocator:
+    return LocalTraining(links, diverse=True, seed=0, weighted=True).trained(start.parameters)
+
+
+def _gnn(start: Start, links: int) -> LinkAllocator:
+    return augmented(start).power
+
+
+def _refined_gnn(start: Start, links: int) -> LinkAllocator:
+    return Refined(augmented(start).power, WMMSE(), 10)
+
+
+ALLOCATORS: Mapping[str, Callable[[], LinkAllocator]] = {
+    "max power": SOLVERS["sum-rate"]["max-power"],
+    "one winner": SOLVERS["sum-rate"]["one-winner"],
+    "WMMSE": lambda: WMMSE(100),
+    "WMMSE, 4 starts": lambda: many_starts(4),
+    "WMMSE, 16 starts": lambda: many_starts(16),
+    "WMMSE, 64 starts": lambda: many_starts(64),
+}
+"""Those without parameters."""
+
+TRAINED: Mapping[str, Callable[[Start, int], LinkAllocator]] = {
+    "central": _central,
+    "local": _local,
+    "local, weights": _weighted_local,
+    "GNN": _gnn,
+    "GNN + 10 WMMSE": _refined_gnn,
+}
+"""Those of trained parameters, for so many links."""
+
+
+def make_allocator(name: str, start: Start | None, links: int) -> LinkAllocator:
+    """The allocator of this name."""
+    if start is None:
+        return ALLOCATORS[name]()
+    return TRAINED[name](start, links)
+
+
+def parameters_under(prefix: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
