@@ -1,4 +1,4 @@
-"""The command line: `torchrrm demo | allocate | train | adapt | evaluate | reproduce | export | list`.
+"""The command line: `torchrrm demo | allocate | train | adapt | evaluate | run | reproduce | export | list`.
 
 Each problem has its own options: `--problem` tells which ones the parser knows.
 """
@@ -15,6 +15,7 @@ from rich.console import Console
 from tyro.conf import subcommand
 
 from torchrrm.cli.commands import Adapt, Allocate, Demo, Evaluate, Export, List, Reproduce, Train
+from torchrrm.cli.demands import RunDemands
 from torchrrm.cli.links import (
     ErgodicAllocation,
     ErgodicEvaluation,
@@ -58,20 +59,27 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "evaluate": Evaluate[ErgodicEvaluation],
         "export": Export[ErgodicExport],
     },
+    "demands": {
+        "run": RunDemands,
+    },
 }
-"""Commands by problem and name; those that have no problem stand with the first, which is the default."""
+"""Commands by problem and name.
+
+Those that have no problem stand with the first, which is the default of all commands that serve it; the default of the
+others is the first that they serve.
+"""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code: 0, 2 for bad input, 130 for an interrupt."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
-        commands = COMMANDS[_problem(arguments)]
+        commands = _commands(_problem(arguments))
         known = [Annotated[command, subcommand(name)] for name, command in commands.items()]
         command = tyro.cli(
             Union[tuple(known)],  # noqa: UP007  # pyright: ignore
             prog="torchrrm",
-            description="Learned radio resource management: allocate, train, adapt, evaluate, export.",
+            description="Learned radio resource management: allocate, train, adapt, evaluate, run, export.",
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes,),
         )
@@ -85,6 +93,14 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _commands(problem: str) -> dict[str, Any]:
+    """All commands by name: those of the problem, the others as they are by default."""
+    commands: dict[str, Any] = {}
+    for others in COMMANDS.values():
+        commands |= {name: command for name, command in others.items() if name not in commands}
+    return commands | COMMANDS[problem]
+
+
 def _problem(arguments: Sequence[str]) -> str:
     """The problem that the arguments name, or the default.
 
@@ -92,12 +108,12 @@ def _problem(arguments: Sequence[str]) -> str:
         ValueError: if there is none of that name, if the command does not serve it, or if an option is another
             problem's.
     """
-    default = next(iter(COMMANDS))
+    name = arguments[0] if arguments else ""
+    serving = {other: commands[name] for other, commands in COMMANDS.items() if name in commands}
+    default = next(iter(serving or COMMANDS))
     words = [part for argument in arguments for part in argument.split("=", 1)]
     place = words.index("--problem") if "--problem" in words[:-1] else None
     problem = default if place is None else words[place + 1]
-    name = arguments[0] if arguments else ""
-    serving = {other: commands[name] for other, commands in COMMANDS.items() if name in commands}
     if not serving or "problem" not in _options(serving[default]):
         return default
     if problem not in serving:

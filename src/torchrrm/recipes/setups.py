@@ -7,9 +7,10 @@ from torchrrm.channels.snapshot import BUNDLED
 from torchrrm.policies import list_pretrained, load_pretrained
 from torchrrm.problems import KINDS
 from torchrrm.recipes import RECIPES
+from torchrrm.recipes.demand_run import DemandNames
 from torchrrm.recipes.link_setups import ErgodicSetup, SumRateSetup
 from torchrrm.recipes.slices import SliceSetup
-from torchrrm.recipes.workbench import Setup
+from torchrrm.recipes.workbench import Known, Setup
 
 __all__ = ["SETUPS", "display_of", "names"]
 
@@ -23,7 +24,7 @@ def display_of(results: Results) -> Display:
     """How the results of any recipe are shown: as those of the problem that all their rows are of."""
     problems = {row.problem for row in results.rows}
     labels = {setup.label: setup.display for setup in SETUPS.values()}
-    labels |= dict.fromkeys(KINDS, SliceSetup.display)
+    labels |= dict.fromkeys(KINDS, SliceSetup.display) | {DemandNames.name: DemandNames.display}
     shown = [labels.get(problem, Display()) for problem in problems]
     return shown[0] if len(set(shown)) == 1 else Display()
 
@@ -31,11 +32,12 @@ def display_of(results: Results) -> Display:
 def names() -> dict[str, list[str]]:
     """All that goes by a name, solvers and policies problem by problem."""
     shipped = {name: load_pretrained(name) for name in list_pretrained()}
-    found = {"problems": list(SETUPS), "kinds of slicing": list(KINDS)}
-    for name, setup in SETUPS.items():
-        found[f"scenarios of {name}"] = list(setup.scenarios)
-        found[f"solvers of {name}"] = list(setup.solvers)
+    problems: dict[str, Known[Any, Any]] = {**SETUPS, DemandNames.name: DemandNames()}
+    found = {"problems": list(problems), "kinds of slicing": list(KINDS)}
+    for name, known in problems.items():
+        found[f"scenarios of {name}"] = list(known.scenarios)
+        found[f"solvers of {name}"] = list(known.solvers)
         found[f"policies of {name}"] = [
-            title for title, policy in shipped.items() if isinstance(policy, setup.policies)
+            title for title, policy in shipped.items() if isinstance(policy, known.policies)
         ]
     return found | {"snapshots": list(BUNDLED), "recipes": list(RECIPES)}

@@ -23,6 +23,7 @@ from torchrrm.problems import Allocator, Problem, Task
 
 __all__ = [
     "Given",
+    "Known",
     "Setup",
     "Trainable",
     "adapted",
@@ -44,6 +45,8 @@ __all__ = [
 
 I = TypeVar("I")  # noqa: E741
 A = TypeVar("A")
+I_contra = TypeVar("I_contra", contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
 M = TypeVar("M", bound=nn.Module)
 Part = TypeVar("Part")
 
@@ -65,20 +68,37 @@ class Given(Generic[I]):
     place: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Setup(Protocol[I, A]):
-    """One problem, set up to be worked on by commands and recipes.
+class Known(Protocol[I_contra, A_co]):
+    """What goes by a name where one problem is worked on.
 
     Attributes:
         name: that `--problem` takes.
         scenarios: by name, that its instances are drawn from.
         policies: classes of policies that serve it.
-        title: of its reports.
-        display: how its objective is shown.
     """
 
     name: ClassVar[str]
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]]
     policies: ClassVar[tuple[type[nn.Module], ...]]
+
+    @property
+    def solvers(self) -> Mapping[str, Callable[[], Allocator[I_contra, A_co]]]:
+        """What makes the solvers, by name."""
+        ...
+
+    def serving(self, policy: Any) -> Any:
+        """The policy as an allocator of this problem, its parameters shared."""
+        ...
+
+
+class Setup(Known[I, A], Protocol[I, A]):
+    """One problem, set up to be worked on by commands and recipes.
+
+    Attributes:
+        title: of its reports.
+        display: how its objective is shown.
+    """
+
     title: ClassVar[str]
     display: ClassVar[Display]
 
@@ -90,17 +110,8 @@ class Setup(Protocol[I, A]):
         """What tables call the problem."""
         ...
 
-    @property
-    def solvers(self) -> Mapping[str, Callable[[], Allocator[I, A]]]:
-        """What makes the solvers, by name."""
-        ...
-
     def validate(self, instance: I) -> I:
         """The instance, if it is one; else a ValueError of one line."""
-        ...
-
-    def serving(self, policy: Any) -> Any:
-        """The policy as an allocator of this problem, its parameters shared."""
         ...
 
     def exported(self, policy: Any) -> nn.Module:
@@ -165,7 +176,7 @@ def find_channels(
     raise ValueError(f"snapshot, scenario: exactly one must be given, received {given}")
 
 
-def find_policy(name: str, setup: Setup[Any, Any]) -> Any:
+def find_policy(name: str, setup: Known[Any, Any]) -> Any:
     """The policy of a file of weights, or one that ships with the package by its name, for the problem.
 
     Raises:
@@ -183,7 +194,7 @@ def find_exported(name: str, setup: Setup[Any, Any]) -> nn.Module:
     return setup.exported(_load(name, setup))
 
 
-def _load(name: str, setup: Setup[Any, Any]) -> nn.Module:
+def _load(name: str, setup: Known[Any, Any]) -> nn.Module:
     shipped = name in list_pretrained() and not Path(name).exists()
     policy = load_pretrained(name) if shipped else load_policy(name)
     if not isinstance(policy, setup.policies):
@@ -191,7 +202,7 @@ def _load(name: str, setup: Setup[Any, Any]) -> nn.Module:
     return policy
 
 
-def find_allocator(name: str, setup: Setup[I, A]) -> Allocator[I, A]:
+def find_allocator(name: str, setup: Known[I, A]) -> Allocator[I, A]:
     """A solver or policy by its name, or the policy of a file of weights, for the problem.
 
     Raises:

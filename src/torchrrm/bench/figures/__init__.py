@@ -5,16 +5,19 @@ say the same. Legends stand outside of the data.
 """
 
 from torchrrm.bench.figures.city import city_map
+from torchrrm.bench.figures.demands import DemandTraces, demands_over_slots
 from torchrrm.bench.figures.samples import curve_panels, curves, mean_against_least, rate_cdf
 from torchrrm.bench.figures.scores import bars_against_bound, bound_word, latency_front
 from torchrrm.bench.figures.style import render, save
 
 __all__ = [
+    "DemandTraces",
     "bars_against_bound",
     "bound_word",
     "city_map",
     "curve_panels",
     "curves",
+    "demands_over_slots",
     "latency_front",
     "mean_against_least",
     "rate_cdf",

@@ -1,0 +1,135 @@
+"""Demands as people write them: windows in a word, or in a file, a window a row."""
+
+import csv
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from torchrrm.policies.control import Window, require_schedule
+
+__all__ = ["WINDOW_SLOTS", "read_schedule"]
+
+WINDOW_SLOTS = 1000
+"""Slots of a window where nobody says how many."""
+_ENDINGS = (".csv", ".json")
+_LENGTH = "slots"
+
+Row = tuple[list[float], int | None]  # demands, and slots of the window if it says so
+
+
+def read_schedule(demands: str, slots: int | None = None) -> tuple[Window, ...]:
+    """Windows in the order of time.
+
+    `0.5,1,2` is one window of three users, `0.5,1,2;2,1,0.5` are two of equal length. So are the rows of a `.csv`
+    file, with or without a header, and the lists of a `.json` file. A first column of a `.csv` that its header calls
+    `slots` gives the windows' lengths.
+
+    Args:
+        demands: mean rates in bit/s/Hz, or the file.
+        slots: in all; by default 1000 a window, or what the file says. Of windows with lengths of their own those
+            after it are left out.
+
+    Raises:
+        ValueError: if there is no such file, if it is not of this form, if a demand is negative, not finite or no
+            number, or if the windows differ in their number of demands.
+    """
+    if slots is not None and slots < 1:
+        raise ValueError(f"slots: must be at least 1, received {slots}")
+    ending = Path(demands).suffix.lower()
+    rows = _read(Path(demands), ending) if ending in _ENDINGS else _parse(demands)
+    schedule = _lengths(rows, slots)
+    require_schedule(schedule, len(schedule[0].demand_bps_hz))
+    return schedule
+
+
+def _parse(text: str) -> list[Row]:
+    return [([_number(word) for word in window.split(",")], None) for window in text.split(";")]
+
+
+def _read(path: Path, ending: str) -> list[Row]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ValueError(f"demands: must be an existing file, received {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"demands: must be a readable text file, received {path} ({error})") from error
+    rows = _of_csv(text) if ending == ".csv" else _of_json(text, path)
+    if not rows or not all(row for row, _ in rows):
+        raise ValueError(f"demands: must hold a window a row, received none in {path}")
+    return rows
+
+
+def _of_csv(text: str) -> list[Row]:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    table = [[word.strip() for word in row] for row in csv.reader(lines)]
+    timed = bool(table) and table[0][0].lower() == _LENGTH
+    body = table[1:] if table and not _is_number(table[0][0]) else table
+    if not timed:
+        return [([_number(word) for word in row], None) for row in body]
+    return [([_number(word) for word in row[1:]], _count(row[0])) for row in body]
+
+
+def _of_json(text: str, path: Path) -> list[Row]:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"demands: must be JSON, received {path} ({error})") from error
+    if not isinstance(data, list) or not data:
+        raise ValueError(f"demands: must be a list of lists, received {data!r:.40} in {path}")
+    windows: list[Any] = data if isinstance(data[0], list) else [data]
+    if not all(isinstance(window, list) for window in windows):
+        raise ValueError(f"demands: must be a list of lists, received {data!r:.40} in {path}")
+    return [([_number(value) for value in window], None) for window in windows]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(value: Any) -> float:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError) as error:
+        rule = "must be numbers in bit/s/Hz, or a .csv or .json file"
+        raise ValueError(f"demands: {rule}, received {value!r}") from error
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal():
+        raise ValueError(f"slots: must be a number of at least 1, received {word!r}")
+    return int(word)
+
+
+def _lengths(rows: Sequence[Row], slots: int | None) -> tuple[Window, ...]:
+    """Windows of these demands: equal shares of the slots, or their own lengths up to there."""
+    if rows[0][1] is None:
+        total = len(rows) * WINDOW_SLOTS if slots is None else slots
+        if total < len(rows):
+            raise ValueError(f"slots: must be at least {len(rows)}, one a window, received {total}")
+        edges = [total * i // len(rows) for i in range(len(rows) + 1)]
+        own = [last - first for first, last in pairwise(edges)]
+    else:
+        own = [length or 0 for _, length in rows]
+    windows = [Window(tuple(demand), length) for (demand, _), length in zip(rows, own, strict=True)]
+    total = sum(own)
+    if slots is not None and slots > total:
+        raise ValueError(f"slots: must be at most the {total} of the demands' windows, received {slots}")
+    return _cut(windows, total if slots is None else slots)
+
+
+def _cut(windows: Sequence[Window], slots: int) -> tuple[Window, ...]:
+    """The windows up to so many slots."""
+    kept: list[Window] = []
+    for window in windows:
+        if slots > 0:
+            kept.append(Window(window.demand_bps_hz, min(window.slots, slots)))
+        slots -= window.slots
+    return tuple(kept)
