@@ -6,7 +6,8 @@ import pytest
 import torch
 from tests.testing import links
 
-from torchrrm.policies import CentralPower
+from torchrrm.deploy import InferenceSession, export
+from torchrrm.policies import CentralPower, load_policy, save_weights
 from torchrrm.policies.mlp_power import channel_level
 from torchrrm.problems import LinkInstance
 from torchrrm.records import index, to
@@ -120,3 +121,25 @@ def test_a_new_policy_serves():
     made, instance = CentralPower(SIZE, (8,)), index(sample(), 0)
     assert not made.training
     assert torch.equal(made(instance).power_w, made(instance).power_w)
+
+
+@pytest.mark.parametrize("demands", [False, True])
+def test_its_exported_graph_serves_the_same_powers_without_torch(tmp_path, demands):
+    pytest.importorskip("onnxruntime")
+    made, instance, owed = policy(demands=demands), sample(), torch.rand(5, SIZE)
+    power = made(instance, *([owed] if demands else [])).power_w.detach()
+    session = InferenceSession(export(made, tmp_path / "policy.onnx"), kind="sum-rate")
+    fields = {name: value.numpy() for name, value in vars(instance).items()}
+    found = session.allocate(**fields, **({"demand_bps_hz": owed.numpy()} if demands else {}))
+    assert not found.fallback.any()
+    torch.testing.assert_close(torch.from_numpy(found.action["power_w"]).float(), power, rtol=1e-4, atol=1e-7)
+    with pytest.raises(ValueError, match="gain: must be that of 6 links, received 2") as caught:
+        session.allocate(gain=[[1.0, 0.1], [0.1, 1.0]], noise_power_w=1.0, max_power_w=1.0)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_are_kept_with_their_running_averages(tmp_path):
+    made, instance = policy(sort=False), sample()
+    save_weights(tmp_path / "policy.safetensors", made, {})
+    loaded = load_policy(str(tmp_path / "policy.safetensors"))
+    assert torch.equal(loaded(instance).power_w, made(instance).power_w)

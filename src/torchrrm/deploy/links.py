@@ -18,7 +18,7 @@ class PreparedLinks:
 
     Attributes:
         relative_gain: `g_kj p_max,j / n`, 0 where an end is not active, `[batch rx tx]`.
-        condition: priority or weight of each link, whichever the policy reads, `[batch tx]`.
+        condition: priority, weight or demand of each link, whichever the policy reads, `[batch tx]`.
         max_power_w: limit of each active link, 0 of the others, `[batch tx]`.
         active: links that may transmit, `[batch tx]`.
     """
@@ -30,19 +30,21 @@ class PreparedLinks:
 
 
 _TOLERANCE = {"power": 1e-6, "sign": 0.0, "inactive": 0.0}
-_CONDITIONS = ("priority", "weight")
+_CONDITIONS = ("priority", "weight", "demand")
 
 
 class PowerService:
     """Serves `WeightedSumRate` without torch.
 
     Args:
-        deployment: of a power policy: `condition`, which of `priority` and `weight` it reads.
+        deployment: of a power policy: `condition`, which of `priority`, `weight` and `demand` it reads, or None;
+            `links`, how many it is made for, if not for any number.
     """
 
     def __init__(self, deployment: Mapping[str, Any]):
         self.condition = deployment["condition"]
-        if self.condition not in _CONDITIONS:
+        self.links: int | None = deployment.get("links")
+        if self.condition is not None and self.condition not in _CONDITIONS:
             raise ValueError(f"condition: must be one of {', '.join(_CONDITIONS)}, received {self.condition}")
         self.tolerance = _TOLERANCE
 
@@ -55,6 +57,7 @@ class PowerService:
         weight: ArrayLike = 1.0,
         active: ArrayLike = True,
         priority: ArrayLike = 1.0,
+        demand_bps_hz: ArrayLike = 0.0,
     ) -> tuple[tuple[int, ...], PreparedLinks]:
         """Check the instance, by the rules of `WeightedSumRate.validate`, and relate gains to the noise.
 
@@ -67,27 +70,31 @@ class PowerService:
             active: links that may transmit, `[*batch tx]`.
             priority: proportional-fairness ratios, `[*batch tx]` or one for all; read by a policy that was
                 trained for them. The default is that of a first slot.
+            demand_bps_hz: rates that links are owed, in bit/s/Hz, `[*batch tx]` or one for all; read by a policy
+                that was trained for them.
         """
         gains = numbers("gain", gain)
         batch, links = gains.shape[:-2], (*gains.shape[:-2], *gains.shape[-1:])
         if gains.ndim < 2 or gains.shape[-1] != gains.shape[-2] or not gains.size:
             rule = "must be square and not empty, of shape [*batch, rx, tx]"
             raise ValueError(f"gain: {rule}, received {list(gains.shape)}")
+        if self.links not in (None, links[-1]):
+            raise ValueError(f"gain: must be that of {self.links} links, received {links[-1]}")
         here = mask("active", active, links)
         both = _pairs(gains, here)
         noise = reals("noise_power_w", noise_power_w, batch, positive=True)
         limit = np.where(here, reals("max_power_w", max_power_w, links, positive=True, where=here), 0.0)
-        given = {"weight": weight, "priority": priority}
+        given = {"weight": weight, "priority": priority, "demand": demand_bps_hz}
         read = {name: reals(name, value, links, where=here) for name, value in given.items()}
         with np.errstate(over="ignore"):  # of what overflows the network makes nothing that is accepted
             ratio = np.where(both, gains, 0.0) * (limit / noise[..., None])[..., None, :]
-        per_link = (np.where(here, read[self.condition], 0.0), limit, here)
+        per_link = (np.where(here, read.get(self.condition, 1.0), 0.0), limit, here)
         return batch, PreparedLinks(
             ratio.reshape(-1, *gains.shape[-2:]), *(array.reshape(-1, links[-1]) for array in per_link)
         )
 
     def inputs(self, prepared: PreparedLinks) -> dict[str, Array]:
-        """Inputs of `PowerGNN.core`."""
+        """Inputs of `PowerGNN.core`, and more than `CentralPower.core` reads."""
         return vars(prepared)
 
     def scheduled(self, prepared: PreparedLinks) -> Array:
@@ -113,8 +120,9 @@ class PowerService:
         return {"power_w": prepared.max_power_w}
 
     def example(self) -> dict[str, Any]:
-        """Two links that hear each other a little."""
-        return {"gain": [[1e-9, 1e-11], [1e-11, 1e-9]], "noise_power_w": 1e-13, "max_power_w": 0.01}
+        """Two links that hear each other a little, or as many as the policy is made for."""
+        gain = np.where(np.eye(self.links or 2, dtype=bool), 1e-9, 1e-11)
+        return {"gain": gain, "noise_power_w": 1e-13, "max_power_w": 0.01}
 
 
 def _pairs(gain: Array, active: Array) -> Array:

@@ -112,11 +112,11 @@ class CentralPower(nn.Module):
     def _demanded(
         self,
         relative_gain: Float[Tensor, "*batch rx tx"],
-        demand_bps_hz: Float[Tensor, "*batch tx"],
+        condition: Float[Tensor, "*batch tx"],  # the demands, in bit/s/Hz
         max_power_w: Float[Tensor, "*batch tx"],
         active: Bool[Tensor, "*batch tx"],
     ) -> PowerAction:
-        return self._powers(relative_gain, demand_bps_hz, max_power_w, active)
+        return self._powers(relative_gain, condition, max_power_w, active)
 
     def _powers(
         self, ratio: Tensor, demand_bps_hz: Tensor | None, max_power_w: Tensor, active: Tensor
@@ -129,8 +129,9 @@ class CentralPower(nn.Module):
     def _sorted_scores(self, level: Tensor, demand: Tensor | None, active: Tensor) -> Tensor:
         direct = torch.where(active, level.diagonal(dim1=-2, dim2=-1), -1.0)  # levels are at least 0
         order = direct.argsort(dim=-1, descending=True)  # [*batch place]: the link at each place
-        level = level.take_along_dim(order[..., :, None], dim=-2).take_along_dim(order[..., None, :], dim=-1)
-        demand = None if demand is None else demand.take_along_dim(order, dim=-1)
+        rows, columns = order[..., :, None].expand_as(level), order[..., None, :].expand_as(level)
+        level = level.gather(-2, rows).gather(-1, columns)
+        demand = None if demand is None else demand.gather(-1, order)
         return torch.zeros_like(direct).scatter(-1, order, self._scores(level, demand))
 
     def _scores(self, level: Tensor, demand: Tensor | None) -> Float[Tensor, "*batch tx"]:
@@ -150,4 +151,5 @@ class CentralPower(nn.Module):
     @property
     def deployment(self) -> dict[str, Any]:
         """What a control loop without torch needs around `core`, as JSON; read by `torchrrm.deploy.links`."""
-        return {"service": "links", "kind": "sum-rate", "condition": "demand" if self.demands else None}
+        condition = "demand" if self.demands else None
+        return {"service": "links", "kind": "sum-rate", "condition": condition, "links": self.links}
