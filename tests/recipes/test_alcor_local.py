@@ -54,6 +54,11 @@ def test_names_tell_jobs_apart():
     assert len({job.name for job in jobs}) == len(jobs)
 
 
+def test_an_unknown_scenario_is_told():
+    with pytest.raises(ValueError, match=r"^scenario: must be one of rayleigh, seven-cells, received 'mars'$"):
+        LocalTraining(5, True, 0, scenario="mars")
+
+
 def test_training_raises_the_rate(generator):
     job = LocalTraining(10, True, 0, rounds=3, steps=40, links_per_step=400)
     test = draw_links(fading_links(10, math.inf), 200, generator=generator)
