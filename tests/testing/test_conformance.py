@@ -7,7 +7,7 @@ import torch
 from tests.testing import links
 from tests.testing.slices import SLICE, sample
 
-from torchrrm.policies import POLICIES, MetaGNN, PowerGNN, SliceGNN, StateAugmented
+from torchrrm.policies import POLICIES, CentralPower, MetaGNN, PowerGNN, SliceGNN, StateAugmented
 from torchrrm.policies.power_gnn import EDGES
 from torchrrm.problems import KINDS, ErgodicPower, WeightedSumRate
 from torchrrm.solvers import SOLVERS, MaxPower, StrongestLink
@@ -50,6 +50,12 @@ def test_power_policy_conforms(condition, edges, enriched, outgoing):
     torch.manual_seed(0)
     policy = PowerGNN(condition, edges=edges, enriched=enriched, outgoing=outgoing)
     check_policy(policy, WeightedSumRate(), links.sample, expected=links.LINKS)
+
+
+def test_central_policy_conforms():
+    torch.manual_seed(0)
+    expected = replace(links.LINKS, any_size=False)
+    check_policy(CentralPower(6, (16, 12)), WeightedSumRate(), links.sample, expected=expected)
 
 
 @pytest.mark.parametrize("policy", [MetaGNN, StateAugmented])

@@ -25,6 +25,7 @@ class Expected:
         closeness: largest relative difference between results that must agree.
         violation: largest violation that counts as satisfied, by the constraint's name.
         violation_otherwise: the same for constraints that `violation` does not name.
+        any_size: whether instances of other numbers of users are served; a policy may be made for one number.
         auxiliary: how the names of a policy's parameters begin that serve learning and move no action.
     """
 
@@ -33,6 +34,7 @@ class Expected:
     closeness: float = 1e-5
     violation: Mapping[str, float] = field(default_factory=dict)
     violation_otherwise: float = 1e-5
+    any_size: bool = True
     auxiliary: tuple[str, ...] = ()
 
 
