@@ -1,4 +1,4 @@
-"""Meta-learning of the step too [Nagabandi2018], and retraining that goes on with that step.
+"""Meta-learning of the step too [Nagabandi2019], and retraining that goes on with that step.
 
 Meta-learning by MAML looks for initial parameters from which one step of a rate given in advance leads far. The rate
 may be learned with them: Eq. (11) of [Behmandpoor2024],
