@@ -16,7 +16,7 @@ from torchrrm.bench import Results
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
 from torchrrm.deploy import InferenceSession
 
-COMMANDS = ["demo", "allocate", "train", "adapt", "evaluate", "reproduce", "export", "list"]
+COMMANDS = ["demo", "allocate", "train", "adapt", "evaluate", "reproduce", "export", "list", "run"]
 SMALL = ["--scenario", "hml", "--users", "5"]
 
 

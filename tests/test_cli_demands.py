@@ -1,7 +1,9 @@
 import io
 import json
 import math
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,8 @@ def test_demands_are_met_window_by_window(tmp_path: Path, capsys: pytest.Capture
     assert found.command == f"torchrrm {' '.join(line)}".replace(TWO, f"'{TWO}'")
     kinds = [("wmmse", "solver"), ("max-power", "trivial"), ("one-winner", "trivial")]
     assert [(row.allocator, row.kind) for row in found.rows] == kinds * 2
-    assert found.rows[0].setting == "rayleigh, 3 links, window 1, 1000 slots"
+    assert found.rows[0].setting == "rayleigh, 3 links, window 1"
+    assert list(found.rows[0].measures) == ["slots", "slots until met", "violation from slot 1"]
     assert (found.settings["control"], found.settings["demands"]) == ("online-dual", TWO)
     for own, trivial in zip(found.rows[::3], found.rows[1::3], strict=True):
         assert own.violation_max < 0.01 < 0.3 < trivial.violation_max
@@ -174,16 +177,23 @@ def test_the_command_goes_on_too(tmp_path: Path) -> None:
     assert cli.run([*line, "--slots", "300", "--resume"]) == 0  # which is over
 
 
+@pytest.mark.parametrize(("signalled", "done"), [(True, 275), (False, 175)])
 def test_an_interrupt_shows_and_saves_what_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    signalled: bool,
+    done: int,
 ) -> None:
-    """Whatever it meets, the run stands at the end of a chunk and goes on from there."""
+    """The chunk that a signal meets is finished; one that fails (a second signal) has not been."""
     state, figure, results = (tmp_path / name for name in ("s", "f.png", "r.json"))
     write, calls = History.write, iter(range(100))
 
     def interrupted(*arguments: Any) -> None:
-        if next(calls) == 3:
-            raise KeyboardInterrupt
+        if next(calls) == 3:  # after 1, 2 and 4 blocks
+            os.kill(os.getpid(), signal.SIGINT)
+            if not signalled:
+                raise KeyboardInterrupt
         write(*arguments)
 
     monkeypatch.setattr(History, "write", interrupted)
@@ -191,14 +201,27 @@ def test_an_interrupt_shows_and_saves_what_is_done(
     assert cli.run([*line, "--figure", str(figure), "--json", str(results)]) == 130
     shown = capsys.readouterr()
     assert shown.err == "interrupted\n"
-    assert "slot 175 of 300" in shown.out  # 1, 2 and 4 blocks
+    assert f"slot {done} of 300" in shown.out
     assert figure.exists()
-    assert Results.from_json(results).rows[0].setting.endswith("175 slots")
+    assert Results.from_json(results).rows[0].measures["slots"].value == done
     monkeypatch.undo()
     assert cli.run([*line, "--resume"]) == 0
     assert cli.run([*FEW, "--state", str(tmp_path / "whole")]) == 0
     one, other = load_file(state), load_file(tmp_path / "whole")
     assert torch.equal(one["history:rate_bps_hz"], other["history:rate_bps_hz"])
+
+
+def test_an_interrupt_in_compiled_code_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There it comes back as the cause of another error, before the run begins, too."""
+
+    def compiled(*_: Any) -> None:
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+
+    monkeypatch.setattr(DemandRun, "_prepared", compiled)
+    assert cli.run(FEW) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_terminal_is_kept_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:

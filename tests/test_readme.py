@@ -15,7 +15,12 @@ SMALLER = {
     "adapt": {"--epochs": "1", "--users": "5"},
     "reproduce": {"--scale": "smoke"},
 }
-OF_PROBLEM = {"slicing": {"--users"}, "sum-rate": {"--links"}, "ergodic-power": {"--links", "--slots"}}
+OF_PROBLEM = {
+    "slicing": {"--users"},
+    "sum-rate": {"--links"},
+    "ergodic-power": {"--links", "--slots"},
+    "demands": set(),
+}
 
 
 def commands() -> list[str]:

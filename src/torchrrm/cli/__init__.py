@@ -84,13 +84,20 @@ def run(arguments: Sequence[str]) -> int:
             config=(tyro.conf.OmitArgPrefixes,),
         )
         command(shlex.join(["torchrrm", *arguments]))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError) as error:
+        if not _is_interrupt(error):
+            raise
         errors.print("interrupted")
         return 130
     except (ValueError, OSError) as error:
         errors.print(f"error: {' '.join(str(error).split())}")
         return 2
     return 0
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether it is an interrupt, or came of one that met compiled code."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _is_interrupt(error.__cause__))
 
 
 def _commands(problem: str) -> dict[str, Any]:

@@ -1,8 +1,13 @@
 """`torchrrm run`: users with demands, slot by slot."""
 
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from rich.console import Console
@@ -215,22 +220,44 @@ def watch(demands: "DemandRun", screen: Console) -> bool:
     """
     from torchrrm.recipes.demand_run import rows_that_fit, standing_table
 
-    began, first, shown, chunk, stopped = time.perf_counter(), demands.slots, 0.0, 1, False
-    with Live(console=screen, auto_refresh=False, transient=True) as live:
-        try:
-            while not demands.done:
-                chunk = demands.advance_some(chunk)
-                now = time.perf_counter()
-                if screen.is_terminal and now - shown > _SECONDS_A_FRAME:
-                    shown = now
-                    pace = _pace(demands, first, now - began)
-                    live.update(standing_table(demands.standing, pace, rows_that_fit(screen)), refresh=True)
-        except KeyboardInterrupt:
-            stopped = True
+    began, first, shown, chunk = time.perf_counter(), demands.slots, 0.0, 1
+    with interrupts() as seen, Live(console=screen, auto_refresh=False, transient=True) as live:
+        while not demands.done and not seen:
+            chunk = demands.advance_some(chunk)
+            now = time.perf_counter()
+            if screen.is_terminal and now - shown > _SECONDS_A_FRAME:
+                shown = now
+                pace = _pace(demands, first, now - began)
+                live.update(standing_table(demands.standing, pace, rows_that_fit(screen)), refresh=True)
     if demands.blocks:
         pace = _pace(demands, first, time.perf_counter() - began)
         screen.print(standing_table(demands.standing, pace))
-    return stopped
+    return bool(seen)
+
+
+@contextmanager
+def interrupts() -> Iterator[list[str]]:
+    """A list that is not empty any more once there was an interrupt; a second one counts as ever.
+
+    An interrupt that meets compiled code would be lost there, or come back as another error.
+    """
+    seen: list[str] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    except KeyboardInterrupt:
+        seen.append("twice")  # what is done is shown all the same
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _pace(demands: "DemandRun", first: int, seconds: float) -> "Pace":

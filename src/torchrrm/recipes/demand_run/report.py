@@ -52,11 +52,11 @@ def rows_of(run: DemandRun, name: str, setting: str, excess: Mapping[int, float]
         for i, rule in enumerate(TRIVIAL):
             found.append((rule, "trivial", history.trivial_rate_bps_hz[:, i], trivial_us[rule]))
         slots = run.timetable.slots[blocks]
-        case = f"{setting}, window {number + 1}, {int(slots.sum())} slots"
+        case = f"{setting}, window {number + 1}"
         for allocator, kind, rate, (p50_us, p99_us) in found:
             common = {"problem": "demands", "setting": case, "allocator": allocator, "kind": kind}
             total = weighted_mean(rate[blocks], slots).sum().item()
-            told = _told(settled(run, number, blocks, rate))
+            told = _told(settled(run, number, blocks, rate), int(slots.sum()))
             told["infeasible"] = 1 if number in excess else None
             rows.append(Row(**common, **_single(total), **told, p50_us=p50_us, p99_us=p99_us))
     return rows
@@ -76,8 +76,8 @@ def _single(objective: float) -> dict[str, Any]:
     }
 
 
-def _told(window: Settled) -> dict[str, Any]:
-    """Columns of constraints."""
+def _told(window: Settled, slots: int) -> dict[str, Any]:
+    """Columns of constraints, of a window of so many slots."""
     asked = window.demand_bps_hz > 0
     met = window.rate_bps_hz >= (1 - MISSED) * window.demand_bps_hz
     until = torch.nan if window.slots_until_met is None else window.slots_until_met
@@ -86,8 +86,9 @@ def _told(window: Settled) -> dict[str, Any]:
         "violation_rate": float(window.shortfall > metrics.VIOLATION_TOLERANCE),
         "served_fraction": met[asked].float().mean().item() if asked.any() else None,
         "measures": {
+            "slots": Measure(float(slots), None),
             "slots until met": Measure(float(until), None),
-            "violation from the first slot on": Measure(window.whole_shortfall, None),
+            "violation from slot 1": Measure(window.whole_shortfall, None),
         },
     }
 
