@@ -70,7 +70,7 @@ def learned_step(parameters: Parameters) -> Float[Tensor, ""] | None:
 
 @dataclass(frozen=True)
 class RetrainSettings:
-    """How a policy is retrained while it runs; the defaults are those of [Behmandpoor2024].
+    """How a policy is retrained while it runs; decay and penalty are those of [Behmandpoor2024].
 
     Attributes:
         step: `psi` of the first iteration; iteration `k`, counted from 0, takes `psi / (1 + k)`.
@@ -124,8 +124,8 @@ def retrain(
         theta_(k+1) = theta_k + psi / (1 + k) sum_i (1 + L [m_k,i < u_i]) grad r_k,i.
 
     The average, which scatters less than few draws do, says who is short; the gradient is that of the draws' own
-    rates. (That of `m_k` itself would be smaller by the factor `1 - decay`, which the paper's step, learned without
-    an average in between, does not know of.)
+    rates. That of `m_k` itself would be smaller by the factor `1 - decay`, of which a step that was learned without
+    such an average knows nothing.
 
     Args:
         policy: maps an `ErgodicInstance` to an action, `OverSlots` for one; it is in its own mode throughout and

@@ -93,7 +93,7 @@ class FixedTraining:
     """The fixed network, benchmark (i): one policy for one vector of demands, by the reward (10).
 
     The penalty rises in stages, the last being the paper's. With it from the start, the first thing that a new
-    policy learns is to give everybody full power, where it stays.
+    policy learns is to give everybody full power, where it then stays for long.
 
     Attributes:
         case: the demands.
