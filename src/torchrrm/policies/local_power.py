@@ -143,9 +143,8 @@ class LocalPower(nn.Module):
         """Powers of every round in W, on a channel that is held; the slot at full power before is not among them."""
         memory, powers = self.start(links), []
         for _ in range(rounds or self.rounds):
-            measured = self.measure(links, memory)
-            powers.append(self._power(links, measured))
-            memory = self._remember(links, powers[-1], memory, measured)
+            power, memory = self._turn(links, memory)
+            powers.append(power)
         return torch.stack(powers, dim=-2)
 
     def run(
@@ -156,14 +155,13 @@ class LocalPower(nn.Module):
         Without a memory the first slot is one at full power.
         """
         powers = []
-        for slot in range(instance.gain.shape[-3]):
-            links = instance.slot(slot)
-            first = memory is None
-            memory = _silence(links) if memory is None else memory
-            power = links.max_power_w * links.active if first else self.decide(links, memory).power_w
-            memory = self.observe(links, power, memory)
+        if memory is None:
+            first = instance.slot(0)
+            powers, memory = [first.max_power_w * first.active], self.start(first)
+        for slot in range(len(powers), instance.gain.shape[-3]):
+            power, memory = self._turn(instance.slot(slot), memory)
             powers.append(power)
-        return torch.stack(powers, dim=-2), memory or _silence(instance.mean_slot())
+        return torch.stack(powers, dim=-2), memory
 
     def start(self, instance: LinkInstance) -> LocalMemory:
         """Memory after a slot at full power, with nothing before it."""
@@ -214,6 +212,12 @@ class LocalPower(nn.Module):
         listens = _present(memory.interferer, links.active).sum(-1)
         told = _present(memory.affected, links.active).sum(-1)
         return own * ((1 + more) * listens + (3 + more) * told)
+
+    def _turn(self, links: LinkInstance, memory: LocalMemory) -> tuple[Tensor, LocalMemory]:
+        """The powers of a slot in W and the memory after it, measuring once for both."""
+        measured = self.measure(links, memory)
+        power = self._power(links, measured)
+        return power, self._remember(links, power, memory, measured)
 
     def _power(self, links: LinkInstance, measured: Tensor) -> Tensor:
         if self.training:
