@@ -55,7 +55,9 @@ def test_names_tell_jobs_apart():
 
 
 def test_an_unknown_scenario_is_told():
-    with pytest.raises(ValueError, match=r"^scenario: must be one of rayleigh, seven-cells, received 'mars'$"):
+    with pytest.raises(
+        ValueError, match=r"^scenario: must be one of rayleigh, seven-cells, received 'mars'$"
+    ):
         LocalTraining(5, True, 0, scenario="mars")
 
 
