@@ -10,12 +10,12 @@ from torch import Tensor
 
 from torchrrm.bench.demands import shortfall
 from torchrrm.kernels import control as kernels
-from torchrrm.policies import OnlineDual, SharingSettings, TimeSharing
+from torchrrm.policies import OnlineDual, SharingSettings, TimeSharing, UnfoldedPower
 from torchrrm.policies.control import Controller, Window, follow
 from torchrrm.policies.control.time_sharing import _chance
 from torchrrm.problems import ergodic_instance
 from torchrrm.records import map_tensors, pad, replace
-from torchrrm.solvers import WMMSE, MaxPower
+from torchrrm.solvers import WMMSE, GreedyLinks, MaxPower
 
 UPDATES = ("simple", "printed", "corrected")
 DEMANDS = torch.tensor([0.0, 1.0, 1.5, 2.0, 0.0])
@@ -32,6 +32,9 @@ def loops(batch: int = 10):
         yield TimeSharing(WMMSE(30), DEMANDS, settings)
     yield OnlineDual(WMMSE(30, starts=2), DEMANDS)
     yield OnlineDual(WMMSE(30), DEMANDS, slack_penalty=4.0)
+    yield OnlineDual(GreedyLinks(), DEMANDS)
+    yield OnlineDual(UnfoldedPower().double(), DEMANDS)
+    yield TimeSharing(UnfoldedPower().double(), DEMANDS, SharingSettings(batch=10))
 
 
 @pytest.mark.parametrize("loop", list(loops()), ids=lambda loop: type(loop).__name__)

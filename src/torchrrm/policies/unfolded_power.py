@@ -1,13 +1,14 @@
 """Learned power control by greedy admission, unfolded into layers of which a network decides the number."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from torchrrm.kernels import unfolded as kernels
+from torchrrm.kernels.link_rules import UnfoldedRule
 from torchrrm.nn import MLP
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate
 from torchrrm.solvers.greedy_links import Pairs, best_admission, best_pairs
@@ -114,7 +115,13 @@ class UnfoldedPower(nn.Module):
     @property
     def arrays(self) -> tuple[Any, ...]:
         """The parameters as `torchrrm.kernels.unfolded` takes them, sharing memory with the policy's."""
-        return tuple(value.detach().numpy() for value in self.stop.parameters())
+        first, last = self.stop.layers[0], self.stop.layers[2]  # named, as a search through the module takes 10 us
+        values = first.weight, first.bias, last.weight, last.bias
+        return tuple(cast(Tensor, value).detach().numpy() for value in values)
+
+    def rule(self, links: int) -> UnfoldedRule:
+        """The policy as compiled control loops call it."""
+        return UnfoldedRule(*self.arrays, self.price, self.breadth, self.starts, self.steps)
 
     def forward(self, instance: LinkInstance) -> PowerAction:
         """Powers in W."""

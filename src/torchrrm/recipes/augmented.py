@@ -7,12 +7,13 @@ import torch
 
 from torchrrm import learning
 from torchrrm.policies import OnlineDual, StateAugmented
-from torchrrm.problems import ErgodicInstance
+from torchrrm.problems import ErgodicInstance, LinkInstance, PowerAction, Task
 from torchrrm.solvers import WMMSE
 
 __all__ = ["AugmentedSettings", "train_augmented"]
 
 _QUIET = learning.RunSettings(progress=False)
+_FULL_BATCH = 20  # links up to which a step takes the whole batch
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class AugmentedSettings:
         batch_size: slots a step.
         collecting_step: of the multipliers while they are collected.
         moments: of each trajectory that the policy learns from.
+        switching: the first round is on `learning.Switching` in place of the weighted sum rate, which helps where
+            everybody disturbs everybody.
     """
 
     steps: int = 3000
@@ -34,6 +37,7 @@ class AugmentedSettings:
     batch_size: int = 192
     collecting_step: float = 0.1
     moments: int = 6
+    switching: bool = False
 
 
 def train_augmented(
@@ -56,9 +60,11 @@ def train_augmented(
     """
     first = OnlineDual(WMMSE(starts=2, max_steps=20), step=how.collecting_step)
     own = OnlineDual(policy.power, step=how.collecting_step)
-    for loop, rate in zip((first, own), how.learning_rates, strict=True):
+    sum_rate = learning.Unsupervised(learning.mean_weight)
+    objectives = (learning.Switching() if how.switching else sum_rate, sum_rate)
+    for loop, rate, objective in zip((first, own), how.learning_rates, objectives, strict=True):
         groups = [(each, learning.collect(loop, each, how.moments)) for each in drawn]
-        _train_power(policy, groups, how, rate, generator)
+        _train_power(policy, objective, [_task(*group) for group in groups], how, rate, generator)
     settled = [(each, learning.collect(own, each, 1)) for each in drawn]
     regression = learning.RegressionSettings(steps=how.regression_steps)
     learning.regress_first(policy.first, settled, regression, generator=generator, run=_QUIET)
@@ -66,7 +72,8 @@ def train_augmented(
 
 def _train_power(
     policy: StateAugmented,
-    groups: Sequence[tuple[ErgodicInstance, learning.Trajectories]],
+    objective: learning.Objective,
+    tasks: Sequence[Task[LinkInstance, PowerAction]],
     how: AugmentedSettings,
     learning_rate: float,
     generator: torch.Generator,
@@ -78,6 +85,16 @@ def _train_power(
         schedule="cosine",
         clip_norm=1.0,
     )
-    loss = learning.PolicyLoss(policy.power, learning.Unsupervised(learning.mean_weight))
-    tasks = [learning.weighted_task(*group) for group in groups]
+    loss = learning.PolicyLoss(policy.power, objective)
     learning.train(loss, tasks, settings, generator=generator, run=_QUIET)
+
+
+def _task(configurations: ErgodicInstance, found: learning.Trajectories) -> Task[LinkInstance, PowerAction]:
+    """Slots of these configurations; of large ones fewer are drawn, since each holds more pairs of links."""
+    task = learning.weighted_task(configurations, found)
+    part = min(1.0, (_FULL_BATCH / configurations.active.shape[-1]) ** 2)
+
+    def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
+        return task.sample(max(4, round(part * batch_size)), generator=generator)
+
+    return Task(task.problem, sample)

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from torchrrm.kernels import link_greedy as kernels
+from torchrrm.kernels.link_rules import GreedyRule
 from torchrrm.problems.links import LinkInstance, PowerAction
 from torchrrm.records import tensor_record
 from torchrrm.solvers.base import Solution
@@ -75,6 +76,10 @@ class GreedyLinks:
         fraction = best_admission(links, pairs, pairs.promising, self.starts, self.steps)
         return power_action(instance, fraction)
 
+    def rule(self, links: int) -> GreedyRule:
+        """The solver as compiled control loops call it."""
+        return GreedyRule(self.breadth, self.starts, self.steps)
+
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """The same as a solution, in no steps."""
         return in_one_go(self(instance), instance)
@@ -82,7 +87,7 @@ class GreedyLinks:
     def _compiled(self, instance: LinkInstance) -> Tensor:
         links = arrays(instance)
         run = kernels.solve if links[0].ndim == 2 else kernels.solve_batch
-        power = run(*links, self.breadth, self.starts, self.steps)
+        power = run(*links, *self.rule(links[0].shape[-1]))
         return torch.from_numpy(power).reshape(instance.max_power_w.shape)
 
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from torch import Tensor
-
-from torchrrm.policies import ConfigurationGNN, Refined, StateAugmented
+from torchrrm.policies import ConfigurationGNN, Refined, StateAugmented, UnfoldedPower
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
 from torchrrm.recipes.alcor.central import WIDTHS, CentralTraining
 from torchrrm.recipes.alcor.local import LocalTraining
 from torchrrm.recipes.jobs import Start
-from torchrrm.solvers import SOLVERS, WMMSE
+from torchrrm.solvers import SOLVERS, WMMSE, GreedyLinks
 
 __all__ = ["ALLOCATORS", "SPREAD", "make_allocator", "regressor"]
 
@@ -55,9 +53,16 @@ def _refined_gnn(start: Start, links: int) -> LinkAllocator:
     return Refined(augmented(start).power, WMMSE(), 10)
 
 
+def _unfolded(start: Start, links: int) -> LinkAllocator:
+    policy = UnfoldedPower()
+    policy.load_state_dict(start.parameters)
+    return policy.eval()
+
+
 ALLOCATORS: Mapping[str, Callable[[], LinkAllocator]] = {
     "max power": SOLVERS["sum-rate"]["max-power"],
     "one winner": SOLVERS["sum-rate"]["one-winner"],
+    "greedy": GreedyLinks,
     "WMMSE": lambda: WMMSE(100),
     "WMMSE, 4 starts": lambda: many_starts(4),
     "WMMSE, 16 starts": lambda: many_starts(16),
@@ -71,6 +76,7 @@ TRAINED: Mapping[str, Callable[[Start, int], LinkAllocator]] = {
     "local, weights": _weighted_local,
     "GNN": _gnn,
     "GNN + 10 WMMSE": _refined_gnn,
+    "unfolded": _unfolded,
 }
 """Those of trained parameters, for so many links."""
 
@@ -80,8 +86,3 @@ def make_allocator(name: str, start: Start | None, links: int) -> LinkAllocator:
     if start is None:
         return ALLOCATORS[name]()
     return TRAINED[name](start, links)
-
-
-def parameters_under(prefix: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors whose names begin so, without that beginning."""
-    return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}

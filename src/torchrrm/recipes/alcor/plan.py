@@ -56,7 +56,7 @@ def loops_of(links: int) -> Iterator[Loop]:
     yield Loop("ALCOR, GNN", ALCOR, "GNN", "augmented")
     yield Loop("ALCOR, GNN + 10 WMMSE", ALCOR, "GNN + 10 WMMSE", "augmented")
     yield Loop("ALCOR, greedy", ALCOR, "greedy")
-    yield Loop("ALCOR, unfolded + WMMSE", ALCOR, "unfolded + WMMSE", "unfolded")
+    yield Loop("ALCOR, unfolded", ALCOR, "unfolded", "unfolded")
     yield Loop("OnlineDual, max power", DUAL, "max power")
     yield Loop("OnlineDual, WMMSE, 4 starts", DUAL, "WMMSE, 4 starts", everywhere=True)
     yield Loop("OnlineDual, WMMSE, 4 starts, regressed", DUAL, "WMMSE, 4 starts", regressed=True)
