@@ -100,7 +100,8 @@ class FixedTraining:
         hidden: widths of the hidden layers.
         sort: of the policy. The demands must then be less than what everybody has in a policy that treats links
             alike, which those of Table II are; else links must keep their numbers.
-        start: parameters and buffers of a policy of this size to begin with; by default they are random.
+        start: parameters and buffers of a policy of this size to begin with; by default they are random. A policy
+            that has learned the sum rate needs no stages: there is the last one alone, at a tenth of the rate.
         steps: gradient steps of a stage.
         draws: of a step (1000 in the paper).
         learning_rate: of Adam in the first stage; each ends at 0 as a cosine.
@@ -125,13 +126,13 @@ class FixedTraining:
 
     def __call__(self) -> dict[str, Tensor]:
         policy = workbench.seeded(self.policy, self.seed)
+        penalties, rate = self.penalties, self.learning_rate
         if self.start is not None:
             policy.load_state_dict(self.start.parameters)
-        how = learning.TrainerSettings(
-            steps=self.steps, learning_rate=self.learning_rate, schedule="cosine", batch_size=1
-        )
+            penalties, rate = penalties[-1:], rate / 10
+        how = learning.TrainerSettings(steps=self.steps, learning_rate=rate, schedule="cosine", batch_size=1)
         generator = generator_of(TRAIN, _FIXED, self.case.links, self.seed)
-        return _ascend(policy, demand_task(self.case.demand, self.draws), self.penalties, how, generator)
+        return _ascend(policy, demand_task(self.case.demand, self.draws), penalties, how, generator)
 
     def policy(self) -> CentralPower:
         """A policy with random parameters."""
