@@ -18,7 +18,8 @@ __all__ = ["MISSED", "excess_of", "missed_demands", "rows_of", "traces_of", "win
 
 MISSED = 0.01
 """Relative shortfall from which a demand counts as not met in the end."""
-_SEARCHED_SLOTS, _BOUNDED_SLOTS = 40, 200  # of few links, and of many
+_SEARCHED_SLOTS = 40  # that demands of few links are certified over
+_BOUNDED_LINKS = 2000  # the same of many: slots times links, since a slot costs more the more links there are
 
 
 def windows_of(run: DemandRun) -> Iterator[tuple[int, slice]]:
@@ -115,7 +116,8 @@ def missed_demands(run: DemandRun, excess: Mapping[int, float]) -> list[str]:
         where = f"window {number + 1}: " if several else ""
         for user in _short(window):
             asked, got = window.demand_bps_hz[user].item(), window.rate_bps_hz[user].item()
-            lines.append(f"{where}user {user + 1} asked {asked:.2f}, got {got:.2f} bit/s/Hz")
+            digits = 2 if asked >= 0.1 else 4
+            lines.append(f"{where}user {user + 1} asked {asked:.{digits}f}, got {got:.{digits}f} bit/s/Hz")
         told = "it is not known whether any powers meet these demands"
         if number in excess:
             slots = _certified_slots(run)
@@ -144,7 +146,8 @@ def excess_of(run: DemandRun) -> dict[int, float]:
 
 
 def _certified_slots(run: DemandRun) -> int:
-    return _SEARCHED_SLOTS if run.stream.links <= MOST_SEARCHED else _BOUNDED_SLOTS
+    links = run.stream.links
+    return _SEARCHED_SLOTS if links <= MOST_SEARCHED else max(2, _BOUNDED_LINKS // links)
 
 
 def _missed(run: DemandRun) -> Iterator[tuple[int, Settled]]:
