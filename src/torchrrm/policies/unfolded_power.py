@@ -17,6 +17,7 @@ from torchrrm.solvers.relative_links import arrays, is_compilable, power_action,
 __all__ = ["UnfoldedPower", "stop_features", "stop_price", "stop_probability"]
 
 _FEATURES = 7
+_SHARPNESS = 10.0  # logits are so many times what the network says: it learns faster
 _SURE = 30.0  # logit of a stop that is certain
 
 
@@ -50,16 +51,15 @@ def stop_price(price: Tensor) -> Tensor:
 
 
 def stop_probability(
-    logit: Float[Tensor, "*batch anchor-1"], promising: Bool[Tensor, "*batch anchor"]
+    level: Float[Tensor, "*batch anchor-1"], promising: Bool[Tensor, "*batch anchor"]
 ) -> Float[Tensor, "*batch anchor"]:
     """Probability that a policy which draws its stops would stop after each anchor; differentiable.
 
     Args:
-        logit: of a stop before each anchor but the first.
+        level: what the network says before each anchor but the first; positive is to stop.
         promising: anchors before which no bound stops it anyway.
     """
-    sure = torch.full_like(logit, _SURE)
-    logit = torch.where(promising[..., 1:], logit, sure)
+    logit = torch.where(promising[..., 1:], _SHARPNESS * level, torch.full_like(level, _SURE))
     reached = nn.functional.logsigmoid(-logit).cumsum(-1).exp()
     one = torch.ones_like(promising[..., :1], dtype=logit.dtype)
     return torch.cat([one, reached], dim=-1) * torch.cat([torch.sigmoid(logit), one], dim=-1)
@@ -69,7 +69,7 @@ class UnfoldedPower(nn.Module):
     """Greedy admission of links as layers, one for each first link that is tried; a network decides when to stop.
 
     A layer takes the next of the links that do best alone (an anchor) and finds the link that does best together
-    with it, as `GreedyLinks`. Before each further layer a network of some 70 parameters reads how the search went so
+    with it, as `GreedyLinks`. Before each further layer a network of some 150 parameters reads how the search went so
     far (`stop_features`) and ends it once it expects less from another layer than its price. Links are then admitted
     to the best pairs, and a few steps of WMMSE move powers off the limit where that pays. So few layers are taken
     where one link outweighs the others, such as with the weights of a control loop, and many where all are alike.
@@ -89,7 +89,7 @@ class UnfoldedPower(nn.Module):
     """
 
     def __init__(
-        self, *, hidden: int = 8, price: float = 1e-3, starts: int = 4, breadth: int = 32, steps: int = 10
+        self, *, hidden: int = 16, price: float = 1e-3, starts: int = 4, breadth: int = 32, steps: int = 10
     ):
         super().__init__()
         for name, value, least in (("starts", starts, 1), ("breadth", breadth, 1), ("steps", steps, 0)):
@@ -115,7 +115,10 @@ class UnfoldedPower(nn.Module):
     @property
     def arrays(self) -> tuple[Any, ...]:
         """The parameters as `torchrrm.kernels.unfolded` takes them, sharing memory with the policy's."""
-        first, last = self.stop.layers[0], self.stop.layers[2]  # named, as a search through the module takes 10 us
+        first, last = (
+            self.stop.layers[0],
+            self.stop.layers[2],
+        )  # named, as a search through the module takes 10 us
         values = first.weight, first.bias, last.weight, last.bias
         return tuple(cast(Tensor, value).detach().numpy() for value in values)
 
@@ -132,11 +135,11 @@ class UnfoldedPower(nn.Module):
         pairs = best_pairs(links, self.breadth)
         count = instance.active.sum(-1).to(pairs.value.dtype)
         features = stop_features(pairs, count, torch.full_like(count, self.price))
-        logit = self.stop(features).squeeze(-1)
-        tried = torch.cat([pairs.promising[..., :1], pairs.promising[..., 1:] & (logit <= 0)], dim=-1)
+        level = self.stop(features).squeeze(-1)
+        tried = torch.cat([pairs.promising[..., :1], pairs.promising[..., 1:] & (level <= 0)], dim=-1)
         fraction = best_admission(links, pairs, tried.cumprod(-1).bool(), self.starts, self.steps)
         if learning:
-            soft = stop_probability(logit, pairs.promising)[..., None] * _best_so_far(pairs)
+            soft = stop_probability(level, pairs.promising)[..., None] * _best_so_far(pairs)
             fraction = fraction + (soft - soft.detach()).sum(-2)
         return power_action(instance, fraction)
 

@@ -41,7 +41,7 @@ class UnfoldedSettings:
     """
 
     instances: tuple[tuple[int, int], ...] = ((5, 2000), (10, 2000), (20, 2000), (50, 1000), (100, 300))
-    steps: int = 6000
+    steps: int = 12_000
     batch_size: int = 256
     learning_rate: float = 1e-2
     prices: tuple[float, float] = (3e-5, 3e-2)
@@ -116,8 +116,8 @@ class UnfoldedTraining:
 def _loss(policy: UnfoldedPower, parameters: Parameters, batch: Searches, price: Tensor) -> Tensor:
     """What the stops lose, in parts of the rate, and the price of the layers, in parts of the price."""
     column = stop_price(price)[:, None, None].expand_as(batch.feature[..., :1])
-    logit = functional_call(policy.stop, parameters, (torch.cat([batch.feature[..., :-1], column], -1),))
-    probability = stop_probability(logit.squeeze(-1), batch.promising)
+    level = functional_call(policy.stop, parameters, (torch.cat([batch.feature[..., :-1], column], -1),))
+    probability = stop_probability(level.squeeze(-1), batch.promising)
     layers = torch.arange(probability.shape[-1], dtype=price.dtype)
     lost = (probability * (1.0 - batch.worth + price[:, None] * layers)).sum(-1)
     return (lost / price.sqrt()).mean()
