@@ -79,16 +79,15 @@ class OnlineDual(Controller[DualState]):
             ValueError: of demands that are negative, not finite, or not as many as links.
         """
         least = require_demands(instance.min_rate_bps_hz if self.demands is None else self.demands, instance)
-        asked = replace(instance, min_rate_bps_hz=least)
-        multiplier = torch.zeros_like(least) if self.first is None else self.first(asked)
-        return DualState(multiplier=multiplier * (least > 0), min_rate_bps_hz=least)
+        return self._first(instance, least)
 
     def retarget(self, state: DualState, instance: ErgodicInstance) -> DualState:
-        """With the instance's minima; first multipliers anew if something gives them, else as they are."""
+        """The first multipliers of the instance's minima.
+
+        Those of old demands say little of new ones, and after demands out of reach they have wound up.
+        """
         least = require_demands(instance.min_rate_bps_hz, instance)
-        asked = replace(instance, min_rate_bps_hz=least)
-        multiplier = state.multiplier if self.first is None else self.first(asked)
-        return DualState(multiplier=multiplier * (least > 0), min_rate_bps_hz=least)
+        return self._first(instance, least)
 
     def multiplier(self, state: DualState) -> Float[Tensor, "*batch tx"]:
         """`mu`; the weights are `1 + mu`."""
@@ -117,6 +116,11 @@ class OnlineDual(Controller[DualState]):
         seen = loop_track(kernels.dual_batch(rule, *links, multiplier, settings), instance)
         last = torch.from_numpy(multiplier).to(state.multiplier).reshape(state.multiplier.shape)
         return seen, replace(state, multiplier=last)
+
+    def _first(self, instance: ErgodicInstance, least: Tensor) -> DualState:
+        asked = replace(instance, min_rate_bps_hz=least)
+        multiplier = torch.zeros_like(least) if self.first is None else self.first(asked)
+        return DualState(multiplier=multiplier * (least > 0), min_rate_bps_hz=least)
 
     @property
     def _relaxed(self) -> float:
