@@ -41,10 +41,11 @@ def learned_loss(dtype=torch.float32, step=0.3):
 
 
 def test_step_is_positive_and_has_no_part_in_what_the_policy_does():
-    loss = learned_loss()
+    plain = toy_loss().policy
+    policy = LearnedStep(plain, 0.3)
     instance = toy_tasks()[0].sample(4, generator=seeded())
-    assert loss.policy.step.item() == pytest.approx(0.3)
-    torch.testing.assert_close(loss.policy(instance).share, toy_loss().policy(instance).share)
+    assert policy.step.item() == pytest.approx(0.3)
+    assert torch.equal(policy(instance).share, plain(instance).share)
     with pytest.raises(ValueError, match=r"^step: must be positive and finite, received 0"):
         LearnedStep(toy_loss().policy, 0.0)
 
@@ -131,13 +132,13 @@ def test_step_of_a_quadratic_comes_to_one_over_its_curvature():
         x, y = torch.randn(2, generator=generator).tolist()
         return Task(Parabola(), Draw((x, y)))
 
-    loss = PolicyLoss(LearnedStep(Guess(), 0.05), mean_loss)
+    policy = LearnedStep(Guess(), 0.05)
     settings = MetaSettings(
         method="maml", steps=150, learning_rate=0.04, support_tasks=4, query_tasks=1, support_samples=1,
         query_samples=1,
     )  # fmt: skip
-    losses = meta_train(loss, draw, settings, generator=seeded())
-    assert loss.policy.step.item() == pytest.approx(1 / 4.0, rel=0.02)
+    losses = meta_train(PolicyLoss(policy, mean_loss), draw, settings, generator=seeded())
+    assert policy.step.item() == pytest.approx(1 / 4.0, rel=0.02)
     assert losses[-1] < 1e-2 < losses[0]
 
 
