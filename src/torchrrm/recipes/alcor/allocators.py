@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from torchrrm.policies import ConfigurationGNN, Refined, StateAugmented, UnfoldedPower
+from torchrrm.policies import ConfigurationGNN, Refined, StateAugmented
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
 from torchrrm.recipes.alcor.central import WIDTHS, CentralTraining
 from torchrrm.recipes.alcor.local import LocalTraining
+from torchrrm.recipes.alcor.unfolded import UnfoldedTraining
 from torchrrm.recipes.jobs import Start
 from torchrrm.solvers import SOLVERS, WMMSE, GreedyLinks
 
@@ -54,9 +55,7 @@ def _refined_gnn(start: Start, links: int) -> LinkAllocator:
 
 
 def _unfolded(start: Start, links: int) -> LinkAllocator:
-    policy = UnfoldedPower()
-    policy.load_state_dict(start.parameters)
-    return policy.eval()
+    return UnfoldedTraining().trained(start.parameters)
 
 
 ALLOCATORS: Mapping[str, Callable[[], LinkAllocator]] = {

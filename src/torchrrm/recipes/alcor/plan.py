@@ -65,10 +65,8 @@ def loops_of(links: int) -> Iterator[Loop]:
     yield Loop("OnlineDual, greedy, regressed", DUAL, "greedy", regressed=True)
     yield Loop("OnlineDual, GNN, regressed", DUAL, "GNN", "augmented", regressed=True)
     yield Loop("OnlineDual, GNN + 10 WMMSE, regressed", DUAL, "GNN + 10 WMMSE", "augmented", regressed=True)
+    yield Loop("OnlineDual, unfolded", DUAL, "unfolded", "unfolded")
     yield Loop("OnlineDual, unfolded, regressed", DUAL, "unfolded", "unfolded", regressed=True)
-    yield Loop(
-        "OnlineDual, unfolded + WMMSE, regressed", DUAL, "unfolded + WMMSE", "unfolded", regressed=True
-    )
     yield Loop("OnlineDual, local", DUAL, "local, weights", "local-weighted", everywhere=True)
 
 

@@ -15,8 +15,9 @@ class AlcorSettings:
 
     Attributes:
         central_steps: of the centralised policies, by the number of links.
-        local_links: range of the numbers of links that the distributed ones are trained on.
+        local_links: number of links that the distributed ones are trained on.
         local_steps: of them.
+        local_runs: on channels that change.
         network_steps: of the networks trained for demands, as a part of what they take at `quick`.
         network_draws: that these are scored on.
         unfolded: training of the unfolded policy.
@@ -36,15 +37,16 @@ class AlcorSettings:
     """
 
     central_steps: dict[int, int] = field(default_factory=lambda: {5: 3000, 10: 4000, 20: 8000, 50: 3000})
-    local_links: tuple[int, int] = (5, 50)
-    local_steps: int = 2000
+    local_links: int = 20
+    local_steps: int = 1200
+    local_runs: int = 60
     network_steps: float = 1.0
     network_draws: int = 20_000
     unfolded: UnfoldedSettings = field(default_factory=UnfoldedSettings)
-    augmented: AugmentedSettings = field(default_factory=lambda: AugmentedSettings(2000, 500))
-    augmented_sizes: tuple[int, ...] = (2, 3, 5, 7, 10, 14, 20)
+    augmented: AugmentedSettings = field(default_factory=lambda: AugmentedSettings(1500, 400, switching=True))
+    augmented_sizes: tuple[int, ...] = (2, 3, 5, 7, 10, 14, 20, 32, 50, 100, 200)
     trajectories: int = 120
-    loop_slots: int = 150
+    loop_slots: int = 100
     draws: int = 4000
     any_sizes: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 200)
     any_draws: int = 200
@@ -65,10 +67,11 @@ SCALES: dict[str, AlcorSettings] = {
     "smoke": AlcorSettings(
         central_steps=dict.fromkeys((5, 10, 20, 50), 4),
         local_steps=4,
+        local_runs=2,
         network_steps=0.002,
         network_draws=1000,
         unfolded=UnfoldedSettings(((5, 8),), steps=3, batch_size=4),
-        augmented=AugmentedSettings(3, 3),
+        augmented=AugmentedSettings(3, 3, switching=True),
         augmented_sizes=(2, 5),
         trajectories=4,
         loop_slots=12,
@@ -94,7 +97,7 @@ SCALES: dict[str, AlcorSettings] = {
         network_steps=5.0,
         network_draws=100_000,
         unfolded=UnfoldedSettings(steps=20_000),
-        augmented=AugmentedSettings(20_000, 2000),
+        augmented=AugmentedSettings(20_000, 2000, switching=True),
         trajectories=1000,
         loop_slots=400,
         draws=20_000,

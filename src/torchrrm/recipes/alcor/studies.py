@@ -11,6 +11,7 @@ from torchrrm.recipes.alcor import published
 from torchrrm.recipes.alcor.allocators import augmented as augmented_policy
 from torchrrm.recipes.alcor.bounds import DualCertificate
 from torchrrm.recipes.alcor.cases import CASES, TABLE2, TABLE3, TABLE4, Case
+from torchrrm.recipes.alcor.local_study import LocalStudy, local_exhibit
 from torchrrm.recipes.alcor.loops import latency_us
 from torchrrm.recipes.alcor.plan import BEYOND, REFERENCE, scores
 from torchrrm.recipes.alcor.programs import FeasiblePrograms
@@ -27,6 +28,7 @@ __all__ = [
     "certificates",
     "distributed",
     "latencies",
+    "local",
     "loops",
     "program_exhibit",
     "program_notes",
@@ -182,7 +184,8 @@ def any_size_exhibit(found: Mapping[tuple[str, int], Tensor], settings: AlcorSet
         title="One set of weights for 2 to 200 links",
         note=f"Sum rate in bit/s/Hz, everybody on, {settings.any_draws} draws. The graph network learned on "
         f"{min(settings.augmented_sizes)} to {max(settings.augmented_sizes)} links, the distributed one on "
-        f"{settings.local_links[0]} to {settings.local_links[1]}.",
+        f"{settings.local_links}, the unfolded one on {settings.unfolded.instances[0][0]} to "
+        f"{settings.unfolded.instances[-1][0]}.",
         figure=None,
         header=["", *(f"N = {links}" for links in settings.any_sizes)],
         rows=rows,
@@ -219,6 +222,12 @@ def distributed(loops: Found) -> Exhibit:
         rows=rows,
         data=data,
     )
+
+
+def local(weights: Mapping[str, Start], settings: AlcorSettings, workers: Workers) -> Exhibit:
+    """The distributed policy by itself."""
+    job = LocalStudy(weights["local"], draws=max(2, settings.draws // 2), runs=settings.local_runs)
+    return local_exhibit(run_jobs("distributed policy", [job], workers)[job])
 
 
 def rows(found: Found, latency: Mapping[tuple[str, str], float], bounds: Mapping[str, Tensor]) -> list[Row]:

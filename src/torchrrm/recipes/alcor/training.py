@@ -21,9 +21,9 @@ def central_training(
     links: int, settings: AlcorSettings, seed: int, *, diverse: bool = True
 ) -> CentralTraining:
     """Of the centralised policy."""
-    return CentralTraining(
-        links, WIDTHS[links], diverse=diverse, seed=seed, steps=settings.central_steps[links]
-    )
+    batch = 100 if links > 20 else 300
+    steps = settings.central_steps[links]
+    return CentralTraining(links, WIDTHS[links], diverse, seed, steps=steps, batch_size=batch)
 
 
 def local_training(
