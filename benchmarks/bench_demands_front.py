@@ -63,7 +63,7 @@ def allocators() -> Mapping[str, Allocator]:
     greedy = {
         f"greedy, {b} anchors, {s} starts": (s, b) for b, s in ((1, 1), (4, 1), (8, 1), (16, 4), (48, 16))
     }
-    learned = {f"unfolded, price {price:g}": price for price in (1e-2, 3e-3, 1e-3, 3e-4)}
+    learned = {f"unfolded, price {price:g}": price for price in (1e-2, 1e-3, 3e-4, 1e-4)}
     return {
         **{f"WMMSE, {starts} starts": WMMSE(STEPS, starts=starts) for starts in STARTS},
         **{f"{name} + {POLISH}": GreedyLinks(*size, POLISH) for name, size in greedy.items()},
@@ -76,13 +76,14 @@ def allocators() -> Mapping[str, Allocator]:
 def kernel(allocator: Allocator, links: int) -> Callable[..., Any]:
     """The compiled call on the arrays of an instance."""
     if isinstance(allocator, WMMSE):
-        start = start_amplitudes(links, allocator.starts, "max", 0)
-        return lambda *packed: wmmse.solve(*packed, start, STEPS, -1.0)
-    sizes = allocator.breadth, allocator.starts, allocator.steps
-    if isinstance(allocator, GreedyLinks):
-        return lambda *packed: link_greedy.solve(*packed, *sizes)
-    net, price = allocator.arrays, allocator.price
-    return lambda *packed: unfolded.solve(*packed, net, price, *sizes)
+        solve, effort = wmmse.solve, (start_amplitudes(links, allocator.starts, "max", 0), STEPS, -1.0)
+    elif isinstance(allocator, GreedyLinks):
+        solve, effort = link_greedy.solve, (allocator.breadth, allocator.starts, allocator.steps)
+    else:
+        sizes = allocator.breadth, allocator.starts, allocator.steps
+        solve, effort = unfolded.solve, (allocator.arrays, allocator.price, *sizes)
+    call: Any = solve
+    return lambda *packed: call(*packed, *effort)
 
 
 def draw(links: int, count: int, weighted: bool) -> LinkInstance:

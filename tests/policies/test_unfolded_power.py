@@ -1,3 +1,4 @@
+import copy
 from typing import Any
 
 import pytest
@@ -135,6 +136,17 @@ def test_in_relative_units_as_control_loops_call_it() -> None:
     amplitude = torch.empty(12, dtype=torch.float64)
     unfolded.run(cross, across, direct, one.weight.numpy(), made.arrays, 1e-3, 32, 4, 10, amplitude.numpy())
     torch.testing.assert_close(amplitude.square() * one.max_power_w, made(one).power_w)
+
+
+@torch.no_grad()
+def test_the_kernel_sees_parameters_that_change() -> None:
+    made = policy()
+    made(index(draw(1, 5), 0))
+    for changed in (made, copy.deepcopy(made), made.float(), copy.deepcopy(made).double()):
+        for parameter in changed.parameters():
+            parameter.add_(1.0)
+        for value, parameter in zip(changed.arrays, changed.stop.parameters(), strict=True):
+            assert torch.equal(torch.from_numpy(value), parameter)
 
 
 @pytest.mark.parametrize(

@@ -15,30 +15,36 @@ __all__ = ["run", "solve", "solve_batch"]
 
 
 @njit(error_model="numpy", cache=True)
-def _stops(x, columns, net, state):
-    """Whether the network ends the search at features `x`; `columns` is its first matrix, transposed.
+def _level(x, columns, state):
+    """What the network says at features `x`; `columns` holds its parameters, as `_columns` has them.
 
-    Its inner loops are over the hidden units, which are contiguous and have no sum to reorder.
+    The inner loops are over the hidden units, which are contiguous.
     """
-    _, bias, output, shift = net
-    for h in range(state.size):
-        state[h] = bias[h]
-    for f in range(x.size):
-        value, column = x[f], columns[f]
-        for h in range(state.size):
-            state[h] += column[h] * value
-    total = np.float64(shift[0])
-    for h in range(state.size):
-        total += output[0, h] * max(state[h], 0.0)
-    return total > 0.0
+    units, features = state.size, x.size
+    for h in range(units):
+        state[h] = columns[features, h]
+    for f in range(features):
+        value = x[f]
+        for h in range(units):
+            state[h] += columns[f, h] * value
+    total = columns[features + 2, 0]
+    for h in range(units):
+        total += columns[features + 1, h] * max(state[h], 0.0)
+    return total
 
 
 @njit(error_model="numpy", cache=True)
-def _columns(matrix):
-    columns = np.empty((matrix.shape[1], matrix.shape[0]))
-    for h in range(matrix.shape[0]):
-        for f in range(matrix.shape[1]):
+def _columns(net):
+    """The parameters as rows of hidden units: one for each feature, then biases, factors of the output, its bias."""
+    matrix, bias, output, shift = net
+    units, features = matrix.shape
+    columns = np.empty((features + 3, units))
+    for h in range(units):
+        for f in range(features):
             columns[f, h] = matrix[h, f]
+        columns[features, h] = bias[h]
+        columns[features + 1, h] = output[0, h]
+        columns[features + 2, h] = shift[0]
     return columns
 
 
@@ -48,7 +54,7 @@ def run(cross, across, direct, weight, net, price, breadth, starts, steps, ampli
     alone = alone_rates(direct, weight)
     anchor = strongest(alone, breadth)
     partner, value, pair = np.empty_like(anchor), np.empty(anchor.size), np.empty(direct.size)
-    columns, x, state = _columns(net[0]), np.empty(7), np.empty(net[1].size)
+    columns, x, state = _columns(net), np.empty(7), np.empty(net[1].size)
     best, total, count = -1.0, 0.0, 0
     x[4], x[6] = math.log(direct.size) / 5.0, -math.log10(price) / 4.0
     for j in anchor:
@@ -57,7 +63,7 @@ def run(cross, across, direct, weight, net, price, breadth, starts, steps, ampli
         if count > 0:
             x[0], x[1], x[2] = alone[j] / best, alone[anchor[0]] / best, total / (count * best)
             x[3], x[5] = value[count - 1] / best, math.log(count) / 3.0
-            if _stops(x, columns, net, state):
+            if _level(x, columns, state) > 0.0:
                 break
         partner[count], value[count] = propose(cross, across, direct, weight, alone, j, pair)
         best, total = max(best, value[count]), total + value[count]

@@ -100,6 +100,8 @@ class UnfoldedPower(nn.Module):
         self.hidden, self.price = hidden, price
         self.starts, self.breadth, self.steps = starts, breadth, steps
         self.stop = MLP([_FEATURES, hidden, 1])
+        self._linear = self.stop.layers[0], self.stop.layers[2]  # at hand: to look them up takes 5 us
+        self._kept: tuple[list[int], Any] = [], None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -113,14 +115,16 @@ class UnfoldedPower(nn.Module):
         return WeightedSumRate()
 
     @property
-    def arrays(self) -> tuple[Any, ...]:
+    def arrays(self) -> tuple[Any, Any, Any, Any]:
         """The parameters as `torchrrm.kernels.unfolded` takes them, sharing memory with the policy's."""
-        first, last = (
-            self.stop.layers[0],
-            self.stop.layers[2],
-        )  # named, as a search through the module takes 10 us
-        values = first.weight, first.bias, last.weight, last.bias
-        return tuple(cast(Tensor, value).detach().numpy() for value in values)
+        first, last = self._linear
+        values = [cast(Tensor, value) for value in (first.weight, first.bias, last.weight, last.bias)]
+        places = [value.data_ptr() for value in values]
+        if (
+            places != self._kept[0]
+        ):  # to make them takes longer than the kernel; they follow what changes in place
+            self._kept = places, tuple(value.detach().numpy() for value in values)
+        return self._kept[1]
 
     def rule(self, links: int) -> UnfoldedRule:
         """The policy as compiled control loops call it."""

@@ -53,8 +53,9 @@ class GreedyLinks:
     `WMMSE` among the links admitted move powers off the limit where that pays. With a breadth and a start of 1 it is
     greedy admission from nobody. The time grows as `breadth N + starts N |S|^2`, if `S` are admitted.
 
-    On independent Rayleigh links of 15 dB it comes within 0.1 % of the best on/off powers found by any search. Where
-    path loss lets many links transmit at part of their power, WMMSE is better by 2 to 4 %.
+    On independent Rayleigh links of 15 dB it comes within 0.1 % of the best powers that any search was seen to find up
+    to 50 links, and within 1.3 % of 200. Where path loss lets many links transmit, many of them at part of their
+    power, WMMSE with a few starts is better by 3 to 4 %.
 
     Args:
         starts: pairs that links are admitted to.
