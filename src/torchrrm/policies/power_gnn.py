@@ -41,7 +41,20 @@ def local_edges(ratio: Float[Tensor, "*batch rx tx"], active: Bool[Tensor, "*bat
     return torch.where(both, edge_level(ratio), 0.0)
 
 
-EDGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"frobenius": frobenius_edges, "local": local_edges}
+def mean_edges(ratio: Float[Tensor, "*batch rx tx"], active: Bool[Tensor, "*batch tx"]) -> Tensor:
+    """`edge_level` times 20 over the number of active links: messages are means, of one scale for any number of links.
+
+    Where all links hear each other, as in independent fading, that number grows without bound.
+    """
+    count = torch.clamp(active.sum(-1), min=1)[..., None, None]
+    return local_edges(ratio, active) * (20.0 / count)
+
+
+EDGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "frobenius": frobenius_edges,
+    "local": local_edges,
+    "mean": mean_edges,
+}
 
 
 def node_features(

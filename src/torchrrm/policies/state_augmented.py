@@ -25,6 +25,7 @@ class StateAugmented(nn.Module):
 
     Args:
         widths: of the power net's layers.
+        edges: of the power net, a name in `torchrrm.policies.power_gnn.EDGES`.
         step: of the multipliers, per slot.
         slack_penalty: `alpha`, if the minima may be relaxed; by default they are hard.
         refine_steps: steps of `WMMSE` on each slot's powers.
@@ -34,14 +35,15 @@ class StateAugmented(nn.Module):
         self,
         *,
         widths: Sequence[int] = (128, 128, 128),
+        edges: str = "local",
         step: float = 0.1,
         slack_penalty: float | None = None,
         refine_steps: int = 0,
     ):
         super().__init__()
-        self.widths, self.step = tuple(widths), step
+        self.widths, self.edges, self.step = tuple(widths), edges, step
         self.slack_penalty, self.refine_steps = slack_penalty, refine_steps
-        self.power = PowerGNN("weight", widths=self.widths)
+        self.power = PowerGNN("weight", edges=edges, widths=self.widths)
         self.first = ConfigurationGNN(edges="local", outgoing=True, widths=(64, 64), init_mean=1e-3)
 
     @property
@@ -49,6 +51,7 @@ class StateAugmented(nn.Module):
         """What rebuilds the policy, as JSON."""
         return {
             "widths": list(self.widths),
+            "edges": self.edges,
             "step": self.step,
             "slack_penalty": self.slack_penalty,
             "refine_steps": self.refine_steps,

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 
 from torchrrm.bench import Results
-from torchrrm.recipes import hml, metagnn
+from torchrrm.recipes import alcor, hml, metagnn
 
 __all__ = ["RECIPES"]
 
-RECIPES: dict[str, Callable[..., Results]] = {"hml": hml.reproduce, "metagnn": metagnn.reproduce}
+RECIPES: dict[str, Callable[..., Results]] = {
+    "alcor": alcor.reproduce,
+    "hml": hml.reproduce,
+    "metagnn": metagnn.reproduce,
+}
 """By name; each is called as `recipe(scale=..., out=..., seed=..., command=...)`."""

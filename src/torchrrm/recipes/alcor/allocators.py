@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from torchrrm.policies import ConfigurationGNN, Refined, StateAugmented
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
+from torchrrm.recipes.alcor.augmented import AugmentedTraining
 from torchrrm.recipes.alcor.central import WIDTHS, CentralTraining
 from torchrrm.recipes.alcor.local import LocalTraining
 from torchrrm.recipes.alcor.unfolded import UnfoldedTraining
@@ -19,9 +20,7 @@ SPREAD = 4.0
 
 def augmented(start: Start) -> StateAugmented:
     """The state-augmented policy of trained parameters."""
-    policy = StateAugmented()
-    policy.load_state_dict(start.parameters)
-    return policy.eval()
+    return AugmentedTraining.trained(start.parameters)
 
 
 def regressor(start: Start) -> ConfigurationGNN:

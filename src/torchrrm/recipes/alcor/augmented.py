@@ -17,6 +17,9 @@ from torchrrm.records import replace
 
 __all__ = ["AugmentedTraining", "draw_demands"]
 
+_WIDTHS = (64,) * 5
+"""Where all links hear each other, more rounds of messages tell more than wider ones."""
+
 
 def draw_demands(count: int, links: int, *, generator: torch.Generator) -> Float[Tensor, "count tx"]:
     """Random demands in bit/s/Hz: a random part of the links asks, for random shares of a random total.
@@ -55,10 +58,22 @@ class AugmentedTraining:
 
     def __call__(self) -> dict[str, Tensor]:
         generator = generator_of(TRAIN, 500, self.seed)
-        policy = workbench.seeded(StateAugmented, self.seed)
+        policy = workbench.seeded(self.policy, self.seed)
         drawn = [self._draw(links, generator) for links in self.sizes]
         train_augmented(policy, drawn, self.how, generator=generator)
         return parameters_of(policy)
+
+    @staticmethod
+    def policy() -> StateAugmented:
+        """A policy with random parameters, whose messages are of one scale for any number of links."""
+        return StateAugmented(widths=_WIDTHS, edges="mean")
+
+    @staticmethod
+    def trained(parameters: dict[str, Tensor]) -> StateAugmented:
+        """The policy of what the job returned."""
+        policy = AugmentedTraining.policy()
+        policy.load_state_dict(parameters)
+        return policy.eval()
 
     def _draw(self, links: int, generator: torch.Generator) -> ErgodicInstance:
         count = max(1, self.trajectories * min(10, links) // links)  # large ones say more each

@@ -36,7 +36,7 @@ class LoopSettings:
         timed: slots of the single run that is timed.
     """
 
-    runs: int = 32
+    runs: int = 16
     settle: int = 1000
     slots: int = 3000
     chunk: int = 250

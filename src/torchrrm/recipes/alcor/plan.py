@@ -1,7 +1,7 @@
 """Which loops are scored on which demands."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torchrrm.policies import SharingSettings
 from torchrrm.recipes.alcor.cases import CASES, TABLE2, TABLE3, TABLE4, Case
@@ -23,6 +23,7 @@ UPDATES = {
 
 BEYOND = (*TABLE4.values(), TABLE3[10], TABLE2[20], TABLE3[20])
 """Demands of the table of all loops over all allocators."""
+_LARGE = 20  # links beyond which fewer runs are scored
 REFERENCE = "OnlineDual, WMMSE, 64 starts, step 0.01"
 
 
@@ -85,6 +86,7 @@ def scores(settings: AlcorSettings, weights: Mapping[str, Start]) -> list[LoopSc
 
 
 def _score(case: Case, loop: Loop, settings: AlcorSettings, weights: Mapping[str, Start]) -> LoopScore:
+    how, large = settings.loops, case.links > _LARGE
     return LoopScore(
         case=case,
         title=loop.title,
@@ -92,7 +94,7 @@ def _score(case: Case, loop: Loop, settings: AlcorSettings, weights: Mapping[str
         allocator=loop.allocator,
         start=weights[loop.trained] if loop.trained else None,
         first=weights["augmented"] if loop.regressed else None,
-        settings=settings.loops,
+        settings=replace(how, runs=max(1, how.runs // 4)) if large else how,
     )
 
 

@@ -43,7 +43,9 @@ class AlcorSettings:
     network_steps: float = 1.0
     network_draws: int = 20_000
     unfolded: UnfoldedSettings = field(default_factory=UnfoldedSettings)
-    augmented: AugmentedSettings = field(default_factory=lambda: AugmentedSettings(1500, 400, switching=True))
+    augmented: AugmentedSettings = field(
+        default_factory=lambda: AugmentedSettings(2500, 400, batch_size=128, switching=True)
+    )
     augmented_sizes: tuple[int, ...] = (2, 3, 5, 7, 10, 14, 20, 32, 50, 100, 200)
     trajectories: int = 120
     loop_slots: int = 100

@@ -16,6 +16,8 @@ from torchrrm.recipes.jobs import Job, Start, Workers, run_jobs
 
 __all__ = ["NetworkRates", "dynamic_training", "fixed_trainings", "step_training", "train_all"]
 
+_FROM_CENTRAL = 150  # steps of a network for fixed demands that begins as a centralised policy
+
 
 def central_training(
     links: int, settings: AlcorSettings, seed: int, *, diverse: bool = True
@@ -53,12 +55,12 @@ def fixed_trainings(
     settings: AlcorSettings, seed: int, central: Mapping[int, Start]
 ) -> dict[int, FixedTraining]:
     """Of the networks for fixed demands, by the number of links."""
-    steps = _steps(settings, FixedTraining.steps)
+    few, many = _steps(settings, _FROM_CENTRAL), _steps(settings, FixedTraining.steps)
     found = {
-        links: FixedTraining(TABLE2[links], WIDTHS[links], start=central[links], steps=steps, seed=seed)
+        links: FixedTraining(TABLE2[links], WIDTHS[links], start=central[links], steps=few, seed=seed)
         for links in settings.sizes
     }
-    return found | {5: FixedTraining(TABLE4[2], (100, 50), sort=False, steps=2 * steps, seed=seed)}
+    return found | {5: FixedTraining(TABLE4[2], (100, 50), sort=False, steps=many, seed=seed)}
 
 
 def train_all(settings: AlcorSettings, workers: Workers, seed: int) -> dict[str, Start]:
