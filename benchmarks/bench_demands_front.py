@@ -20,16 +20,16 @@ import numpy as np
 import torch
 
 from suite import milliseconds, run
-from torchrrm.channels import SCENARIOS
 from torchrrm.kernels import link_greedy, unfolded, wmmse
-from torchrrm.policies import UnfoldedPower
+from torchrrm.policies import UnfoldedPower, load_pretrained
 from torchrrm.problems import LinkInstance, WeightedSumRate
-from torchrrm.recipes.alcor.unfolded import UnfoldedTraining, looped_weights
-from torchrrm.recipes.links import LinkSource, LinkTerms, draw_links
+from torchrrm.recipes.alcor.allocators import SPREAD
+from torchrrm.recipes.alcor.cases import rayleigh
+from torchrrm.recipes.alcor.unfolded import looped_weights
+from torchrrm.recipes.links import draw_links
 from torchrrm.records import index, replace
 from torchrrm.solvers import WMMSE, GreedyLinks
 from torchrrm.solvers.relative_links import arrays
-from torchrrm.solvers.wmmse import start_amplitudes
 
 SEED = 25_000_000
 SIZES = {10: 500, 20: 400, 50: 200, 100: 100, 200: 40}
@@ -43,10 +43,10 @@ Allocator = WMMSE | GreedyLinks | UnfoldedPower
 
 @functools.cache
 def trained() -> UnfoldedPower:
-    """The policy, from the job that trains it."""
-    begin, job = time.perf_counter(), UnfoldedTraining()
-    policy = job.trained(job())
-    print(f"policy trained in {time.perf_counter() - begin:.0f} s", flush=True)
+    """The policy that ships."""
+    policy = load_pretrained("unfolded-power")
+    if not isinstance(policy, UnfoldedPower):
+        raise TypeError(f"policy: must be UnfoldedPower, received {type(policy).__name__}")
     return policy
 
 
@@ -65,7 +65,7 @@ def allocators() -> Mapping[str, Allocator]:
     }
     learned = {f"unfolded, price {price:g}": price for price in (1e-2, 1e-3, 3e-4, 1e-4)}
     return {
-        **{f"WMMSE, {starts} starts": WMMSE(STEPS, starts=starts) for starts in STARTS},
+        **{f"WMMSE, {starts} starts": WMMSE(STEPS, starts=starts, spread=SPREAD) for starts in STARTS},
         **{f"{name} + {POLISH}": GreedyLinks(*size, POLISH) for name, size in greedy.items()},
         **{f"{name} + {POLISH}": variant(price=price, steps=POLISH) for name, price in learned.items()},
         "unfolded, price 0.001": variant(price=1e-3, steps=0),
@@ -76,7 +76,7 @@ def allocators() -> Mapping[str, Allocator]:
 def kernel(allocator: Allocator, links: int) -> Callable[..., Any]:
     """The compiled call on the arrays of an instance."""
     if isinstance(allocator, WMMSE):
-        solve, effort = wmmse.solve, (start_amplitudes(links, allocator.starts, "max", 0), STEPS, -1.0)
+        solve, effort = wmmse.solve, tuple(allocator.rule(links))
     elif isinstance(allocator, GreedyLinks):
         solve, effort = link_greedy.solve, (allocator.breadth, allocator.starts, allocator.steps)
     else:
@@ -89,7 +89,7 @@ def kernel(allocator: Allocator, links: int) -> Callable[..., Any]:
 def draw(links: int, count: int, weighted: bool) -> LinkInstance:
     """Unseen channels; weights of a control loop if asked for."""
     generator = torch.Generator().manual_seed(SEED + links)
-    source = LinkSource(SCENARIOS["rayleigh"](), links, LinkTerms.at_snr(15.0))
+    source = rayleigh(links)
     drawn = draw_links(source, count, generator=generator)
     if not weighted:
         return drawn

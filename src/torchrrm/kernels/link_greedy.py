@@ -8,7 +8,7 @@ from numba import njit, prange
 
 from torchrrm.kernels.elementary import log_positive
 from torchrrm.kernels.links import relative
-from torchrrm.kernels.wmmse import _ascend
+from torchrrm.kernels.wmmse import ascend
 
 __all__ = [
     "WORTH",
@@ -141,7 +141,7 @@ def _polish(cross, direct, weight, member, steps, amplitude):
             for b in range(size):
                 own[a, b] = cross[member[a], member[b]]
                 back[b, a] = own[a, b]
-        _ascend(own, back, snr, worth, power, steps, -1.0)
+        ascend(own, back, snr, worth, power, steps, -1.0)
     for a in range(size):
         amplitude[member[a]] = power[a]
 

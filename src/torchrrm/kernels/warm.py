@@ -7,6 +7,7 @@ import numpy as np
 
 from torchrrm.kernels import (
     bandwidth,
+    control,
     greedy,
     itlinq,
     link_ascent,
@@ -23,6 +24,7 @@ from torchrrm.kernels import (
     unfolded,
     wmmse,
 )
+from torchrrm.kernels.link_rules import GreedyRule, WmmseRule
 
 __all__ = ["warm"]
 
@@ -44,6 +46,7 @@ def warm() -> None:
     minimum_power.minimum_power_batch(one[None], np.ones(1), one, active, none)
     slice_check.violations(least, one, none, rate, limit, served, law)
     _warm_links()
+    _warm_loops()
     _warm_branches()
 
 
@@ -74,6 +77,20 @@ def _warm_links() -> None:
         rows = link_graph.rows(lists[0], row[0], row, order)
         link_graph.mix(row, rows, link_graph.transpose(*rows), True, 0, np.empty((1, 8), dtype))
     neighbours.nearest(np.zeros((2, 2)), np.zeros((2, 2)), 1)
+
+
+def _warm_loops() -> None:
+    """Call the control loops over rules of one slot, in single precision, on a single link and slot."""
+    gain, row, active = (
+        np.ones((1, 1, 1, 1), np.float32),
+        np.ones((1, 1), np.float32),
+        np.ones((1, 1), np.bool_),
+    )
+    links, clock = (row[0], row, active, np.zeros((1, 1))), np.zeros((1, 2), np.int64)
+    for rule in (WmmseRule(np.ones((1, 1)), 1, -1.0), GreedyRule(1, 1, 0)):
+        control.dual_batch(rule, gain, *links, np.zeros((1, 1)), (0.1, 0.0, 1.0))
+        how = (control.SIMPLE, 1, 1.0, 1.0, 0.0, 1.0)
+        control.sharing_batch(rule, gain, *links, np.zeros((1, 5, 1)), clock, how)
 
 
 def _warm_branches() -> None:

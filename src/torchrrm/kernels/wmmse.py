@@ -5,13 +5,13 @@ from numba import njit, prange
 
 from torchrrm.kernels.links import rank, relative, weighted_sum_rate
 
-__all__ = ["refine", "refine_batch", "solve", "solve_batch"]
+__all__ = ["ascend", "refine", "refine_batch", "solve", "solve_batch"]
 
 _SILENT = 1e-100  # amplitude that counts as 0: its square would soon be denormal, and those are slow
 
 
 @njit(error_model="numpy", cache=True)
-def _ascend(cross, across, direct, weight, amplitude, steps, tol):
+def ascend(cross, across, direct, weight, amplitude, steps, tol):
     """Move `amplitude` by up to `steps` steps; the steps taken and the last change of any amplitude.
 
     Both products of gains and a vector go row by row of `cross` or its transpose, so that the inner loops are
@@ -71,7 +71,7 @@ def solve(gain, noise_power, max_power, weight, active, start, steps, tol):
     for s in range(start.shape[1]):
         for k in range(links):
             amplitude[k] = start[place[k], s]
-        taken, moved = _ascend(cross, across, direct, own, amplitude, steps, tol)
+        taken, moved = ascend(cross, across, direct, own, amplitude, steps, tol)
         most, change = max(most, taken), max(change, moved)
         rate = weighted_sum_rate(across, direct, own, amplitude) if start.shape[1] > 1 else 0.0
         if rate > best_rate:
@@ -106,7 +106,7 @@ def refine(gain, noise_power, max_power, weight, active, power, steps, tol):
         share = float(power[chosen[k]]) / max_power[chosen[k]]
         own[k], first[k] = weight[chosen[k]], np.sqrt(min(max(share, 0.0), 1.0))
     amplitude = first.copy()
-    _ascend(cross, across, direct, own, amplitude, steps, tol)
+    ascend(cross, across, direct, own, amplitude, steps, tol)
     before = weighted_sum_rate(across, direct, own, first)
     if weighted_sum_rate(across, direct, own, amplitude) < before:
         amplitude = first

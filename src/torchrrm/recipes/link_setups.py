@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from torchrrm import bench, learning
 from torchrrm.bench import Measure, metrics
 from torchrrm.channels import SCENARIOS, Rayleigh, Scenario, Snapshot, snapshot_slots
-from torchrrm.policies import EachSlot, MetaGNN, OnlineDual, PowerGNN, ProportionalFair, StateAugmented
+from torchrrm.policies import (
+    CentralPower,
+    EachSlot,
+    LocalPower,
+    MetaGNN,
+    OnlineDual,
+    PowerGNN,
+    ProportionalFair,
+    StateAugmented,
+    UnfoldedPower,
+)
 from torchrrm.problems import (
     Allocator,
     ErgodicAction,
@@ -131,7 +141,7 @@ class SumRateSetup:
 
     name: ClassVar[str] = "sum-rate"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
-    policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN,)
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN, CentralPower, LocalPower, UnfoldedPower)
     title: ClassVar[str] = "Power control of links"
     display: ClassVar[bench.Display] = bench.Display("sum rate", "(bit/s/Hz)")
 
@@ -149,7 +159,11 @@ class SumRateSetup:
     def serving(self, policy: PowerGNN) -> PowerGNN:
         return policy
 
-    def exported(self, policy: PowerGNN) -> PowerGNN:
+    def exported(self, policy: nn.Module) -> nn.Module:
+        if not hasattr(policy, "core"):
+            raise ValueError(
+                f"policy: must be a network with an exportable core, received {type(policy).__name__}"
+            )
         return policy
 
     def loss(self, policy: PowerGNN) -> learning.PolicyLoss:

@@ -12,8 +12,10 @@ from torchrrm.recipes.links import LinkSource, LinkTerms
 __all__ = [
     "CASES",
     "CHOOSE",
+    "DIVERSE",
     "FIG1",
     "FIG2",
+    "RAYLEIGH_TERMS",
     "REPORT",
     "SNR_DB",
     "TABLE2",
@@ -26,6 +28,10 @@ __all__ = [
 ]
 
 SNR_DB = 15.0
+RAYLEIGH_TERMS = LinkTerms.at_snr(SNR_DB)
+"""Of Section IV-A: 15 dB at a mean gain of 1."""
+DIVERSE = (0.2, 0.5, 1.0)
+"""Probabilities that a link is on, one drawn for each instance of diverse training."""
 TRAIN, CHOOSE, REPORT = 21_000_000, 22_000_000, 23_000_000
 """Streams of random numbers: to train on, to choose settings by, and of the tables."""
 
@@ -40,7 +46,7 @@ def generator_of(stream: int, *keys: int) -> torch.Generator:
 
 def rayleigh(links: int | tuple[int, int]) -> LinkSource:
     """Channels CN(0, 1) from every transmitter to every receiver, 15 dB (Section IV-A)."""
-    return LinkSource(SCENARIOS["rayleigh"](), links=links, terms=LinkTerms.at_snr(SNR_DB))
+    return LinkSource(SCENARIOS["rayleigh"](), links=links, terms=RAYLEIGH_TERMS)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 from torchrrm import learning
-from torchrrm.channels import SCENARIOS
 from torchrrm.policies import CentralPower
 from torchrrm.problems import LinkInstance, PowerAction, Task, WeightedSumRate
 from torchrrm.recipes import workbench
-from torchrrm.recipes.alcor.local import DIVERSE, RAYLEIGH_TERMS
-from torchrrm.recipes.links import LinkSource, draw_links, paused
+from torchrrm.recipes.alcor.cases import DIVERSE, rayleigh
+from torchrrm.recipes.links import draw_links, paused
 
 __all__ = ["WIDTHS", "CentralTraining", "rayleigh_task"]
 
@@ -28,7 +27,7 @@ def rayleigh_task(links: int, kappas: Sequence[float] = (1.0,)) -> Task[LinkInst
     For each instance one of the probabilities `kappas` is drawn, with which each link is on. `DIVERSE` are those of
     diverse training; the default, all links on, is non-diverse training.
     """
-    source = LinkSource(SCENARIOS["rayleigh"](), links, RAYLEIGH_TERMS)
+    source = rayleigh(links)
 
     def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
         instance = draw_links(source, batch_size, generator=generator)

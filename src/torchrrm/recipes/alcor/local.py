@@ -14,13 +14,11 @@ from torchrrm.learning.optimisers import gradient_and_value
 from torchrrm.policies import LocalPower
 from torchrrm.problems import ErgodicInstance, LinkInstance, PowerAction, Problem, WeightedSumRate
 from torchrrm.recipes import workbench
-from torchrrm.recipes.alcor.cases import TRAIN, generator_of
+from torchrrm.recipes.alcor.cases import DIVERSE, RAYLEIGH_TERMS, TRAIN, generator_of, rayleigh
 from torchrrm.recipes.links import SEVEN_CELL_TERMS, LinkSource, LinkTerms, draw_links, paused
 from torchrrm.records import map_tensors, replace
 
 __all__ = [
-    "DIVERSE",
-    "RAYLEIGH_TERMS",
     "TERMS",
     "LocalTraining",
     "Rounds",
@@ -31,10 +29,6 @@ __all__ = [
     "slot_rates",
 ]
 
-DIVERSE = (0.2, 0.5, 1.0)
-"""Probabilities that a link is on, one drawn for each instance of diverse training [Behmandpoor2024]."""
-RAYLEIGH_TERMS = LinkTerms.at_snr(15)
-"""Of Section IV-A: 15 dB at a mean gain of 1."""
 TERMS: dict[str, LinkTerms] = {"rayleigh": RAYLEIGH_TERMS, "seven-cells": SEVEN_CELL_TERMS}
 """Noise and limits in the scenarios of Sections IV-A and IV-B."""
 _STREAM = 41  # of the generators, apart from those of the other jobs
@@ -183,7 +177,7 @@ def fading_links(links: int, doppler: float) -> LinkSource:
     Channels a slot apart have the correlation `J_0(2 pi doppler)`; [Nasir2019] has 0.2, that is 0.64.
     """
     if doppler == math.inf:
-        return LinkSource(SCENARIOS["rayleigh"](), links, RAYLEIGH_TERMS)
+        return rayleigh(links)
     fading = CorrelatedRayleigh()
     return LinkSource(
         rayleigh_scenario(replace(fading, slot_s=doppler / fading.doppler_hz)), links, RAYLEIGH_TERMS

@@ -9,14 +9,13 @@ from torch import Tensor
 from torch.func import functional_call
 
 from torchrrm import learning
-from torchrrm.channels import SCENARIOS
 from torchrrm.learning import Parameters
 from torchrrm.learning.optimisers import gradient_and_value
 from torchrrm.policies.unfolded_power import UnfoldedPower, stop_features, stop_price, stop_probability
 from torchrrm.problems import LinkInstance
 from torchrrm.recipes import workbench
-from torchrrm.recipes.alcor.local import RAYLEIGH_TERMS
-from torchrrm.recipes.links import LinkSource, draw_links
+from torchrrm.recipes.alcor.cases import rayleigh
+from torchrrm.recipes.links import draw_links
 from torchrrm.records import index, replace, tensor_record
 from torchrrm.solvers.greedy_links import admission_rates, admit, best_pairs
 from torchrrm.solvers.relative_links import relative_links
@@ -126,7 +125,7 @@ def _loss(policy: UnfoldedPower, parameters: Parameters, batch: Searches, price:
 @torch.no_grad()
 def _search(policy: UnfoldedPower, links: int, count: int, generator: torch.Generator) -> Searches:
     """All layers on random instances of a number of links, half of them with weights of a control loop."""
-    source = LinkSource(SCENARIOS["rayleigh"](), links, RAYLEIGH_TERMS)
+    source = rayleigh(links)
     drawn = draw_links(source, count, generator=generator)
     weight = looped_weights(drawn.weight.shape, generator=generator)
     weight[::2] = 1.0

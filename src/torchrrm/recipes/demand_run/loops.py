@@ -8,7 +8,7 @@ from torch import nn
 
 from torchrrm.bench import Display
 from torchrrm.channels import SCENARIOS, Scenario
-from torchrrm.policies import CentralPower, LocalPower, OnlineDual, PowerGNN, StateAugmented
+from torchrrm.policies import CentralPower, LocalPower, OnlineDual, PowerGNN, StateAugmented, UnfoldedPower
 from torchrrm.policies.control import Controller, SharingSettings, TimeSharing
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
 from torchrrm.solvers import SOLVERS, ITLinQ, MaxPower
@@ -26,7 +26,13 @@ class DemandNames:
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {
         name: SCENARIOS[name] for name in ("rayleigh", "metagnn", "seven-cells")
     }
-    policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN, StateAugmented, CentralPower, LocalPower)
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (
+        PowerGNN,
+        StateAugmented,
+        CentralPower,
+        LocalPower,
+        UnfoldedPower,
+    )
     display: ClassVar[Display] = Display("sum rate", "(bit/s/Hz)")
 
     @property
