@@ -112,7 +112,7 @@ class OnlineDual(Controller[DualState]):
             return super().track(instance, state)
         links = loop_arrays(instance, state.min_rate_bps_hz)
         multiplier = state.multiplier.double().reshape(-1, links[-1].shape[-1]).numpy().copy()
-        settings = (self.step, self._relaxed, self.ceiling)
+        settings = (float(self.step), self._relaxed, float(self.ceiling))
         seen = loop_track(kernels.dual_batch(rule, *links, multiplier, settings), instance)
         last = torch.from_numpy(multiplier).to(state.multiplier).reshape(state.multiplier.shape)
         return seen, replace(state, multiplier=last)

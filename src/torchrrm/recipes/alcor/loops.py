@@ -36,9 +36,9 @@ class LoopSettings:
         timed: slots of the single run that is timed.
     """
 
-    runs: int = 16
+    runs: int = 50
     settle: int = 1000
-    slots: int = 3000
+    slots: int = 2000
     chunk: int = 250
     timed: int = 400
 

@@ -53,7 +53,7 @@ class AlcorSettings:
     any_sizes: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 200)
     any_draws: int = 200
     loops: LoopSettings = field(default_factory=LoopSettings)
-    reference: LoopSettings = field(default_factory=lambda: LoopSettings(runs=4))
+    reference: LoopSettings = field(default_factory=lambda: LoopSettings(runs=4, slots=4000))
     certified_slots: int = 1000
     program_draws: int = 1_000_000
     programs: int = 50

@@ -99,7 +99,7 @@ def cellular(links: int, slots: int) -> ErgodicInstance:
 
 
 def infeasible(loops: Mapping[str, Controller[Any]], slots: int) -> list[Exhibit]:
-    """Fig. 4: demands out of reach in seven cells."""
+    """Fig. 4: demands in seven cells that the paper could not meet."""
     instance, schedule = cellular(FIG4.links, slots), [Window(FIG4.demand_bps_hz, slots)]
     found = []
     for number, (name, loop) in enumerate(loops.items()):
@@ -110,7 +110,7 @@ def infeasible(loops: Mapping[str, Controller[Any]], slots: int) -> list[Exhibit
         found.append(
             Exhibit(
                 name=f"fig04{'abc'[number]}",
-                title=f"Fig. 4: demands out of reach in seven cells, 50 links: {name}",
+                title=f"Fig. 4: heavy demands in seven cells, 50 links: {name}",
                 note=f"{slots} slots; mean rates of their second half. The largest multiplier seen is "
                 f"{float(tracks[0].multiplier.amax()):.1f}. Certified: at the last multipliers the demands exceed what "
                 f"any powers give in 50 of these slots by {100 * excess:.0f} % (below 0 it would say nothing).",
