@@ -45,9 +45,9 @@ def table1(rates: Mapping[tuple[str, float], Tensor], draws: int) -> Exhibit:
         name="table1",
         title="Table I: sum rate without demands, 20 links",
         note=f"Sum rates in bit/s/Hz, the printed ones in brackets; means and 95 % intervals over {draws} unseen "
-        "draws, the same for all methods. `local` holds the channel for its rounds; `local, new channel every slot` "
-        "is the strict reading of the paper, in which what the neighbours tell is of another channel. `one winner`: "
-        "of the links that are on, the one with the strongest direct channel transmits.",
+        "draws, the same for all methods. `local` holds the channel for its rounds (see "
+        "the distributed policy by itself, below). `one winner`: of the links that are on, the one with the strongest "
+        "direct channel transmits; the printed centralised columns are at this rule.",
         figure=None,
         header=["", *(f"kappa = {kappa:g}" for kappa in kappas)],
         rows=rows,
