@@ -193,7 +193,16 @@ def test_help_shows_the_options_of_the_problem_alone(capsys: pytest.CaptureFixtu
         shown[name] = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help"}
     of_slices = {"--kind", "--users", "--bandwidth-hz", "--min-rate-bps"}
     of_links, of_slots = {"--links", "--noise-dbm"}, {"--slots", "--min-rate", "--certify", "--no-certify"}
-    shared = {"--problem", "--allocators", "--instances", "--html", "--snapshot", "--scenario", "--power-dbm"}
+    shared = {
+        "--problem",
+        "--allocators",
+        "--instances",
+        "--html",
+        "--snapshot",
+        "--scenario",
+        "--power-dbm",
+        "--snr-db",
+    }
     shared |= {"--seed", "--threads", "--json"}
     assert shown["slicing"] == shared | of_slices
     assert shown["sum-rate"] == shared | of_links

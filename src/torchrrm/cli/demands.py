@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from tyro.conf import arg
 
+from torchrrm.cli.links import Terms
 from torchrrm.cli.options import FileOrNone, Name, Run, settings
 
 if TYPE_CHECKING:
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
 
     from torchrrm.policies.control import Controller, SharingSettings
     from torchrrm.recipes.demand_run import DemandRun, Pace
-    from torchrrm.recipes.links import LinkSource, LinkTerms
+    from torchrrm.recipes.links import LinkSource
 
 __all__ = ["RunDemands"]
 
 _SECONDS_A_FRAME = 0.25
-_SNR_DB = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,9 @@ class DemandChannels:
     """A .npz file of transmitter-receiver pairs, or munich_d2d, which is bundled."""
     scenario: Annotated[str | None, arg(metavar="NAME")] = None
     """A scenario that `torchrrm list` names; rayleigh if there is no snapshot."""
-    snr_db: Annotated[float | None, arg(metavar="DB")] = None
-    """Mean SNR of a link at full power, of the scenario rayleigh; 15 if not given."""
-    power_dbm: Annotated[float | None, arg(metavar="DBM")] = None
-    """Limit of each transmitter; that of the scenario's paper if not given (10; 38 of seven-cells)."""
-    noise_dbm: Annotated[float | None, arg(metavar="DBM")] = None
-    """Noise power at each receiver; that of the scenario's paper if not given (-104; -114 of seven-cells)."""
     redraw_every: Annotated[int | None, arg(metavar="SLOTS")] = None
     """Slots after which places are drawn anew; 50 of seven-cells if not given, of others never."""
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def name(self) -> str:
@@ -57,31 +52,10 @@ class DemandChannels:
         from torchrrm.recipes.demand_run import DemandNames
         from torchrrm.recipes.links import LinkSource
 
-        scenario = self.scenario if self.snapshot is not None else self.scenario or "rayleigh"
-        channels = workbench.find_channels(self.snapshot, scenario, DemandNames.scenarios)
-        slow = 50 if self.redraw_every is None and scenario == "seven-cells" else self.redraw_every
-        return LinkSource(channels, links, self._terms(), redraw_every=slow)
-
-    def _terms(self) -> "LinkTerms":
-        from torchrrm.recipes.links import SEVEN_CELL_TERMS, LinkTerms
-        from torchrrm.units import dbm_to_watt
-
-        if self.name == "rayleigh" and self.snapshot is None:
-            for option, value in (("power_dbm", self.power_dbm), ("noise_dbm", self.noise_dbm)):
-                if value is not None:
-                    raise ValueError(
-                        f"{option}: must be left to --snr-db of the scenario rayleigh, received {value}"
-                    )
-            return LinkTerms.at_snr(_SNR_DB if self.snr_db is None else self.snr_db)
-        if self.snr_db is not None:
-            raise ValueError(
-                f"snr_db: must go with the scenario rayleigh, received {self.snr_db} with {self.name}"
-            )
-        usual = SEVEN_CELL_TERMS if self.scenario == "seven-cells" else LinkTerms()
-        return LinkTerms(
-            usual.noise_power_w if self.noise_dbm is None else dbm_to_watt(self.noise_dbm),
-            usual.max_power_w if self.power_dbm is None else dbm_to_watt(self.power_dbm),
-        )
+        random = None if self.snapshot is not None else self.scenario or "rayleigh"
+        channels = workbench.find_channels(self.snapshot, self.scenario or random, DemandNames.scenarios)
+        slow = 50 if self.redraw_every is None and random == "seven-cells" else self.redraw_every
+        return LinkSource(channels, links, self.terms.linear(random), redraw_every=slow)
 
 
 @dataclass(frozen=True, kw_only=True)

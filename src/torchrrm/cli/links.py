@@ -1,6 +1,6 @@
 """Options that belong to `--problem sum-rate` and `--problem ergodic-power`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,24 +27,43 @@ __all__ = [
     "SumRateEvaluation",
     "SumRateExport",
     "SumRateTraining",
+    "Terms",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What limits the links; their ratio is the SNR of a link of gain 1, as in the scenario rayleigh."""
+    """What limits the links; what is not given is that of the scenario's paper."""
 
-    power_dbm: float = 10.0
-    """Limit of each transmitter."""
-    noise_dbm: float = -104.0
-    """Noise power at each receiver."""
+    snr_db: Annotated[float | None, arg(metavar="DB")] = None
+    """Mean SNR of a link at full power, of the scenario rayleigh; 15 if not given."""
+    power_dbm: Annotated[float | None, arg(metavar="DBM")] = None
+    """Limit of each transmitter; 10 if not given, of seven-cells 38."""
+    noise_dbm: Annotated[float | None, arg(metavar="DBM")] = None
+    """Noise power at each receiver; -104 if not given, of seven-cells -114."""
 
-    def linear(self, min_rate: float = 0.0) -> "LinkTerms":
-        """The same in linear units, with a least mean rate in bit/s/Hz."""
-        from torchrrm.recipes.links import LinkTerms
+    def linear(self, scenario: str | None = None, min_rate: float = 0.0) -> "LinkTerms":
+        """The same in linear units, with a least mean rate in bit/s/Hz; of a snapshot without a scenario's name."""
+        from torchrrm.recipes.links import LinkTerms, terms_of
         from torchrrm.units import dbm_to_watt
 
-        return LinkTerms(dbm_to_watt(self.noise_dbm), dbm_to_watt(self.power_dbm), min_rate)
+        usual = terms_of(scenario)
+        if scenario == "rayleigh":
+            self._refuse("must be left to --snr-db of the scenario rayleigh", "power_dbm", "noise_dbm")
+            return replace(
+                usual if self.snr_db is None else LinkTerms.at_snr(self.snr_db), min_rate_bps_hz=min_rate
+            )
+        self._refuse("must go with the scenario rayleigh", "snr_db")
+        return LinkTerms(
+            usual.noise_power_w if self.noise_dbm is None else dbm_to_watt(self.noise_dbm),
+            usual.max_power_w if self.power_dbm is None else dbm_to_watt(self.power_dbm),
+            min_rate,
+        )
+
+    def _refuse(self, rule: str, *options: str) -> None:
+        for option in options:
+            if getattr(self, option) is not None:
+                raise ValueError(f"{option}: {rule}, received {getattr(self, option)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +86,11 @@ class Channels:
     """A scenario that `torchrrm list` names."""
     links: int = 8
     """Links that share the channel."""
+
+    @property
+    def random(self) -> str | None:
+        """The scenario that drops are drawn from, if it is not a snapshot's pairs."""
+        return self.scenario if self.snapshot is None else None
 
     def source(self, terms: "LinkTerms") -> "LinkSource":
         """Links of these channels."""
@@ -117,7 +141,7 @@ class ErgodicAllocation:
     ) -> "Given[ErgodicInstance]":
         from torchrrm.recipes import link_setups
 
-        terms, slots = self.terms.linear(self.time.min_rate), self.time.slots
+        terms, slots = self.terms.linear(min_rate=self.time.min_rate), self.time.slots
         return link_setups.given_slots(snapshot, terms, slots=slots, drop=drop, generator=generator)
 
 
@@ -137,7 +161,7 @@ class SumRateDraws:
     def task(self, setup: "SumRateSetup") -> "Task[LinkInstance, PowerAction]":
         from torchrrm.recipes.links import sum_rate_task
 
-        return sum_rate_task(self.channels.source(self.terms.linear()))
+        return sum_rate_task(self.channels.source(self.terms.linear(self.channels.random)))
 
     @property
     def setting(self) -> str:
@@ -198,7 +222,7 @@ class ErgodicEvaluation:
     def task(self, setup: "ErgodicSetup") -> "Task[ErgodicInstance, ErgodicAction]":
         from torchrrm.recipes.links import ergodic_task
 
-        source = self.channels.source(self.terms.linear(self.time.min_rate))
+        source = self.channels.source(self.terms.linear(self.channels.random, self.time.min_rate))
         return ergodic_task(source, slots=self.time.slots, problem=setup.problem)
 
     @property

@@ -45,7 +45,7 @@ ErgodicAllocator = Allocator[ErgodicInstance, ErgodicAction]
 
 MOST_CERTIFIED = 10
 """Links up to which the optimum is certified by branch and bound, in seconds an instance."""
-SCENARIO_NAMES = ("metagnn", "rayleigh")
+SCENARIO_NAMES = ("metagnn", "rayleigh", "seven-cells")
 _TRANSMITS = 1e-6  # of the limit: what is less counts as silence
 
 

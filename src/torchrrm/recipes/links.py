@@ -21,6 +21,7 @@ from torchrrm.records import replace
 from torchrrm.units import db_to_linear, dbm_to_watt
 
 __all__ = [
+    "RAYLEIGH_TERMS",
     "SEVEN_CELL_TERMS",
     "LinkSource",
     "LinkTerms",
@@ -29,6 +30,7 @@ __all__ = [
     "ergodic_task",
     "paused",
     "sum_rate_task",
+    "terms_of",
 ]
 
 
@@ -62,6 +64,16 @@ class LinkTerms:
 
 SEVEN_CELL_TERMS = LinkTerms(noise_power_w=dbm_to_watt(-114.0), max_power_w=dbm_to_watt(38.0))
 """Of Section IV-B of [Behmandpoor2024], for the scenario of seven cells."""
+
+
+RAYLEIGH_TERMS = LinkTerms.at_snr(15.0)
+"""Of Section IV-A of [Behmandpoor2024]: 15 dB at a mean gain of 1."""
+_TERMS = {"rayleigh": RAYLEIGH_TERMS, "seven-cells": SEVEN_CELL_TERMS}
+
+
+def terms_of(scenario: str | None) -> LinkTerms:
+    """The terms of the paper that a scenario is from; those of [Huang2024] of others, and of snapshots."""
+    return _TERMS.get(scenario or "", LinkTerms())
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.channels import SCENARIOS
-from torchrrm.recipes.links import LinkSource, LinkTerms
+from torchrrm.recipes.links import RAYLEIGH_TERMS, LinkSource
 
 __all__ = [
     "CASES",
@@ -15,9 +15,7 @@ __all__ = [
     "DIVERSE",
     "FIG1",
     "FIG2",
-    "RAYLEIGH_TERMS",
     "REPORT",
-    "SNR_DB",
     "TABLE2",
     "TABLE3",
     "TABLE4",
@@ -27,9 +25,6 @@ __all__ = [
     "rayleigh",
 ]
 
-SNR_DB = 15.0
-RAYLEIGH_TERMS = LinkTerms.at_snr(SNR_DB)
-"""Of Section IV-A: 15 dB at a mean gain of 1."""
 DIVERSE = (0.2, 0.5, 1.0)
 """Probabilities that a link is on, one drawn for each instance of diverse training."""
 TRAIN, CHOOSE, REPORT = 21_000_000, 22_000_000, 23_000_000

@@ -14,12 +14,11 @@ from torchrrm.learning.optimisers import gradient_and_value
 from torchrrm.policies import LocalPower
 from torchrrm.problems import ErgodicInstance, LinkInstance, PowerAction, Problem, WeightedSumRate
 from torchrrm.recipes import workbench
-from torchrrm.recipes.alcor.cases import DIVERSE, RAYLEIGH_TERMS, TRAIN, generator_of, rayleigh
-from torchrrm.recipes.links import SEVEN_CELL_TERMS, LinkSource, LinkTerms, draw_links, paused
+from torchrrm.recipes.alcor.cases import DIVERSE, TRAIN, generator_of, rayleigh
+from torchrrm.recipes.links import RAYLEIGH_TERMS, LinkSource, draw_links, paused, terms_of
 from torchrrm.records import map_tensors, replace
 
 __all__ = [
-    "TERMS",
     "LocalTraining",
     "Rounds",
     "fading_links",
@@ -29,8 +28,7 @@ __all__ = [
     "slot_rates",
 ]
 
-TERMS: dict[str, LinkTerms] = {"rayleigh": RAYLEIGH_TERMS, "seven-cells": SEVEN_CELL_TERMS}
-"""Noise and limits in the scenarios of Sections IV-A and IV-B."""
+_SCENARIOS = ("rayleigh", "seven-cells")
 _STREAM = 41  # of the generators, apart from those of the other jobs
 _LEARNING_RATE = 2e-3
 _MOST_MULTIPLIER = 4.0
@@ -76,7 +74,7 @@ class LocalTraining:
         diverse: links are on with a probability drawn from `DIVERSE` for each instance; else all of them are.
         seed: of the first parameters and of the samples.
         weighted: of the policy; weights are then `1 + mu` with random multipliers, up to a few.
-        scenario: a name in `TERMS`.
+        scenario: rayleigh or seven-cells.
         rounds: slots that a channel is held.
         steps: gradient steps.
         links_per_step: links of all instances of a step.
@@ -92,8 +90,8 @@ class LocalTraining:
     links_per_step: int = 2000
 
     def __post_init__(self) -> None:
-        if self.scenario not in TERMS:
-            raise ValueError(f"scenario: must be one of {', '.join(TERMS)}, received {self.scenario!r}")
+        if self.scenario not in _SCENARIOS:
+            raise ValueError(f"scenario: must be one of {', '.join(_SCENARIOS)}, received {self.scenario!r}")
 
     @property
     def name(self) -> str:
@@ -133,7 +131,7 @@ class LocalTraining:
         """The instances of a step."""
         least, most = (self.links, self.links) if isinstance(self.links, int) else self.links
         links = int(torch.randint(least, most + 1, (), generator=generator))
-        source = LinkSource(SCENARIOS[self.scenario](), links, TERMS[self.scenario])
+        source = LinkSource(SCENARIOS[self.scenario](), links, terms_of(self.scenario))
         batch = max(self.links_per_step // links, 1)
         instance = draw_links(source, batch, generator=generator)
         if self.weighted:
