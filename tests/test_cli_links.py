@@ -192,7 +192,10 @@ def test_help_shows_the_options_of_the_problem_alone(capsys: pytest.CaptureFixtu
         assert stop.value.code == 0
         shown[name] = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help"}
     of_slices = {"--kind", "--users", "--bandwidth-hz", "--min-rate-bps"}
-    of_links, of_slots = {"--links", "--noise-dbm"}, {"--slots", "--min-rate", "--certify", "--no-certify"}
+    of_links, of_slots = (
+        {"--links", "--noise-dbm", "--snr-db"},
+        {"--slots", "--min-rate", "--certify", "--no-certify"},
+    )
     shared = {
         "--problem",
         "--allocators",
@@ -218,7 +221,7 @@ def test_list_tells_solvers_and_policies_problem_by_problem(tmp_path: Path) -> N
     assert "exact" not in names["solvers of sum-rate"]
     assert "slice-gnn-marginal" in names["policies of slicing"]
     assert "slice-gnn-marginal" not in names["policies of sum-rate"]
-    assert names["scenarios of sum-rate"] == ["metagnn", "rayleigh"]
+    assert names["scenarios of sum-rate"] == ["metagnn", "rayleigh", "seven-cells"]
 
 
 def bad_lines(city: Path, weights: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
