@@ -204,7 +204,6 @@ def test_help_shows_the_options_of_the_problem_alone(capsys: pytest.CaptureFixtu
         "--snapshot",
         "--scenario",
         "--power-dbm",
-        "--snr-db",
     }
     shared |= {"--seed", "--threads", "--json"}
     assert shown["slicing"] == shared | of_slices
