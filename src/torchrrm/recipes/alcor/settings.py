@@ -44,7 +44,7 @@ class AlcorSettings:
     network_draws: int = 20_000
     unfolded: UnfoldedSettings = field(default_factory=UnfoldedSettings)
     augmented: AugmentedSettings = field(
-        default_factory=lambda: AugmentedSettings(2500, 400, batch_size=128, switching=True)
+        default_factory=lambda: AugmentedSettings(5000, 400, batch_size=128, switching=True)
     )
     augmented_sizes: tuple[int, ...] = (2, 3, 5, 7, 10, 14, 20, 32, 50, 100, 200)
     trajectories: int = 120
