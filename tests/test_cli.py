@@ -249,6 +249,25 @@ def interrupted(process: subprocess.Popen[str]) -> str:
     pytest.fail("the process must end when it is interrupted")
 
 
+def test_an_interrupt_within_a_callback_of_compiled_code_is_not_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Forgetful:
+        """Raises where Python can only report it, as a callback of compiled code does."""
+
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def work() -> None:
+        with cli._interrupts_kept():
+            Forgetful()
+            time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert capsys.readouterr().err == ""
+
+
 def test_an_interrupt_gets_one_line_and_130(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     line = ["train", *SMALL, "--steps", "100000", "--checkpoint", str(state), "--out", str(tmp_path / "p")]

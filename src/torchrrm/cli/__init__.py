@@ -3,11 +3,14 @@
 Each problem has its own options: `--problem` tells which ones the parser knows.
 """
 
+import _thread
 import dataclasses
 import shlex
 import sys
+import threading
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Union
 
 import tyro
@@ -35,6 +38,8 @@ from torchrrm.cli.slicing import (
 )
 
 __all__ = ["COMMANDS", "main", "run"]
+
+_AGAIN_S = 0.05
 
 COMMANDS: dict[str, dict[str, Any]] = {
     "slicing": {
@@ -83,7 +88,8 @@ def run(arguments: Sequence[str]) -> int:
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes,),
         )
-        command(shlex.join(["torchrrm", *arguments]))
+        with _interrupts_kept():
+            command(shlex.join(["torchrrm", *arguments]))
     except (KeyboardInterrupt, SystemError) as error:
         if not _is_interrupt(error):
             raise
@@ -93,6 +99,24 @@ def run(arguments: Sequence[str]) -> int:
         errors.print(f"error: {' '.join(str(error).split())}")
         return 2
     return 0
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """An interrupt that meets a callback of compiled code, which would report and forget it, comes again soon after."""
+    before = sys.unraisablehook
+
+    def again(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(_AGAIN_S, _thread.interrupt_main).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
