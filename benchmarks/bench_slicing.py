@@ -18,6 +18,7 @@ import numba
 import numpy as np
 import torch
 
+from suite import milliseconds
 from torchrrm.bench import source_commit
 from torchrrm.channels import hml_scenario
 from torchrrm.files import atomic_write_text
@@ -42,16 +43,8 @@ def slices(problem: SliceBandwidth, count: int, users: int, *, bandwidth_hz: flo
 
 
 def microseconds(calls: list[Callable[[], Any]], budget_s: float = 2.0) -> np.ndarray:
-    """Durations of the calls in turn, after two of each to warm up, until the budget is spent."""
-    for call in (*calls, *calls):
-        call()
-    seen: list[float] = []
-    end = time.perf_counter() + budget_s
-    while time.perf_counter() < end or len(seen) < 5:
-        begin = time.perf_counter()
-        calls[len(seen) % len(calls)]()
-        seen.append(1e6 * (time.perf_counter() - begin))
-    return np.array(seen)
+    """Durations of the calls in turn, until the budget is spent."""
+    return 1e3 * milliseconds(calls, budget_s)
 
 
 def greedy_us(problem: SliceBandwidth, instance: SliceInstance, *, per_user: bool) -> float:

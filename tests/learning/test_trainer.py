@@ -176,7 +176,10 @@ def test_policy_with_no_name_for_its_arguments_trains_too(tmp_path):
     del policy.arguments
     loss = PolicyLoss(policy, Unsupervised(scale=lambda instance: instance.budget))
     run = RunSettings(checkpoint=tmp_path / "run.safetensors")
-    train(loss, toy_tasks(), dataclasses.replace(SETTINGS, steps=2), generator=seeded(), run=run)
+    losses = train(loss, toy_tasks(), dataclasses.replace(SETTINGS, steps=2), generator=seeded(), run=run)
+    assert losses.isfinite().tolist() == [True, True]
+    assert run.checkpoint is not None
+    assert run.checkpoint.exists()
 
 
 @pytest.mark.parametrize("mode", [False, True])

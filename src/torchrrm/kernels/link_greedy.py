@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit, prange
 
 from torchrrm.kernels.elementary import log_positive
-from torchrrm.kernels.links import relative
+from torchrrm.kernels.links import picked, placed, relative
 from torchrrm.kernels.wmmse import ascend
 
 __all__ = [
@@ -166,17 +166,11 @@ def run(cross, across, direct, weight, breadth, starts, steps, amplitude):
 @njit(error_model="numpy", cache=True)
 def solve(gain, noise_power, max_power, weight, active, breadth, starts, steps):
     """Powers in W; `gain` is `[rx tx]`; `max_power`, `weight` and `active` are `[tx]`."""
-    result = np.zeros_like(max_power)
     chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
-    if chosen.size == 0:
-        return result
-    own, amplitude = np.empty(chosen.size), np.empty(chosen.size)
-    for k in range(chosen.size):
-        own[k] = weight[chosen[k]]
-    run(cross, across, direct, own, breadth, starts, steps, amplitude)
-    for k in range(chosen.size):
-        result[chosen[k]] = amplitude[k] * amplitude[k] * max_power[chosen[k]]
-    return result
+    amplitude = np.zeros(chosen.size)
+    if chosen.size > 0:
+        run(cross, across, direct, picked(weight, chosen), breadth, starts, steps, amplitude)
+    return placed(amplitude, chosen, max_power)
 
 
 @njit(error_model="numpy", cache=True, parallel=True)

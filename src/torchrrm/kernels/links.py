@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["rank", "relative", "weighted_sum_rate"]
+__all__ = ["picked", "placed", "rank", "relative", "weighted_sum_rate"]
 
 
 @njit(error_model="numpy", cache=True)
@@ -42,6 +42,24 @@ def relative(gain, noise_power, max_power, active):
         cross[k, k] = 0.0
         across[k, k] = 0.0
     return chosen, cross, across, direct
+
+
+@njit(error_model="numpy", cache=True)
+def picked(value, chosen):
+    """The values of the chosen links, in double precision."""
+    own = np.empty(chosen.size)
+    for k in range(chosen.size):
+        own[k] = value[chosen[k]]
+    return own
+
+
+@njit(error_model="numpy", cache=True)
+def placed(amplitude, chosen, max_power):
+    """Powers in W of all links from the amplitudes of the chosen ones; the others are silent."""
+    power = np.zeros_like(max_power)
+    for k in range(chosen.size):
+        power[chosen[k]] = amplitude[k] * amplitude[k] * max_power[chosen[k]]
+    return power
 
 
 @njit(error_model="numpy", cache=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 
 from torchrrm.kernels.link_greedy import alone_rates, best_admission, propose, strongest
-from torchrrm.kernels.links import relative
+from torchrrm.kernels.links import picked, placed, relative
 
 __all__ = ["run", "solve", "solve_batch"]
 
@@ -75,17 +75,11 @@ def run(cross, across, direct, weight, net, price, breadth, starts, steps, ampli
 @njit(error_model="numpy", cache=True)
 def solve(gain, noise_power, max_power, weight, active, net, price, breadth, starts, steps):
     """Powers in W; `gain` is `[rx tx]`; `max_power`, `weight` and `active` are `[tx]`."""
-    result = np.zeros_like(max_power)
     chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
-    if chosen.size == 0:
-        return result
-    own, amplitude = np.empty(chosen.size), np.empty(chosen.size)
-    for k in range(chosen.size):
-        own[k] = weight[chosen[k]]
-    run(cross, across, direct, own, net, price, breadth, starts, steps, amplitude)
-    for k in range(chosen.size):
-        result[chosen[k]] = amplitude[k] * amplitude[k] * max_power[chosen[k]]
-    return result
+    amplitude = np.zeros(chosen.size)
+    if chosen.size > 0:
+        run(cross, across, direct, picked(weight, chosen), net, price, breadth, starts, steps, amplitude)
+    return placed(amplitude, chosen, max_power)
 
 
 @njit(error_model="numpy", cache=True, parallel=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit, prange
 
-from torchrrm.kernels.links import rank, relative, weighted_sum_rate
+from torchrrm.kernels.links import picked, placed, rank, relative, weighted_sum_rate
 
 __all__ = ["ascend", "refine", "refine_batch", "solve", "solve_batch"]
 
@@ -58,14 +58,11 @@ def solve(gain, noise_power, max_power, weight, active, start, steps, tol):
     `gain` is `[rx tx]`; `max_power`, `weight` and `active` are `[tx]`; `start` holds the first amplitudes `[rank
     start]` of the links in the order of falling direct gain. Without a tolerance, `tol` is negative.
     """
-    result = np.zeros_like(max_power)
     chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
     links = chosen.size
     if links == 0:
-        return result, 0, 0.0
-    own, place = np.empty(links), rank(direct)
-    for k in range(links):
-        own[k] = weight[chosen[k]]
+        return np.zeros_like(max_power), 0, 0.0
+    own, place = picked(weight, chosen), rank(direct)
     best, best_rate, most, change = np.empty(links), -np.inf, 0, 0.0
     amplitude = np.empty(links)
     for s in range(start.shape[1]):
@@ -76,9 +73,7 @@ def solve(gain, noise_power, max_power, weight, active, start, steps, tol):
         rate = weighted_sum_rate(across, direct, own, amplitude) if start.shape[1] > 1 else 0.0
         if rate > best_rate:
             best[:], best_rate = amplitude, rate
-    for k in range(links):
-        result[chosen[k]] = best[k] * best[k] * max_power[chosen[k]]
-    return result, most, change
+    return placed(best, chosen, max_power), most, change
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
@@ -96,23 +91,20 @@ def solve_batch(gain, noise_power, max_power, weight, active, start, steps, tol)
 @njit(error_model="numpy", cache=True)
 def refine(gain, noise_power, max_power, weight, active, power, steps, tol):
     """Powers in W after up to `steps` steps from `power`, or `power` if rounding made them worse."""
-    result = np.zeros_like(max_power)
     chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
     links = chosen.size
     if links == 0:
-        return result
-    own, first = np.empty(links), np.empty(links)
+        return np.zeros_like(max_power)
+    own, first = picked(weight, chosen), np.empty(links)
     for k in range(links):
         share = float(power[chosen[k]]) / max_power[chosen[k]]
-        own[k], first[k] = weight[chosen[k]], np.sqrt(min(max(share, 0.0), 1.0))
+        first[k] = np.sqrt(min(max(share, 0.0), 1.0))
     amplitude = first.copy()
     ascend(cross, across, direct, own, amplitude, steps, tol)
     before = weighted_sum_rate(across, direct, own, first)
     if weighted_sum_rate(across, direct, own, amplitude) < before:
         amplitude = first
-    for k in range(links):
-        result[chosen[k]] = amplitude[k] * amplitude[k] * max_power[chosen[k]]
-    return result
+    return placed(amplitude, chosen, max_power)
 
 
 @njit(error_model="numpy", cache=True, parallel=True)

@@ -126,6 +126,11 @@ class LocalPower(nn.Module):
         }
 
     @property
+    def reads_weights(self) -> bool:
+        """Whether a control loop can move the links' weights."""
+        return self.weighted
+
+    @property
     def problem(self) -> WeightedSumRate:
         """What the policy serves."""
         return WeightedSumRate()

@@ -60,6 +60,8 @@ class CentralPower(nn.Module):
         self.score = MLP((inputs, *self.hidden, links), batch_norm=True)
         self.eval()
 
+    reads_weights = False
+
     @property
     def arguments(self) -> dict[str, Any]:
         """What rebuilds the policy, as JSON."""

@@ -169,6 +169,11 @@ class PowerGNN(nn.Module):
         return node_features(condition, snr, sinr, active, self.condition, self.enriched)
 
     @property
+    def reads_weights(self) -> bool:
+        """Whether a control loop can move the links' weights."""
+        return self.condition == "weight"
+
+    @property
     def problem(self) -> WeightedSumRate:
         """What the policy serves."""
         return WeightedSumRate()

@@ -22,6 +22,7 @@ from torchrrm.policies import (
     StateAugmented,
     UnfoldedPower,
 )
+from torchrrm.policies.control import LinkAllocator
 from torchrrm.problems import (
     Allocator,
     ErgodicAction,
@@ -40,7 +41,6 @@ from torchrrm.solvers import SOLVERS, BranchAndBound, ErgodicDualBound
 
 __all__ = ["MOST_CERTIFIED", "ErgodicSetup", "SumRateSetup", "given_links", "given_slots", "new_policy"]
 
-LinkAllocator = Allocator[LinkInstance, PowerAction]
 ErgodicAllocator = Allocator[ErgodicInstance, ErgodicAction]
 
 MOST_CERTIFIED = 10

@@ -32,6 +32,8 @@ class ITLinQ:
         eta: exponent of the SNR.
     """
 
+    reads_weights = False
+
     def __init__(self, m_db: float = 25.0, eta: float = 0.5):
         if not math.isfinite(m_db):
             raise ValueError(f"m_db: must be finite, received {m_db}")

@@ -12,6 +12,7 @@ class MaxPower:
     """Each active link transmits at its limit."""
 
     kind = "trivial"
+    reads_weights = False
 
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Limits, in no steps."""

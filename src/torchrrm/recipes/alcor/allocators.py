@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from torchrrm.policies import ConfigurationGNN, Refined, StateAugmented
-from torchrrm.problems import Allocator, LinkInstance, PowerAction
+from torchrrm.policies.control import LinkAllocator
 from torchrrm.recipes.alcor.augmented import AugmentedTraining
 from torchrrm.recipes.alcor.central import WIDTHS, CentralTraining
 from torchrrm.recipes.alcor.local import LocalTraining
@@ -13,7 +13,6 @@ from torchrrm.solvers import SOLVERS, WMMSE, GreedyLinks
 
 __all__ = ["ALLOCATORS", "SPREAD", "make_allocator", "regressor"]
 
-LinkAllocator = Allocator[LinkInstance, PowerAction]
 SPREAD = 4.0
 """Of WMMSE's random starts: few links transmit where everybody disturbs everybody."""
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from torchrrm.bench.demands import blocks_until_met
 from torchrrm.policies import OnlineDual, SharingSettings, TimeSharing
-from torchrrm.policies.control import Controller
-from torchrrm.problems import Allocator, ErgodicInstance, LinkInstance, PowerAction
+from torchrrm.policies.control import Controller, LinkAllocator
+from torchrrm.problems import ErgodicInstance
 from torchrrm.recipes.alcor.allocators import make_allocator, regressor
 from torchrrm.recipes.alcor.cases import REPORT, Case, generator_of, rayleigh
 from torchrrm.recipes.jobs import Start
@@ -20,8 +20,6 @@ from torchrrm.recipes.links import LinkSource, draw_configurations
 from torchrrm.records import replace
 
 __all__ = ["Control", "LoopScore", "LoopSettings", "draw_runs", "latency_us", "make_loop"]
-
-LinkAllocator = Allocator[LinkInstance, PowerAction]
 
 
 @dataclass(frozen=True)
@@ -111,10 +109,10 @@ class LoopScore:
         return make_loop(self.control, allocator, first)
 
     def __call__(self) -> dict[str, Tensor]:
-        """Mean rates `[run tx]` after settling, blocks until demands are met `[run]`, the largest multiplier."""
+        """Mean rates `[run tx]` after settling, and blocks until demands are met `[run]`."""
         how, loop = self.settings, self.loop()
         generator = generator_of(REPORT, self.case.links)  # the same channels for every loop of a size
-        state, rates, top = None, [], torch.zeros(())
+        state, rates = None, []
         with torch.no_grad():
             for first in range(0, how.settle + how.slots, how.chunk):
                 slots = min(how.chunk, how.settle + how.slots - first)
@@ -122,13 +120,10 @@ class LoopScore:
                 state = loop.start(part) if state is None else state
                 seen, state = loop.track(part, state)
                 rates.append(seen.rate_bps_hz)
-                top = torch.maximum(top, seen.multiplier.amax())
         rate = torch.cat(rates, dim=-2)
         return {
             "rate": rate[:, how.settle :].mean(-2),
             "blocks": blocks_until_met(rate, self.case.demand),
-            "multiplier": top,
-            "early": rate[:, : how.settle].mean(-2),
         }
 
 

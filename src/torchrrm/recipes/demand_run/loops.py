@@ -11,7 +11,7 @@ from torchrrm.channels import SCENARIOS, Scenario
 from torchrrm.policies import CentralPower, LocalPower, OnlineDual, PowerGNN, StateAugmented, UnfoldedPower
 from torchrrm.policies.control import Controller, SharingSettings, TimeSharing
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
-from torchrrm.solvers import SOLVERS, ITLinQ, MaxPower
+from torchrrm.solvers import SOLVERS
 
 __all__ = ["Control", "DemandNames", "control_loop"]
 
@@ -70,16 +70,8 @@ def control_loop(
     if control == "time-sharing":
         alone = allocator.controller.allocator if isinstance(allocator, StateAugmented) else allocator
         return TimeSharing(alone, settings=sharing, seed=seed)
-    if not _reads_weights(allocator):
+    if not getattr(allocator, "reads_weights", True):
         raise ValueError(f"control: must be time-sharing, since {name} reads no weights, received {control}")
     if isinstance(allocator, StateAugmented):
         return allocator.controller if step is None else allocator.set_to(step=step).controller
     return OnlineDual(allocator) if step is None else OnlineDual(allocator, step=step)
-
-
-def _reads_weights(allocator: Any) -> bool:
-    if isinstance(allocator, PowerGNN):
-        return allocator.condition == "weight"
-    if isinstance(allocator, LocalPower):
-        return allocator.weighted
-    return not isinstance(allocator, (CentralPower, ITLinQ, MaxPower))
