@@ -7,6 +7,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,6 +271,25 @@ def test_an_interrupt_within_a_callback_of_compiled_code_is_not_lost(
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == ""
+
+
+def test_what_an_interrupt_leaves_half_made_is_not_heard_of_but_all_else_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class HalfMade:
+        def __del__(self) -> None:
+            raise AttributeError
+
+    heard: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: heard.append(unraisable.exc_type))
+    with cli._interrupts_kept() as stopped:
+        HalfMade()
+        assert heard == [AttributeError]
+        stopped.set()
+        HalfMade()
+    assert heard == [AttributeError]
+    HalfMade()
+    assert len(heard) == 2
 
 
 def test_an_interrupt_gets_one_line_and_130(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Each problem has its own options: `--problem` tells which ones the parser knows.
 
 import _thread
 import dataclasses
+import gc
 import shlex
 import sys
 import threading
@@ -78,44 +79,60 @@ others is the first that they serve.
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code: 0, 2 for bad input, 130 for an interrupt."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    try:
-        commands = _commands(_problem(arguments))
-        known = [Annotated[command, subcommand(name)] for name, command in commands.items()]
-        command = tyro.cli(
-            Union[tuple(known)],  # noqa: UP007  # pyright: ignore
-            prog="torchrrm",
-            description="Learned radio resource management: allocate, train, adapt, evaluate, run, export.",
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
-        with _interrupts_kept():
-            command(shlex.join(["torchrrm", *arguments]))
-    except (KeyboardInterrupt, SystemError) as error:
-        if not _is_interrupt(error):
-            raise
-        errors.print("interrupted")
-        return 130
-    except (ValueError, OSError) as error:
-        errors.print(f"error: {' '.join(str(error).split())}")
-        return 2
+    with _interrupts_kept() as stopped:
+        try:
+            _command(arguments)(shlex.join(["torchrrm", *arguments]))
+        except (KeyboardInterrupt, SystemError) as error:
+            if not _is_interrupt(error):
+                raise
+            stopped.set()
+            errors.print("interrupted")
+        except (ValueError, OSError) as error:
+            errors.print(f"error: {' '.join(str(error).split())}")
+            return 2
+        if stopped.is_set():
+            gc.collect()  # what was left half made is collected here, where nobody hears it
+            return 130
     return 0
 
 
+def _command(arguments: Sequence[str]) -> Any:
+    """The command that the arguments tell."""
+    commands = _commands(_problem(arguments))
+    known = [Annotated[command, subcommand(name)] for name, command in commands.items()]
+    return tyro.cli(
+        Union[tuple(known)],  # noqa: UP007  # pyright: ignore
+        prog="torchrrm",
+        description="Learned radio resource management: allocate, train, adapt, evaluate, run, export.",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
 @contextmanager
-def _interrupts_kept() -> Iterator[None]:
-    """An interrupt that meets a callback of compiled code, which would report and forget it, comes again soon after."""
-    before = sys.unraisablehook
+def _interrupts_kept() -> Iterator[threading.Event]:
+    """Interrupts that meet compiled code are neither lost nor noisy; who has handled one sets the event.
 
-    def again(unraisable: Any) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            threading.Timer(_AGAIN_S, _thread.interrupt_main).start()
-        else:
+    A callback of compiled code would report and forget an interrupt: it comes again soon after. Afterwards what it
+    left half made may complain when it is collected, which is not passed on.
+    """
+    before, stopped, timers = sys.unraisablehook, threading.Event(), []
+
+    def heard(unraisable: Any) -> None:
+        if stopped.is_set():
+            return
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             before(unraisable)
+            return
+        timers.append(threading.Timer(_AGAIN_S, _thread.interrupt_main))
+        timers[-1].start()
 
-    sys.unraisablehook = again
+    sys.unraisablehook = heard
     try:
-        yield
+        yield stopped
     finally:
+        for timer in timers:
+            timer.cancel()
         sys.unraisablehook = before
 
 
