@@ -130,9 +130,11 @@ def stack(records: Sequence[R]) -> R:
 
 
 def to(record: R, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> R:
-    """The record on another device, its floating-point tensors in another precision."""
+    """The record on another device, its floating-point and complex tensors in another precision (of the real parts)."""
 
     def move(tensor: Tensor) -> Tensor:
+        if dtype is not None and tensor.is_complex():
+            return tensor.to(device=device, dtype=dtype.to_complex())
         return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
 
     return map_tensors(move, record)

@@ -1,6 +1,15 @@
 """Problems: what an instance and an action are, and how an action is scored."""
 
 from torchrrm.problems.base import Allocator, Evaluation, Problem, Task
+from torchrrm.problems.beamforming import (
+    BeamAction,
+    DownlinkAction,
+    MisoInstance,
+    UrllcBeamforming,
+    miso_instance,
+    mmse_action,
+    to_downlink,
+)
 from torchrrm.problems.links import (
     ErgodicAction,
     ErgodicInstance,
@@ -31,11 +40,14 @@ from torchrrm.problems.slicing import (
 __all__ = [
     "KINDS",
     "Allocator",
+    "BeamAction",
+    "DownlinkAction",
     "ErgodicAction",
     "ErgodicInstance",
     "ErgodicPower",
     "Evaluation",
     "LinkInstance",
+    "MisoInstance",
     "PowerAction",
     "Problem",
     "QoS",
@@ -47,12 +59,16 @@ __all__ = [
     "SparseLinkInstance",
     "SparseSumRate",
     "Task",
+    "UrllcBeamforming",
     "WeightedSumRate",
     "ergodic_instance",
     "link_instance",
+    "miso_instance",
+    "mmse_action",
     "relative_gain",
     "reserve_bandwidth",
     "slice_instance",
     "sparse_links",
     "sparsify",
+    "to_downlink",
 ]

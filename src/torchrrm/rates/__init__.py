@@ -16,6 +16,7 @@ from torchrrm.rates.finite_blocklength import (
     finite_blocklength_slope,
 )
 from torchrrm.rates.interference import interference_rate, sinr
+from torchrrm.rates.packet import least_packet_sinr, packet_back_off, packet_rate, packet_rate_slope
 from torchrrm.rates.secrecy import secrecy_curvature, secrecy_rate, secrecy_slope
 from torchrrm.rates.shannon import shannon_curvature, shannon_rate, shannon_slope
 
@@ -28,6 +29,10 @@ __all__ = [
     "finite_blocklength_rate",
     "finite_blocklength_slope",
     "interference_rate",
+    "least_packet_sinr",
+    "packet_back_off",
+    "packet_rate",
+    "packet_rate_slope",
     "secrecy_curvature",
     "secrecy_rate",
     "secrecy_slope",

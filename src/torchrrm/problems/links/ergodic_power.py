@@ -15,10 +15,9 @@ from torchrrm.problems.links.weighted_sum_rate import (
     WeightedSumRate,
     power_violation,
     require_links,
-    require_shape,
     require_square,
-    require_values,
 )
+from torchrrm.problems.validation import require_shape, require_values
 
 __all__ = ["ErgodicPower", "ergodic_instance"]
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from torchrrm.kernels.minimum_power import minimum_power, minimum_power_batch
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.records import LinkInstance, PowerAction
-from torchrrm.problems.links.weighted_sum_rate import WeightedSumRate, relative_gain, require_values
+from torchrrm.problems.links.weighted_sum_rate import WeightedSumRate, relative_gain
+from torchrrm.problems.validation import require_values
 from torchrrm.records import is_plain, to
 
 __all__ = [

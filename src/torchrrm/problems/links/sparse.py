@@ -17,9 +17,8 @@ from torchrrm.problems.links.weighted_sum_rate import (
     MAX_POWER_W,
     NOISE_POWER_W,
     power_violation,
-    require_shape,
-    require_values,
 )
+from torchrrm.problems.validation import require_shape, require_values
 from torchrrm.records import tensor_record
 
 __all__ = ["SparseLinkInstance", "SparseSumRate", "at_neighbours", "sparse_links", "sparsify"]

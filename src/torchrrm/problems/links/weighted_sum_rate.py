@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.records import LinkInstance, PowerAction
+from torchrrm.problems.validation import require_shape, require_values
 from torchrrm.rates import interference_rate
 from torchrrm.units import dbm_to_watt
 
@@ -20,9 +21,7 @@ __all__ = [
     "power_violation",
     "relative_gain",
     "require_links",
-    "require_shape",
     "require_square",
-    "require_values",
 ]
 
 NOISE_POWER_W = dbm_to_watt(-104.0)
@@ -132,11 +131,6 @@ def require_square(gain: Tensor, active: Tensor, *, slots: bool = False) -> list
     return links
 
 
-def require_shape(name: str, value: Tensor, shape: list[int]) -> None:
-    if list(value.shape) != shape:
-        raise ValueError(f"{name}: must have shape {shape}, received {list(value.shape)}")
-
-
 def require_links(gain: Tensor, active: Tensor) -> None:
     """Gains finite and not negative, direct ones positive, where both ends are active; somebody is."""
     idle = ~active.any(-1)
@@ -146,13 +140,3 @@ def require_links(gain: Tensor, active: Tensor) -> None:
     slots = active.unsqueeze(-2).expand(gain.shape[:-1]) if gain.ndim > active.ndim + 1 else active
     require_values("gain", gain, positive=False, where=slots[..., :, None] & slots[..., None, :])
     require_values("direct gain", gain.diagonal(dim1=-2, dim2=-1), positive=True, where=slots)
-
-
-def require_values(name: str, values: Tensor, *, positive: bool, where: Tensor | None = None) -> None:
-    bad = ~torch.isfinite(values) | (values <= 0 if positive else values < 0)
-    if where is not None:
-        bad = bad & where
-    if bad.any():
-        place = [int(i) for i in bad.nonzero()[0]]
-        rule = "positive and finite" if positive else "finite and not negative"
-        raise ValueError(f"{name}: must be {rule}, received {values[bad][0].item()} at {place}")
