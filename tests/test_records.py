@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
 from torchrrm.records import batch_shape, index, map_tensors, pad, replace, stack, tensor_record, to
@@ -97,6 +97,43 @@ def test_to_moves_only_floating_point():
     moved = to(cell(2), dtype=torch.float64, device="cpu")
     assert moved.gain.dtype == moved.limit.dtype == torch.float64
     assert moved.active.dtype == torch.bool
+
+
+@tensor_record
+class Array(Cell):
+    """A record with complex numbers."""
+
+    channel: Complex[Tensor, "*batch tx ant"]
+
+
+def array(*shape: int, tx: int = 3) -> Array:
+    generator = torch.Generator().manual_seed(tx)
+    channel = torch.randn(*shape, tx, 4, generator=generator, dtype=torch.complex64)
+    return Array(**vars(cell(*shape, tx=tx)), channel=channel)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_to_gives_complex_numbers_the_precision_of_reals(dtype):
+    record = array(2)
+    moved = to(record, dtype=dtype)
+    assert moved.gain.dtype == dtype
+    assert moved.channel.dtype == dtype.to_complex()
+    assert moved.active.dtype == torch.bool
+    torch.testing.assert_close(moved.channel.to(torch.complex64), record.channel, rtol=1e-3, atol=1e-3)
+    assert to(record).channel.dtype == torch.complex64
+
+
+def test_complex_numbers_are_padded_and_stacked():
+    records = [array(tx=2), array(tx=3)]
+    padded = pad(records[0], tx=4, ant=6)
+    assert padded.channel.shape == (4, 6)
+    assert torch.equal(padded.channel[:2, :4], records[0].channel)
+    assert not padded.channel[2:].any()
+    assert not padded.channel[:, 4:].any()
+    stacked = stack(records)
+    assert stacked.channel.shape == (2, 3, 4)
+    assert stacked.channel.dtype == torch.complex64
+    assert torch.equal(index(stacked, 1).channel, records[1].channel)
 
 
 def test_map_and_replace():

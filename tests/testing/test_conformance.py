@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.testing import links
+from tests.testing import beams, links
 from tests.testing.slices import SLICE, sample
 
 from torchrrm.policies import POLICIES, CentralPower, MetaGNN, PowerGNN, SliceGNN, StateAugmented
 from torchrrm.policies.power_gnn import EDGES
-from torchrrm.problems import KINDS, ErgodicPower, WeightedSumRate
+from torchrrm.problems import KINDS, ErgodicPower, UrllcBeamforming, WeightedSumRate
 from torchrrm.solvers import SOLVERS, MaxPower, StrongestLink
 from torchrrm.testing import check_policy, check_problem, check_solver
 
@@ -80,3 +80,13 @@ def test_every_policy_is_tried():
 @pytest.mark.parametrize("rule", [MaxPower, StrongestLink])
 def test_rule_of_links_conforms(rule):
     check_solver(rule(), WeightedSumRate(), links.sample, expected=links.LINKS)
+
+
+@pytest.mark.parametrize("unit", ["nat", "bit"])
+def test_beamforming_conforms(unit):
+    check_problem(UrllcBeamforming(unit=unit), beams.sample, expected=beams.BEAMS)
+
+
+@pytest.mark.parametrize("solver", [name for name in SOLVERS["urllc"] if name != "he-bf"])
+def test_beamforming_solver_conforms(solver):
+    check_solver(SOLVERS["urllc"][solver](), UrllcBeamforming(), beams.sample, expected=beams.BEAMS)

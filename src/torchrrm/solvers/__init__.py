@@ -4,6 +4,7 @@
 """
 
 from torchrrm.solvers.base import IterativeSolver, Solution
+from torchrrm.solvers.beam_baselines import EqualPowerMMSE, ZeroForcing
 from torchrrm.solvers.branch_and_bound import BranchAndBound
 from torchrrm.solvers.demand_reach import certify_out_of_reach
 from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
@@ -24,6 +25,7 @@ __all__ = [
     "SOLVERS",
     "WMMSE",
     "BranchAndBound",
+    "EqualPowerMMSE",
     "EqualSurplus",
     "ErgodicBound",
     "ErgodicDualBound",
@@ -42,6 +44,7 @@ __all__ = [
     "Solution",
     "SparseWMMSE",
     "StrongestLink",
+    "ZeroForcing",
     "certify_out_of_reach",
     "is_feasible",
     "spectral_radius",
@@ -71,5 +74,9 @@ SOLVERS: dict[str, dict[str, type]] = {
     },
     "ergodic-power": {
         "dual-bound": ErgodicDualBound,
+    },
+    "urllc": {
+        "equal-power": EqualPowerMMSE,
+        "zero-forcing": ZeroForcing,
     },
 }

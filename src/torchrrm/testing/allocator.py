@@ -85,10 +85,9 @@ class AllocatorSuite:
             require(
                 value.device == like.device, rule, f"{name} must be on {like.device}, received {value.device}"
             )
-            if value.is_floating_point():
-                require(
-                    value.dtype == like.dtype, rule, f"{name} must be {like.dtype}, received {value.dtype}"
-                )
+            if value.is_floating_point() or value.is_complex():
+                dtype = like.dtype.to_complex() if value.is_complex() else like.dtype
+                require(value.dtype == dtype, rule, f"{name} must be {dtype}, received {value.dtype}")
                 odd = value[~torch.isfinite(value)]
                 require(not odd.numel(), rule, f"{name} must be finite, received {odd[:1].tolist()}")
             mask = active_like(instance, axes)

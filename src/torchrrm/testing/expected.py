@@ -63,6 +63,7 @@ def _difference(received: Tensor, wanted: Tensor) -> tuple[float, float]:
     """Largest absolute difference, and the largest absolute value that it is measured by."""
     if not received.numel():
         return 0.0, 1.0
-    values, targets = received.detach().to(torch.float64), wanted.detach().to(torch.float64)
+    double = torch.complex128 if wanted.is_complex() else torch.float64
+    values, targets = received.detach().to(double), wanted.detach().to(double)
     error = torch.where(values == targets, 0.0, (values - targets).abs()).max()  # equal infinities are equal
     return float(error.nan_to_num(torch.inf)), float(targets.abs().max())

@@ -236,16 +236,20 @@ class _Suite:
         """`gradcheck` of the sum of everything in an evaluation, at actions scaled to order 1."""
         instance = to(draw(self.sample, 2, self.generator), dtype=torch.float64)
         action = self.action(instance)
-        reals = {name: value for name, value in vars(action).items() if value.is_floating_point()}
-        scales = {name: value.abs().max().clamp(min=1e-300) for name, value in reals.items()}
+        numbers = {
+            name: value
+            for name, value in vars(action).items()
+            if value.is_floating_point() or value.is_complex()
+        }
+        scales = {name: value.abs().max().clamp(min=1e-300) for name, value in numbers.items()}
         unit = self.problem.evaluate(instance, action).objective.detach().abs().clamp(min=1e-300)
 
         def scored(*values: Tensor) -> tuple[Tensor, ...]:
-            moved = {name: value * scales[name] for name, value in zip(reals, values, strict=True)}
+            moved = {name: value * scales[name] for name, value in zip(numbers, values, strict=True)}
             evaluation = self.problem.evaluate(instance, type(action)(**(vars(action) | moved)))
             return (evaluation.objective / unit, *evaluation.violation.values())
 
-        inputs = [(value / scales[name]).requires_grad_() for name, value in reals.items()]
+        inputs = [(value / scales[name]).requires_grad_() for name, value in numbers.items()]
         if not inputs:
             return
         differentiable = scored(*inputs)[0].requires_grad

@@ -1,8 +1,9 @@
 """Cuts of records by the names of their axes, and random actions."""
 
 import inspect
+import math
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -122,7 +123,8 @@ def draw_action(problem: Any, instance: Any, generator: torch.Generator) -> Any:
     """A random action of the type that `problem.evaluate` is annotated with; zero for inactive users.
 
     Reals are uniform in 0.05 to 1 times the instance's field of the same name, or of that with `max_` before
-    it (a limit), where there is one; truth values are tosses of a coin.
+    it (a limit), where there is one; complex numbers have such absolute values and phases that are uniform;
+    truth values are tosses of a coin.
     """
     cls, sizes, batch = _action_type(problem), axis_sizes(instance), batch_shape(instance)
     hints, fields = typing.get_type_hints(cls), {}
@@ -130,17 +132,30 @@ def draw_action(problem: Any, instance: Any, generator: torch.Generator) -> Any:
     for name, names in axis_names(cls).items():
         if not set(names) <= sizes.keys():
             raise ConformanceError(f"action: {cls.__name__}.{name} has axes of its own; give draw_action")
-        shape = (*batch, *(sizes[axis] for axis in names))
-        value = torch.rand(shape, generator=generator, dtype=torch.float64).to(like) * 0.95 + 0.05
-        if "bool" in hints[name].dtypes:
-            value = value > 0.5
-        elif not any(kind.startswith("float") for kind in hints[name].dtypes):
-            raise ConformanceError(f"action: {cls.__name__}.{name} is not real; give draw_action")
+        value = _draw_value(hints[name].dtypes, (*batch, *(sizes[axis] for axis in names)), generator)
+        if value is None:
+            raise ConformanceError(f"action: {cls.__name__}.{name} is no number; give draw_action")
+        if value.is_floating_point():
+            value = value.to(like)
+        elif value.is_complex():
+            value = value.to(device=like.device, dtype=like.dtype.to_complex())
         limit = _limit(instance, name, names)
         mask = active_like(instance, names)
         value = value if limit is None else value * limit
         fields[name] = value if mask is None else value * mask
     return cls(**fields)
+
+
+def _draw_value(kinds: Sequence[str], shape: tuple[int, ...], generator: torch.Generator) -> Tensor | None:
+    """Random values of a kind that an annotation names, in double precision; `None` of a kind that is not known."""
+    size = torch.rand(shape, generator=generator, dtype=torch.float64) * 0.95 + 0.05
+    if "bool" in kinds:
+        return size > 0.5
+    if any(kind.startswith("float") for kind in kinds):
+        return size
+    if any(kind.startswith("complex") for kind in kinds):
+        return torch.polar(size, 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64))
+    return None
 
 
 def _limit(instance: Any, name: str, names: tuple[str, ...]) -> Tensor | None:
