@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from torchrrm.channels import (
     SCENARIOS,
+    BoundedPowerLaw,
     CellularLinks,
     ChannelDraw,
     Drop,
@@ -22,6 +23,7 @@ from torchrrm.channels import (
     metagnn_scenario,
     seven_cell_scenario,
     umi_scenario,
+    urllc_scenario,
 )
 from torchrrm.records import batch_shape, stack
 
@@ -210,3 +212,73 @@ class TestSevenCells:
         from_ring = loss_db[:, 0, 1:]
         error = float(from_ring.std()) / math.sqrt(4000)
         assert float((from_ring.mean(0) - from_ring.mean()).abs().max()) < 5.0 * error
+
+
+class TestUrllc:
+    """Section V-A of [He2022USRMNet]."""
+
+    @pytest.mark.parametrize(
+        ("name", "least", "most"),
+        [("urllc", 120.0, 140.0), ("urllc-wide", 30.0, 200.0), ("urllc-edge", 50.0, 300.0)],
+    )
+    def test_users_are_uniform_by_area(self, name, least, most, generator):
+        draw = SCENARIOS[name]().sample(500, transmitters=20, generator=generator, dtype=torch.float64)
+        distance = (draw.tx_position_m - draw.rx_position_m).norm(dim=-1)
+        assert least <= float(distance.min()) < float(distance.max()) <= most
+        area = (distance.square() - least**2) / (most**2 - least**2)
+        assert float(area.mean()) == pytest.approx(0.5, abs=5 * math.sqrt(1 / 12 / area.numel()))
+        torch.testing.assert_close(draw.large_scale_gain[:, 0], 1 / (1 + (distance / 50) ** 3))
+
+    def test_gain_by_hand(self):
+        """1 at the station, 1/2 at 50 m, 1/9 at 100 m."""
+        distance = torch.tensor([0.0, 50.0, 100.0], dtype=torch.float64)
+        height = torch.zeros_like(distance)
+        gain = urllc_scenario().path_loss.gain(distance, height, height)
+        torch.testing.assert_close(gain, torch.tensor([1.0, 1 / 2, 1 / 9], dtype=torch.float64))
+
+    @pytest.mark.parametrize("setting", [{"exponent": 0.0}, {"reference_m": math.inf}])
+    def test_bad_losses(self, setting):
+        (name,) = setting
+        with pytest.raises(ValueError, match=f"{name}: must be finite and positive, received"):
+            BoundedPowerLaw(**setting)
+
+
+class TestAntennas:
+    """Complex channels, `[*batch sample rx rx_ant tx tx_ant]`."""
+
+    @pytest.mark.parametrize("name", sorted(SCENARIOS))
+    def test_every_scenario_has_them(self, name):
+        draws = [
+            SCENARIOS[name]().sample_channel(
+                5,
+                transmitters=3,
+                receivers=3,
+                antennas=(4, 2),
+                samples=6,
+                generator=torch.Generator().manual_seed(1),
+                dtype=torch.complex128,
+            )
+            for _ in range(2)
+        ]
+        assert draws[0].channel.shape == (5, 6, 3, 4, 3, 2)
+        assert draws[0].channel.dtype == torch.complex128
+        assert draws[0].large_scale_gain.shape == (5, 3, 3)
+        assert draws[0].large_scale_gain.dtype == torch.float64
+        assert torch.equal(draws[0].channel, draws[1].channel)
+
+    def test_entries_are_complex_normal_of_the_gain(self, generator):
+        """Independent over antennas, links and samples: variance `gain`, half of it in each part."""
+        draw = urllc_scenario().sample_channel(
+            100, transmitters=3, antennas=(8, 1), samples=20, generator=generator, dtype=torch.complex128
+        )
+        entry = draw.channel / draw.large_scale_gain.sqrt()[..., None, :, None, :, None]
+        assert float(entry.real.square().mean()) == pytest.approx(0.5, rel=0.03)
+        assert float(entry.imag.square().mean()) == pytest.approx(0.5, rel=0.03)
+        assert abs(complex((entry * entry).mean())) < 0.03
+        for axis in (-2, -3, -5):  # transmitters, antennas of the receiver, samples
+            assert abs(complex((entry * entry.roll(1, axis).conj()).mean())) < 0.03
+
+    @pytest.mark.parametrize("bad", [{"antennas": (0, 1)}, {"samples": 0}])
+    def test_bad_numbers(self, bad, generator):
+        with pytest.raises(ValueError, match="antennas, samples: must be at least 1, received"):
+            urllc_scenario().sample_channel(2, transmitters=3, generator=generator, **bad)

@@ -3,6 +3,7 @@
 from torchrrm.channels.doppler import CorrelatedRayleigh
 from torchrrm.channels.fading import Fading, LogNormal, Nakagami, Rayleigh, Rice
 from torchrrm.channels.pathloss import (
+    BoundedPowerLaw,
     ConstantLoss,
     DualSlope,
     LosNlos,
@@ -16,6 +17,7 @@ from torchrrm.channels.pathloss import (
 )
 from torchrrm.channels.scenario import (
     SCENARIOS,
+    AntennaDraw,
     ChannelDraw,
     Scenario,
     hml_scenario,
@@ -24,6 +26,7 @@ from torchrrm.channels.scenario import (
     seven_cell_scenario,
     uma_scenario,
     umi_scenario,
+    urllc_scenario,
 )
 from torchrrm.channels.slots import SlotDraw, slot_fading, snapshot_slots
 from torchrrm.channels.snapshot import (
@@ -48,6 +51,8 @@ from torchrrm.channels.topology import (
 
 __all__ = [
     "SCENARIOS",
+    "AntennaDraw",
+    "BoundedPowerLaw",
     "CellularLinks",
     "ChannelDraw",
     "Colocated",
@@ -90,4 +95,5 @@ __all__ = [
     "uma_scenario",
     "umi_los_probability",
     "umi_scenario",
+    "urllc_scenario",
 ]

@@ -17,6 +17,7 @@ from torch import Tensor
 from torchrrm.units import db_to_linear
 
 __all__ = [
+    "BoundedPowerLaw",
     "ConstantLoss",
     "DualSlope",
     "LosNlos",
@@ -85,6 +86,28 @@ class PowerLaw:
         """See `PathLoss.gain`."""
         distance = _distance_m(horizontal_m, rx_height_m, tx_height_m).clamp_min(_SHORTEST_M)
         return db_to_linear(-self.loss_at_1m_db) * distance.pow(-self.exponent)
+
+
+@dataclass(frozen=True)
+class BoundedPowerLaw:
+    """`gain = 1 / (1 + (d / d_0)^exponent)`, `d` the distance: 1 at the station, a power law far beyond `d_0`.
+
+    The defaults are the cell of Section V-A of [He2022USRMNet], whose gains are relative to the noise.
+    """
+
+    exponent: float = 3.0
+    reference_m: float = 50.0
+
+    def __post_init__(self) -> None:
+        _require_positive("exponent", self.exponent)
+        _require_positive("reference_m", self.reference_m)
+
+    def gain(
+        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+    ) -> Float[Tensor, "*batch rx tx"]:
+        """See `PathLoss.gain`."""
+        distance = _distance_m(horizontal_m, rx_height_m, tx_height_m) / self.reference_m
+        return 1.0 / (1.0 + distance.pow(self.exponent))
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from torchrrm.channels.fading import Fading, LogNormal, Rayleigh
 from torchrrm.channels.pathloss import (
+    BoundedPowerLaw,
     ConstantLoss,
     DualSlope,
     LosNlos,
@@ -25,6 +27,7 @@ from torchrrm.records import tensor_record
 
 __all__ = [
     "SCENARIOS",
+    "AntennaDraw",
     "ChannelDraw",
     "Scenario",
     "hml_scenario",
@@ -33,6 +36,7 @@ __all__ = [
     "seven_cell_scenario",
     "uma_scenario",
     "umi_scenario",
+    "urllc_scenario",
 ]
 
 _RAYLEIGH = Rayleigh()
@@ -58,6 +62,23 @@ class ChannelDraw:
     def gain(self) -> Float[Tensor, "*batch rx tx"]:
         """`|h|^2`, the product of both."""
         return self.large_scale_gain * self.small_scale_gain
+
+
+@tensor_record
+class AntennaDraw:
+    """Complex channels of one draw of a scenario; the middle axis counts independent samples of the fading.
+
+    Attributes:
+        channel: amplitudes from antenna `tx_ant` of transmitter `tx` to antenna `rx_ant` of receiver `rx`.
+        large_scale_gain: path loss and shadowing, linear, the mean of `|channel|^2`.
+        rx_position_m: positions of the receivers.
+        tx_position_m: positions of the transmitters.
+    """
+
+    channel: Complex[Tensor, "*batch sample rx rx_ant tx tx_ant"]
+    large_scale_gain: Float[Tensor, "*batch rx tx"]
+    rx_position_m: Float[Tensor, "*batch rx 3"]
+    tx_position_m: Float[Tensor, "*batch tx 3"]
 
 
 @dataclass(frozen=True)
@@ -131,6 +152,48 @@ class Scenario:
         )
         large_scale_gain = self._large_scale_gain(drop.rx_position_m, drop.tx_position_m, generator)
         return slot_fading(large_scale_gain, self.fading, slots=slots, generator=generator)
+
+    def sample_channel(
+        self,
+        *batch_shape: int,
+        transmitters: int,
+        receivers: int = 1,
+        antennas: tuple[int, int] = (1, 1),
+        samples: int = 1,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.complex64,
+    ) -> AntennaDraw:
+        """Draw complex channels between arrays of `antennas` at each receiver and at each transmitter.
+
+        Fading is independent over antennas and samples; places and shadowing are those of all of them. Shapes:
+        channel `[*batch sample rx rx_ant tx tx_ant]`, the others as in `sample`.
+
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> draw = urllc_scenario().sample_channel(7, transmitters=4, antennas=(32, 1), generator=generator)
+        >>> tuple(draw.channel.shape)
+        (7, 1, 1, 32, 4, 1)
+        """
+        if min(*antennas, samples) < 1:
+            received = f"{antennas} and {samples}"
+            raise ValueError(f"antennas, samples: must be at least 1, received {received}")
+        drop = self.topology.sample(
+            *batch_shape,
+            transmitters=transmitters,
+            receivers=receivers,
+            generator=generator,
+            dtype=dtype.to_real(),
+        )
+        gain = self._large_scale_gain(drop.rx_position_m, drop.tx_position_m, generator)
+        at_receiver, at_transmitter = antennas
+        shape = (*batch_shape, samples, receivers, at_receiver, transmitters, at_transmitter)
+        fading = self.fading.sample_channel(shape, generator=generator, dtype=dtype)
+        amplitude = gain.sqrt()[..., None, :, None, :, None]  # [*batch 1 rx 1 tx 1]
+        return AntennaDraw(
+            channel=amplitude * fading,
+            large_scale_gain=gain,
+            rx_position_m=drop.rx_position_m,
+            tx_position_m=drop.tx_position_m,
+        )
 
     def _large_scale_gain(
         self, rx_position_m: Tensor, tx_position_m: Tensor, generator: torch.Generator
@@ -247,6 +310,22 @@ def seven_cell_scenario(fading: Fading = _RAYLEIGH) -> Scenario:
     )
 
 
+def urllc_scenario(
+    min_distance_m: float = 120.0, max_distance_m: float = 140.0, fading: Fading = _RAYLEIGH
+) -> Scenario:
+    """The cell of Section V-A of [He2022USRMNet]: users uniform by area in a ring around the station, receiver 0.
+
+    `h ~ sqrt(rho) CN(0, I)` with `rho = 1 / (1 + (d / 50 m)^3)`; the noise is 1, the power limit the SNR
+    (`torchrrm.recipes.beams`). In the paper's ring of 120 to 140 m all users are much alike; in rings of 30 to
+    200 m ("urllc-wide") and of 50 to 300 m ("urllc-edge") those at the edge need power that others would use.
+    """
+    return Scenario(
+        topology=DiscCell(outer_radius_m=max_distance_m, inner_radius_m=min_distance_m),
+        path_loss=BoundedPowerLaw(),
+        fading=fading,
+    )
+
+
 SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "hml": hml_scenario,
     "umi": umi_scenario,
@@ -254,4 +333,7 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "metagnn": metagnn_scenario,
     "rayleigh": rayleigh_scenario,
     "seven-cells": seven_cell_scenario,
+    "urllc": urllc_scenario,
+    "urllc-wide": partial(urllc_scenario, 30.0, 200.0),
+    "urllc-edge": partial(urllc_scenario, 50.0, 300.0),
 }

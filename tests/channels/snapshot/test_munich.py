@@ -270,8 +270,16 @@ class TestBundled:
         ]
         assert exponent[0] < -0.9 < exponent[1]
 
+    def test_the_station_of_64_antennas(self):
+        snapshot = bundled_snapshot("munich_miso64")
+        channel = present(snapshot.channel)
+        assert channel.shape == (2, 400, 1, 1, 64)
+        assert present(snapshot.frequency_offset_hz).tolist() == pytest.approx([-1e8 / 14, 1e8 / 14])
+        assert snapshot.attribution == MUNICH_ATTRIBUTION
+        ratio = channel.abs().square().mean(dim=(0, 2, 3, 4)) / snapshot.gain[:, 0]
+        assert float(ratio.median()) == pytest.approx(1.0, abs=0.1)
+
     def test_unknown_name(self):
-        with pytest.raises(
-            SnapshotError, match="name: must be one of munich_cell_uplink, munich_d2d, received 'berlin'"
-        ):
+        known = "munich_cell_uplink, munich_d2d, munich_miso64"
+        with pytest.raises(SnapshotError, match=f"name: must be one of {known}, received 'berlin'"):
             bundled_snapshot("berlin")
