@@ -16,6 +16,11 @@ from torchrrm.solvers.greedy_links import GreedyLinks
 from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
+from torchrrm.solvers.minimum_power_beamforming import (
+    MinimumPowerBeamforming,
+    least_power_w,
+    restored_power,
+)
 from torchrrm.solvers.qos_wmmse import QosWMMSE
 from torchrrm.solvers.slice_baselines import EqualSurplus, OneWinner
 from torchrrm.solvers.sparse_wmmse import SparseWMMSE
@@ -39,6 +44,7 @@ __all__ = [
     "IterativeSolver",
     "MaxPower",
     "MinimumPower",
+    "MinimumPowerBeamforming",
     "OneWinner",
     "QosWMMSE",
     "Solution",
@@ -47,6 +53,8 @@ __all__ = [
     "ZeroForcing",
     "certify_out_of_reach",
     "is_feasible",
+    "least_power_w",
+    "restored_power",
     "spectral_radius",
 ]
 
@@ -76,6 +84,7 @@ SOLVERS: dict[str, dict[str, type]] = {
         "dual-bound": ErgodicDualBound,
     },
     "urllc": {
+        "minimum-power": MinimumPowerBeamforming,
         "equal-power": EqualPowerMMSE,
         "zero-forcing": ZeroForcing,
     },
