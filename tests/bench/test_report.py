@@ -8,6 +8,7 @@ from rich.console import Console
 from tests.bench.test_results import RESULTS, ROW
 
 from torchrrm.bench import Display, Measure, Plate, figures, html_report, markdown_table, terminal_table
+from torchrrm.bench.report import circumstances
 
 SHOWN = Display("sum rate", "Mbit/s", 1.0)
 TWO = dataclasses.replace(
@@ -19,6 +20,12 @@ TWO = dataclasses.replace(
         dataclasses.replace(ROW, setting="else", allocator="<b>|&", bound_kind="best known"),
     ],
 )
+
+
+def test_circumstances_tell_what_is_left_out() -> None:
+    found = dataclasses.replace(RESULTS, rows=[dataclasses.replace(ROW, infeasible=2, left_out=2)])
+    told = circumstances(found)
+    assert told.endswith(f"{ROW.instances} instances, 2 infeasible, which all but the latency leave out")
 
 
 def test_markdown_has_a_row_each_and_the_circumstances() -> None:

@@ -42,7 +42,8 @@ def test_json_has_the_documented_keys() -> None:
     data = json.loads(RESULTS.to_json())
     assert set(data) == {"schema", "command", "commit", "device", "threads", "seed", "settings", "rows"}
     documented = """problem setting allocator kind objective objective_ci95 bound bound_kind optimality
-        violation_max violation_rate served_fraction p50_us p99_us instances infeasible published measures"""
+        violation_max violation_rate served_fraction p50_us p99_us instances infeasible published left_out
+        measures"""
     assert set(data["rows"][0]) == {*documented.split(), "optimality_ci95"}
 
 
@@ -104,6 +105,12 @@ MEASURED = dataclasses.replace(
 
 def test_measures_come_back() -> None:
     assert Results.from_json(MEASURED.to_json()) == MEASURED
+
+
+def test_rows_of_before_any_were_left_out_are_read() -> None:
+    data = json.loads(RESULTS.to_json())
+    del data["rows"][0]["left_out"]
+    assert Results.from_json(json.dumps(data)).rows[0].left_out == 0
 
 
 def test_rows_of_before_there_were_measures_are_read() -> None:

@@ -51,6 +51,25 @@ def test_infeasible_instances_are_counted_and_kept() -> None:
     assert row.objective == pytest.approx((6 + 0 + 24 + 33) / 4)
 
 
+class Strict(Sharing):
+    leaves_out_infeasible = True
+
+
+def test_infeasible_instances_are_left_out_where_the_problem_says_so() -> None:
+    instances = records.replace(pies(), budget=torch.tensor([3.0, 0.0, 3.0, 3.0]))
+    (row,) = score(Strict(), instances, {"equal": Equal()}, setting="-", bound=Winner(), latency=QUICK)
+    assert (row.instances, row.infeasible, row.left_out) == (4, 1, 1)
+    assert row.objective == pytest.approx((6 + 24 + 33) / 3)
+    assert row.bound == pytest.approx((9 + 27 + 36) / 3)
+    assert row.violation_rate == 0.0
+
+
+def test_where_every_instance_is_infeasible_none_is_left_out() -> None:
+    instances = records.replace(pies(), budget=torch.zeros(4))
+    (row,) = score(Strict(), instances, {"equal": Equal()}, setting="-", latency=QUICK)
+    assert (row.infeasible, row.left_out, row.objective) == (4, 0, 0.0)
+
+
 def test_best_known_takes_the_best_valid_action_only() -> None:
     bound = best_known(Sharing(), pies(), {"winner": Winner(), "equal": Equal()})
     assert bound.kind == "best known"

@@ -139,11 +139,12 @@ def circumstances(results: Results) -> str:
     """One line: commit, device, threads, seed, instances, and how many of them were infeasible."""
     parts = [f"commit {results.commit}", results.device, f"threads {results.threads}", f"seed {results.seed}"]
     cases = zip(case_names(results.rows), results.rows, strict=True)
-    counts = {case: (row.instances, row.infeasible) for case, row in cases}
+    counts = {case: (row.instances, row.infeasible, row.left_out) for case, row in cases}
     if len(counts) > 1 and len(set(counts.values())) == 1:
         counts = {"each": next(iter(counts.values()))}
-    for case, (instances, infeasible) in counts.items():
+    for case, (instances, infeasible, left_out) in counts.items():
         told = "feasibility not told" if infeasible is None else f"{infeasible} infeasible"
+        told += ", which all but the latency leave out" if left_out else ""
         parts.append(f"{case}: {instances} instances, {told}")
     return "; ".join(parts)
 

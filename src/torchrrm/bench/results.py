@@ -64,6 +64,7 @@ class Row:
         served_fraction: fraction of the active users that are served; None if nobody is active.
         p50_us: median latency of a single-instance call, in microseconds; `p99_us` its 99th percentile.
         infeasible: instances whose demands cannot all be met; None if the problem cannot tell.
+        left_out: how many of these all but the latency leave out; 0 where they count like the others.
         published: the published counterpart of `optimality`, where there is one.
         measures: what the problem tells besides, such as the least rate of a link; the names carry units.
     """
@@ -86,6 +87,7 @@ class Row:
     instances: int
     infeasible: int | None
     published: float | None = None
+    left_out: int = 0
     measures: Mapping[str, Measure] = field(default_factory=dict)
 
 
@@ -153,13 +155,13 @@ T = typing.TypeVar("T", Measure, Row, Results)
 
 
 def _row(data: Any) -> Row:
-    """A row from JSON data; the first files of this schema have no measures."""
+    """A row from JSON data; the first files of this schema have no measures, and say nothing of what is left out."""
     if isinstance(data, dict) and data:
         measures = data.get("measures", {})
         if not isinstance(measures, dict):
             raise ValueError(f"row.measures: must be an object, received {measures!r}")
         built = {name: _build(Measure, measure) for name, measure in measures.items()}
-        data = {**data, "measures": built}
+        data = {"left_out": 0, **data, "measures": built}
     return _build(Row, data)
 
 

@@ -112,7 +112,8 @@ def score(
 
     Objective, service and violations are the problem's own (`problem.evaluate`), of the actions that the
     allocator gives for the whole batch at once. Latency is that of single-instance calls, measured apart;
-    only the allocator is timed.
+    only the allocator is timed. Of a problem that says `leaves_out_infeasible` the infeasible instances are counted
+    and, unless all are, judged by nothing else.
 
     Args:
         problem: judges; its `name` and `feasible(instance)`, where it has them, fill the row's.
@@ -134,27 +135,29 @@ def score(
         )
     if bound is not None and not isinstance(bound, Bound):
         bound = certified(problem, instances, bound)
+    infeasible = ~problem.feasible(instances) if isinstance(problem, TellsFeasible) else None
+    judged, left_out = instances, 0
+    if infeasible is not None and getattr(problem, "leaves_out_infeasible", False) and not infeasible.all():
+        judged, left_out = records.index(instances, ~infeasible), int(infeasible.sum())
+        bound = bound and replace(bound, value=bound.value[~infeasible])
     common: dict[str, Any] = {
         "problem": getattr(problem, "name", type(problem).__name__),
         "setting": setting,
         "instances": shape[0],
-        "infeasible": _infeasible(problem, instances),
+        "infeasible": None if infeasible is None else int(infeasible.sum()),
+        "left_out": left_out,
     }
     return [
         Row(
             **common,
             allocator=name,
             kind=kind_of(allocator),
-            **_quality(problem, instances, allocator, bound, measures),
+            **_quality(problem, judged, allocator, bound, measures),
             **_latency(allocator, instances, latency or Latency()),
             published=(published or {}).get(name),
         )
         for name, allocator in allocators.items()
     ]
-
-
-def _infeasible(problem: Problem[Any, Any], instances: Any) -> int | None:
-    return int((~problem.feasible(instances)).sum()) if isinstance(problem, TellsFeasible) else None
 
 
 def _quality(
