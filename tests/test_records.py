@@ -112,14 +112,14 @@ def array(*shape: int, tx: int = 3) -> Array:
     return Array(**vars(cell(*shape, tx=tx)), channel=channel)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_to_gives_complex_numbers_the_precision_of_reals(dtype):
     record = array(2)
     moved = to(record, dtype=dtype)
     assert moved.gain.dtype == dtype
     assert moved.channel.dtype == dtype.to_complex()
     assert moved.active.dtype == torch.bool
-    torch.testing.assert_close(moved.channel.to(torch.complex64), record.channel, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(moved.channel.to(torch.complex64), record.channel)
     assert to(record).channel.dtype == torch.complex64
 
 

@@ -13,6 +13,7 @@ from torchrrm.solvers.fractional_programming import FPLinQ, FractionalProgrammin
 from torchrrm.solvers.geometric_program import GeometricProgram
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.greedy_links import GreedyLinks
+from torchrrm.solvers.he_bf import HeBF
 from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
@@ -40,6 +41,7 @@ __all__ = [
     "GeometricProgram",
     "GreedyLinks",
     "GreedyResourceBlocks",
+    "HeBF",
     "ITLinQ",
     "IterativeSolver",
     "MaxPower",
@@ -87,5 +89,6 @@ SOLVERS: dict[str, dict[str, type]] = {
         "minimum-power": MinimumPowerBeamforming,
         "equal-power": EqualPowerMMSE,
         "zero-forcing": ZeroForcing,
+        "he-bf": HeBF,
     },
 }
