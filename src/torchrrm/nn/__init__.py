@@ -1,9 +1,20 @@
 """Layers and masked reductions."""
 
 from torchrrm.nn.dense_leconv import DenseLEConv
+from torchrrm.nn.hwgcn import HWGCN, GraphFilter
 from torchrrm.nn.link_gnn import LinkGNN
 from torchrrm.nn.mlp import MLP
 from torchrrm.nn.reductions import masked_max, masked_mean, masked_softmax
 from torchrrm.nn.sparse_leconv import SparseLEConv
 
-__all__ = ["MLP", "DenseLEConv", "LinkGNN", "SparseLEConv", "masked_max", "masked_mean", "masked_softmax"]
+__all__ = [
+    "HWGCN",
+    "MLP",
+    "DenseLEConv",
+    "GraphFilter",
+    "LinkGNN",
+    "SparseLEConv",
+    "masked_max",
+    "masked_mean",
+    "masked_softmax",
+]

@@ -1,0 +1,5 @@
+"""USRMNet of [He2022USRMNet]: beamforming for short packets by networks unrolled from projected gradient descent."""
+
+from torchrrm.policies.usrmnet.literal import LiteralState, LiteralUSRMNet, auxiliary_program
+
+__all__ = ["LiteralState", "LiteralUSRMNet", "auxiliary_program"]
