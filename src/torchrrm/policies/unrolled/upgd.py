@@ -42,7 +42,7 @@ class Unrolled(Protocol[I, S]):
     """A policy made of such layers, with a state in between that the layers hold fixed, such as beams.
 
     `layers` are called in turn, each on the description of the instance at the state before it; `advance` makes the
-    state after it. This is all that `torchrrm.learning.LayerByLayer` asks for.
+    state after it. This is all that `torchrrm.learning.train_layers` asks for.
     """
 
     layers: nn.ModuleList
