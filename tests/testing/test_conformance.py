@@ -82,11 +82,6 @@ def test_rule_of_links_conforms(rule):
     check_solver(rule(), WeightedSumRate(), links.sample, expected=links.LINKS)
 
 
-@pytest.mark.parametrize("unit", ["nat", "bit"])
-def test_beamforming_conforms(unit):
-    check_problem(UrllcBeamforming(unit=unit), beams.sample, expected=beams.BEAMS)
-
-
 @pytest.mark.parametrize("solver", [name for name in SOLVERS["urllc"] if name != "he-bf"])
 def test_beamforming_solver_conforms(solver):
     check_solver(SOLVERS["urllc"][solver](), UrllcBeamforming(), beams.sample, expected=beams.BEAMS)
