@@ -23,6 +23,7 @@ __all__ = [
     "demands",
     "least",
     "least_batch",
+    "newton",
     "restore",
     "restore_batch",
     "restored",
@@ -142,7 +143,7 @@ def _settle(matrix, noise, wanted, target, held, share):
 
 
 @njit(error_model="numpy", cache=True)
-def _newton(g_real, g_imag, wanted, target, share):
+def newton(g_real, g_imag, wanted, target, share):
     """Move `share` to `max(s wanted, nu I(share))` of total 1; whether it came there, and the steps."""
     users = share.size
     a_real, a_imag, error = np.empty((users, users)), np.empty((users, users)), np.empty(users)
@@ -295,7 +296,7 @@ def restored(g_real, g_imag, wanted, target, share):
             else (1.0 / users if not total > 0.0 else 0.0)
         )
         share[k] = aim[k]
-    done, steps = _newton(g_real, g_imag, aim, target, share)
+    done, steps = newton(g_real, g_imag, aim, target, share)
     if done:
         return True, steps
     needed, more = smallest(g_real, g_imag, target, share)
@@ -306,7 +307,7 @@ def restored(g_real, g_imag, wanted, target, share):
     for k in range(users):
         share[k] /= needed if needed > 0.0 else 1.0
     start = share.copy()
-    done, more = _newton(g_real, g_imag, aim, target, share)
+    done, more = newton(g_real, g_imag, aim, target, share)
     if not done:
         share[:] = start
     return True, steps + more

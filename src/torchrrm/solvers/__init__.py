@@ -11,6 +11,7 @@ from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
 from torchrrm.solvers.exact_slicing import ExactSlicing
 from torchrrm.solvers.fractional_programming import FPLinQ, FractionalProgramming
 from torchrrm.solvers.geometric_program import GeometricProgram
+from torchrrm.solvers.gram_ascent import GramAscent
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.greedy_links import GreedyLinks
 from torchrrm.solvers.he_bf import HeBF
@@ -39,6 +40,7 @@ __all__ = [
     "FPLinQ",
     "FractionalProgramming",
     "GeometricProgram",
+    "GramAscent",
     "GreedyLinks",
     "GreedyResourceBlocks",
     "HeBF",
@@ -87,6 +89,7 @@ SOLVERS: dict[str, dict[str, type]] = {
     },
     "urllc": {
         "minimum-power": MinimumPowerBeamforming,
+        "gram-ascent": GramAscent,
         "equal-power": EqualPowerMMSE,
         "zero-forcing": ZeroForcing,
         "he-bf": HeBF,

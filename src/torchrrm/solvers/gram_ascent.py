@@ -1,0 +1,97 @@
+"""Weighted sum rate of short packets under minimum rates, by Newton's method over the powers of the dual uplink."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchrrm.kernels import beam_ascent as kernels
+from torchrrm.problems.beamforming import BeamAction, MisoInstance
+from torchrrm.solvers.base import Solution
+from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays, rows
+
+__all__ = ["GramAscent"]
+
+
+class GramAscent:
+    """Ascent over K real powers: a local optimum of the weighted sum rate in which minimum rates are always kept.
+
+    Under best beams rates are functions of the `K` uplink powers by the Gram matrix alone, whatever the antennas. In
+    the levels `r_k = ln(1 + SINR_k)` the objective is separable and minimum rates are bounds; the limit is the only
+    constraint that couples users, and it is tight. A step is Newton's for the users above their bounds (and those at
+    a bound whose gain exceeds the price of power); its end is restored exactly to minimum rates and full power, so
+    every point on the way is feasible and none is worse than the one before. Two to six steps are usual.
+
+    The result is never below equal power where that is feasible, which is the first start. It is a local optimum:
+    where channels are nearly parallel, starts may differ (12 users at 16 antennas: 5e-4 between the worst and the best
+    start).
+
+    *Where the rates cannot be reached* `converged` is `False`, and the action is that of balanced shares, see
+    `MinimumPowerBeamforming`.
+
+    On a CPU, without gradients, a compiled kernel serves single instances and batches. Both forms compute in float64.
+    `converged` says whether the instance is feasible and every start converged, `iterations` the most steps of any.
+
+    Args:
+        max_steps: of Newton's method, from each start.
+        starts: number of starts, of which the best result is returned: equal power; the user whose level is cheapest
+            at the least powers alone; shares that fall with the fourth power of that price; the least powers scaled
+            up; then the other users alone, cheapest first; then random ones. Each is restored to the minimum rates.
+        tol: a start has converged once a step promises a rise below this part of the objective.
+        seed: of the random starts, which are numbers for the cheapest, second, ... user of an instance: the same
+            instance gets the same action, however its users are numbered and padded.
+    """
+
+    def __init__(self, max_steps: int = 60, starts: int = 4, tol: float = 1e-9, *, seed: int = 0):
+        for name, value in (("max_steps", max_steps), ("starts", starts)):
+            if value < 1:
+                raise ValueError(f"{name}: must be at least 1, received {value}")
+        if not tol >= 0:
+            raise ValueError(f"tol: must not be negative, received {tol}")
+        self.max_steps, self.starts, self.tol, self.seed = max_steps, starts, tol, seed
+        self._tables: dict[int, np.ndarray] = {}
+
+    def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
+        """The best action of all starts."""
+        return self._compiled(instance, None, kernels.solve, kernels.solve_batch)
+
+    def refine(self, instance: MisoInstance, action: BeamAction) -> BeamAction:
+        """The local optimum that the powers of an action lead to, restored to the minimum rates first."""
+        return self._compiled(instance, action.power_w, kernels.refine, kernels.refine_batch).action
+
+    def __call__(self, instance: MisoInstance) -> BeamAction:
+        return self.solve(instance).action
+
+    def table(self, users: int) -> np.ndarray:
+        """Random shares `[rank start]`; a larger table holds the smaller ones."""
+        if users not in self._tables:
+            columns = [
+                np.random.default_rng((self.seed, start)).random(users) for start in range(self.starts)
+            ]
+            self._tables[users] = np.stack(columns, -1) ** 4
+        return self._tables[users]
+
+    def _compiled(
+        self,
+        instance: MisoInstance,
+        power_w: Tensor | None,
+        single: Callable[..., Any],
+        many: Callable[..., Any],
+    ) -> Solution[BeamAction]:
+        channel, noise, limit, packet, active = miso_arrays(instance)
+        batch, like = instance.max_power_w.shape, instance.max_power_w.dtype
+        weight = instance.weight.numpy() if not batch else rows(instance.weight, active.shape[-1])
+        power = np.zeros(active.shape) if power_w is None else rows(power_w.double(), *active.shape[-1:])
+        power, beam = power.reshape(active.shape), np.empty_like(channel)
+        plan = (self.table(active.shape[-1]), self.max_steps, self.tol)
+        call = many if batch else single
+        converged, steps = call(channel, noise, limit, packet, active, weight, plan, power, beam)
+        action = BeamAction(
+            power_w=torch.from_numpy(power).to(like).reshape(instance.active.shape),
+            beam=torch.from_numpy(beam).reshape(instance.channel.shape),
+        )
+        return Solution(
+            action, torch.as_tensor(converged).reshape(batch), torch.as_tensor(steps).reshape(batch)
+        )
