@@ -1,7 +1,7 @@
 """Users of one multi-antenna station that scenarios and snapshots give, as tasks of short packets."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Complex
@@ -21,6 +21,7 @@ __all__ = [
     "draw_beams",
     "instance_of",
     "station_channel",
+    "station_transmits",
     "terms_of",
 ]
 
@@ -75,30 +76,39 @@ def terms_of(scenario: str | None) -> BeamTerms:
     return CITY_TERMS if scenario is None else BeamTerms()
 
 
+def station_transmits(snapshot: Snapshot) -> bool:
+    """Whether the one station that `snapshot` must be of is its transmitter, not its receiver.
+
+    Raises:
+        SnapshotError: if neither end has a single node, or if there are no complex channels.
+    """
+    if snapshot.channel is None:
+        raise SnapshotError("channel: must be in the snapshot for beams, received none")
+    *_, _, rx_antennas, tx, tx_antennas = snapshot.channel.shape
+    rx = int((~snapshot.eavesdropper).sum())
+    if min(rx, tx) != 1:
+        received = f"{rx} receivers and {tx} transmitters"
+        raise SnapshotError(f"channel: must have one station at one end of all links, received {received}")
+    return tx == 1 and (rx > 1 or tx_antennas >= rx_antennas)
+
+
 def station_channel(snapshot: Snapshot) -> Complex[Tensor, "drop frequency user ant"]:
     """Channels `h` of the users of a snapshot of one station: a beam `w` reaches user `k` as `h_k^H w`.
 
-    Where the station transmits to single-antenna users, `h` is the conjugate of the snapshot's amplitudes; where the
-    users transmit to it, too, since the downlink of a reciprocal channel is the same. Eavesdroppers are left out.
+    Where the station transmits, `h` is the conjugate of the snapshot's amplitudes; where the users transmit to it, too,
+    since the downlink of a reciprocal channel is the same. Eavesdroppers are left out.
 
     Raises:
         SnapshotError: if there are no complex channels, not one station, or users of several antennas.
     """
-    if snapshot.channel is None:
-        raise SnapshotError("channel: must be in the snapshot for beams, received none")
-    channel = snapshot.channel.flatten(0, -6) if snapshot.drop_shape else snapshot.channel[None]
-    channel = channel[:, :, ~snapshot.eavesdropper.to(channel.device)]
-    _, _, rx, rx_antennas, tx, tx_antennas = channel.shape
-    if tx == 1 and (rx > 1 or tx_antennas >= rx_antennas):  # the station transmits
-        station, user_antennas = channel[:, :, :, 0, 0], rx_antennas
-    elif rx == 1:
-        station, user_antennas = channel[:, :, 0, :, :, 0].mT, tx_antennas
-    else:
-        received = f"{rx} receivers and {tx} transmitters"
-        raise SnapshotError(f"channel: must have one station at one end of all links, received {received}")
+    transmits = station_transmits(snapshot)
+    channel = cast(Tensor, snapshot.channel)
+    channel = channel.reshape(-1, *channel.shape[-5:])  # [drop frequency rx rx_ant tx tx_ant]
+    channel = channel[:, :, ~snapshot.eavesdropper]
+    user_antennas = channel.shape[3 if transmits else 5]
     if user_antennas != 1:
         raise SnapshotError(f"channel: must have one antenna at each user, received {user_antennas}")
-    return station.conj().resolve_conj()
+    return (channel[:, :, :, 0, 0] if transmits else channel[:, :, 0, :, :, 0].mT).conj().resolve_conj()
 
 
 @dataclass(frozen=True)
