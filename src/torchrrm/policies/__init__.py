@@ -17,6 +17,7 @@ from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
 from torchrrm.policies.sparse_power_gnn import SparsePowerGNN
 from torchrrm.policies.state_augmented import StateAugmented
 from torchrrm.policies.unfolded_power import UnfoldedPower
+from torchrrm.policies.usrmnet import USRMNet
 from torchrrm.policies.weights import list_pretrained, load_weights, save_weights
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "SparsePowerGNN",
     "StateAugmented",
     "TimeSharing",
+    "USRMNet",
     "UnfoldedPower",
     "list_pretrained",
     "load_policy",
@@ -54,6 +56,7 @@ POLICIES: dict[str, type[nn.Module]] = {
     "PowerGNN": PowerGNN,
     "SliceGNN": SliceGNN,
     "StateAugmented": StateAugmented,
+    "USRMNet": USRMNet,
     "UnfoldedPower": UnfoldedPower,
 }
 

@@ -1,0 +1,245 @@
+"""The compiled form of `torchrrm.policies.USRMNet`; names follow `torchrrm.policies.usrmnet.core`.
+
+`net` holds the parameters of each layer's networks as arrays, those of the step sizes and those of the perturbations:
+`(inner [inputs + 1, hidden], outer [hidden + 1, 1], ...)`, biases last.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.beam_power import demands, restored
+from torchrrm.kernels.gram import back_off, beams, gram, planes, spread, sweep
+from torchrrm.kernels.links import picked
+
+__all__ = ["run", "solve", "solve_batch"]
+
+_FEATURES = 12
+_SENT = (1, 2, 4, 5, 11)
+_SENDS = len(_SENT)
+_INPUTS = 2 * _FEATURES + 2 * _SENDS
+_TINY = 1e-9
+_FAR = 3.0
+_LEAST_SLOPE = 0.02
+_PASSES = 4
+
+
+@njit(error_model="numpy", cache=True)
+def _clip(value, least, most):
+    return min(max(value, least), most)
+
+
+@njit(error_model="numpy", cache=True)
+def _log(value, least, most):
+    return _clip(math.log(max(value, _TINY * _TINY)), least, most)
+
+
+@njit(error_model="numpy", cache=True)
+def _ratio(above, below):
+    return above / below if below > 0.0 else 0.0
+
+
+@njit(error_model="numpy", cache=True)
+def _packed(net, depth):
+    """Both networks of each layer side by side, `[depth, inputs + 2, hidden units of both]`, in float64.
+
+    The last rows are biases and factors of the outputs; biases of the outputs come apart, `[depth, 2]`.
+    """
+    width = net[0].shape[1]
+    packed, shift = np.empty((depth, _INPUTS + 2, 2 * width)), np.empty((depth, 2))
+    for i in range(2 * depth):
+        inner, outer = net[2 * i], net[2 * i + 1]
+        layer, first = i // 2, (i % 2) * width
+        for h in range(width):
+            for f in range(_INPUTS + 1):
+                packed[layer, f, first + h] = inner[f, h]
+            packed[layer, _INPUTS + 1, first + h] = outer[h, 0]
+        shift[layer, i % 2] = outer[width, 0]
+    return packed, shift
+
+
+@njit(error_model="numpy", cache=True)
+def _couple(a_real, a_imag, share, error, coupled):
+    """Write `T` without its diagonal."""
+    users = share.size
+    for k in range(users):
+        scale = share[k] / max(error[k], _TINY)
+        for j in range(users):
+            power = a_real[k, j] * a_real[k, j] + a_imag[k, j] * a_imag[k, j]
+            coupled[k, j] = scale * share[j] * power
+        coupled[k, k] = 0.0
+
+
+@njit(error_model="numpy", cache=True)
+def _look(a_real, a_imag, gain, links, share, error, coupled, needed, node):
+    """Write `T`, `needed` and the features of each user; the relative changes are left in the second column, halved."""
+    target, theta, weight = links
+    users = share.size
+    _couple(a_real, a_imag, share, error, coupled)
+    for k in range(users):
+        missing = max(error[k], _TINY) ** 2
+        slope = 1.0 - theta * missing / math.sqrt(max(1.0 - missing, _TINY))
+        node[k, 6] = max(slope, _LEAST_SLOPE)
+    worth_free, share_free, worth_all, share_all = 0.0, 0.0, 0.0, 0.0
+    for k in range(users):
+        own, heard, lost = a_real[k, k], 0.0, 0.0
+        for j in range(users):
+            heard += coupled[k, j]
+            lost += coupled[j, k] * weight[j] * node[j, 6]
+        gained = weight[k] * node[k, 6] * (1.0 - max(error[k], _TINY))
+        needed[k] = target[k] * max(error[k], 0.0) / own
+        held = needed[k] >= share[k] * (1.0 - _TINY)
+        worth_all, share_all = worth_all + gained - lost, share_all + share[k]
+        if not held:
+            worth_free, share_free = worth_free + gained - lost, share_free + share[k]
+        node[k, 1] = gained - lost
+        node[k, 7] = min(_ratio(lost, gained), 4.0)
+        node[k, 8], node[k, 11] = heard, 1.0 if held else 0.0
+    level = worth_free / max(share_free, _TINY) if share_free > 0.0 else worth_all / max(share_all, _TINY)
+    level = max(level, _TINY)
+    for k in range(users):
+        down = max(error[k], _TINY)
+        change = (_ratio(node[k, 1], level * share[k]) - 1.0) / max(1.0 - down, _TINY)
+        change = _clip(change, -_FAR, _FAR)
+        node[k, 0] = _log(share[k] * users, -4.0, 4.0) / 2.0
+        node[k, 1] = change / 2.0
+        node[k, 2] = 4.0 * change / (1.0 + 4.0 * abs(change))
+        node[k, 3] = -math.log(down) / 3.0
+        node[k, 4] = down
+        node[k, 5] = _log(share[k] / needed[k], 0.0, 3.0) if needed[k] > 0.0 else 3.0
+        node[k, 6] -= 1.0
+        node[k, 9] = _log(weight[k], -3.0, 3.0) / 2.0
+        node[k, 10] = _log(gain[k] * down / a_real[k, k], 0.0, 4.0) / 2.0
+
+
+@njit(error_model="numpy", cache=True, fastmath={"contract"})
+def _decide(node, coupled, packed, shift, wanted):
+    """Multiply the shares `wanted` with what the networks of a layer make of the features."""
+    users, units = wanted.size, packed.shape[1]
+    width = units // 2
+    base, state, said = np.empty(units), np.empty(units), np.empty(2 * _SENDS)
+    base[:] = packed[_INPUTS]
+    for f in range(_FEATURES):
+        mean = 0.0
+        for k in range(users):
+            mean += node[k, f]
+        mean /= users
+        row = packed[_FEATURES + f]
+        for h in range(units):
+            base[h] += mean * row[h]
+    for k in range(users):
+        state[:] = base
+        said[:] = 0.0
+        for j in range(users):
+            to, by = coupled[k, j], coupled[j, k]
+            for s in range(_SENDS):
+                value = node[j, _SENT[s]]
+                said[s] += to * value
+                said[_SENDS + s] += by * value
+        for f in range(_FEATURES):
+            value, row = node[k, f], packed[f]
+            for h in range(units):
+                state[h] += value * row[h]
+        for s in range(2 * _SENDS):
+            value, row = said[s], packed[2 * _FEATURES + s]
+            for h in range(units):
+                state[h] += value * row[h]
+        size, move, row = shift[0], shift[1], packed[_INPUTS + 1]
+        for h in range(width):
+            size += row[h] * max(state[h], 0.0)
+            move += row[width + h] * max(state[width + h], 0.0)
+        x = 2.0 * node[k, 1] * math.exp(size) + move
+        wanted[k] *= 1.0 + x if x > 0.0 else math.exp(x)
+
+
+@njit(error_model="numpy", cache=True)
+def _settle(wanted, needed, share):
+    """Write the shares `max(s wanted, needed)` of total 1; all in proportion to `needed` if that alone is more."""
+    users, total = wanted.size, 0.0
+    for k in range(users):
+        total += wanted[k]
+    total = max(total, 1e-30)
+    scale = 1.0
+    for _ in range(_PASSES):
+        free, left = 0.0, 1.0
+        for k in range(users):
+            if needed[k] >= scale * (wanted[k] / total):
+                left -= needed[k]
+            else:
+                free += wanted[k] / total
+        scale = _ratio(max(left, 1e-3), free)
+    added = 0.0
+    for k in range(users):
+        share[k] = max(scale * (wanted[k] / total), needed[k])
+        added += share[k]
+    for k in range(users):
+        share[k] /= max(added, 1e-30)
+
+
+@njit(error_model="numpy", cache=True)
+def run(g_real, g_imag, target, theta, weight, net, share):
+    """Write the shares after the last layer, before they are restored; weights are relative to their mean."""
+    users, depth = share.size, len(net) // 4
+    packed, shift = _packed(net, depth)
+    a_real, a_imag, error = np.empty((users, users)), np.empty((users, users)), np.empty(users)
+    coupled, needed, node = np.empty((users, users)), np.empty(users), np.empty((users, _FEATURES))
+    gain, wanted = np.empty(users), np.empty(users)
+    for k in range(users):
+        gain[k], share[k] = g_real[k, k], 1.0 / users
+    links = target, theta, weight
+    for layer in range(depth):
+        sweep(g_real, g_imag, share, a_real, a_imag, error)
+        _look(a_real, a_imag, gain, links, share, error, coupled, needed, node)
+        for k in range(users):
+            wanted[k] = share[k]
+        _decide(node, coupled, packed[layer], shift[layer], wanted)
+        _settle(wanted, needed, share)
+
+
+@njit(error_model="numpy", cache=True)
+def _relative(weight, chosen):
+    """Weights of the chosen users relative to their mean."""
+    own = picked(weight, chosen)
+    total = 0.0
+    for value in own:
+        total += value
+    if total > 0.0:
+        for k in range(own.size):
+            own[k] *= own.size / total
+    return own
+
+
+@njit(error_model="numpy", cache=True)
+def solve(channel, noise_power, max_power, packet, active, weight, net, power, beam):
+    """Write powers in W and beams of one instance; whether its minimum rates can be kept.
+
+    Arguments as in `MisoInstance`; `packet` is blocklength, error probability and payloads.
+    """
+    blocklength, error_probability, payload = packet
+    chosen, target, lost = demands(channel, payload, blocklength, error_probability, active)
+    real, imag = planes(channel, noise_power, max_power, chosen)
+    g_real, g_imag = gram(real, imag)
+    theta = back_off(float(error_probability), float(blocklength))
+    wanted, share = np.empty(chosen.size), np.empty(chosen.size)
+    feasible = True
+    if chosen.size > 0:
+        run(g_real, g_imag, target, theta, _relative(weight, chosen), net, wanted)
+        feasible, _ = restored(g_real, g_imag, wanted, target, share)
+    spread(share, chosen, max_power, power)
+    beams(real, imag, g_real, g_imag, share, chosen, beam)
+    return feasible and not lost
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def solve_batch(channel, noise_power, max_power, packet, active, weight, net, power, beam):
+    """`solve` of each row."""
+    rows = active.shape[0]
+    feasible = np.empty(rows, np.bool_)
+    blocklength, error_probability, payload = packet
+    for i in prange(rows):
+        own = (blocklength[i], error_probability[i], payload[i])
+        feasible[i] = solve(
+            channel[i], noise_power[i], max_power[i], own, active[i], weight[i], net, power[i], beam[i]
+        )
+    return feasible

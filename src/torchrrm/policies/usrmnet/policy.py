@@ -1,0 +1,148 @@
+"""USRMNet for any number of users and antennas, any SNR and blocklength, with one set of weights."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from torchrrm.kernels import usrmnet as kernels
+from torchrrm.policies.unrolled import ConstrainedProgram, UPGDNet, unroll
+from torchrrm.policies.usrmnet.core import (
+    FEATURES,
+    MESSAGES,
+    Uplink,
+    equal_share,
+    growth,
+    layer_program,
+    messages,
+    uplink,
+)
+from torchrrm.problems.beamforming import BeamAction, MisoInstance, UrllcBeamforming, mmse_action
+from torchrrm.records import to
+from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays, rows
+from torchrrm.solvers.beam_power import restored_share
+
+__all__ = ["USRMNet", "UserNet"]
+
+_INPUTS = 2 * len(FEATURES) + 2 * len(MESSAGES)
+
+
+class UserNet(nn.Module):
+    """A graph filter, ReLU and a sum: one number for each user, equivariant to their order.
+
+    What enters are a user's own features, their mean over all users, and two sums of the others' messages, `T m` and
+    `T^T m`: what it hears of them, and what they hear of it.
+
+    Args:
+        hidden: width.
+        sizes: the numbers are step sizes: `exp` of them, times those of `Outlook.scale`.
+    """
+
+    def __init__(self, hidden: int, *, sizes: bool):
+        super().__init__()
+        self.sizes = sizes
+        bound = 1 / math.sqrt(_INPUTS)
+        self.inner = nn.Parameter(torch.empty(_INPUTS + 1, hidden).uniform_(-bound, bound))  # biases last
+        self.outer = nn.Parameter(torch.empty(hidden + 1, 1).normal_(0.0, 0.01))
+
+    def forward(
+        self,
+        node: Float[Tensor, "*batch user feature"],
+        coupled: Float[Tensor, "*batch user user"],
+        served: Bool[Tensor, "*batch user"],
+        scale: Float[Tensor, "*batch user"],
+    ) -> Float[Tensor, "*batch user 1"]:
+        inner, outer = self.inner.to(node.dtype), self.outer.to(node.dtype)
+        state = torch.relu(messages(node, coupled, served) @ inner[:-1] + inner[-1])
+        value = state @ outer[:-1] + outer[-1]
+        return torch.exp(value) * scale[..., None] if self.sizes else value
+
+
+class USRMNet(nn.Module):
+    """USRMNet of [He2022USRMNet] on the Gram form: projected gradient descent, unrolled; equivariant to users' order.
+
+    Its layers are those of `UPGDNet`, on the K uplink powers alone: under best beams rates are functions of them by
+    the Gram matrix, so that neither antennas nor the auxiliary variables of problem (10) of the paper are needed. Each
+    layer inverts one K x K matrix and takes a step along the gradient of the Lagrangian, of learned size, with a
+    learned perturbation; both are graph filters whose messages pass over `|E_kl|^2 / e_k`, `E = (I + sqrt(Q) G
+    sqrt(Q))^-1`. Then it projects onto budget and minimum rates, with beams held fixed. It starts from equal powers,
+    and ends with `restored_power`: minimum rates hold exactly wherever they can. Where they cannot, powers are
+    balanced, see `MinimumPowerBeamforming`.
+
+    One set of weights serves any number of users, which is why it deviates from the paper's network (see
+    `LiteralUSRMNet`): features are relative to units, to the number of users and to antennas.
+
+    Without gradients, on a CPU, a compiled kernel serves single instances and batches. Both forms compute in float64.
+
+    Args:
+        depth: layers.
+        hidden: width of each of the two networks of a layer.
+    """
+
+    def __init__(self, *, depth: int = 2, hidden: int = 8):
+        super().__init__()
+        for name, value in (("depth", depth), ("hidden", hidden)):
+            if value < 1:
+                raise ValueError(f"{name}: must be at least 1, received {value}")
+        self.depth, self.hidden = depth, hidden
+        self.layers = nn.ModuleList(
+            UPGDNet(UserNet(hidden, sizes=True), UserNet(hidden, sizes=False)) for _ in range(depth)
+        )
+        self._nets: list[UserNet] = [
+            net for layer in self.layers for net in (layer.step, layer.perturb)
+        ]  # at hand: to look them up takes longer than a layer
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What rebuilds the policy, as JSON."""
+        return {"depth": self.depth, "hidden": self.hidden}
+
+    @property
+    def problem(self) -> UrllcBeamforming:
+        """What the policy serves."""
+        return UrllcBeamforming()
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The parameters as `torchrrm.kernels.usrmnet` takes them, sharing memory with the policy's."""
+        return tuple(value.detach().numpy() for net in self._nets for value in (net.inner, net.outer))
+
+    def begin(self, instance: Uplink) -> Float[Tensor, "*batch user"]:
+        """Equal shares."""
+        return equal_share(instance)
+
+    def describe(self, instance: Uplink, state: Float[Tensor, "*batch user"]) -> ConstrainedProgram:
+        """See `layer_program`."""
+        return layer_program(instance, state)
+
+    def advance(
+        self, instance: Uplink, state: Float[Tensor, "*batch user"], x: Tensor
+    ) -> Float[Tensor, "*batch user"]:
+        """The shares after relative changes `x`."""
+        return state * growth(x[..., 0])
+
+    def forward(self, instance: MisoInstance) -> BeamAction:
+        """Uplink powers in W and beams."""
+        learning = torch.is_grad_enabled() and self._nets[0].inner.requires_grad
+        if is_compilable(instance) and not learning:
+            return self._compiled(instance)
+        links = uplink(instance)
+        share, _ = restored_share(links.gram, unroll(self, links), links.target)
+        exact = to(instance, dtype=torch.float64)
+        action = mmse_action(exact, share * exact.max_power_w[..., None])
+        return to(action, dtype=instance.max_power_w.dtype)
+
+    def _compiled(self, instance: MisoInstance) -> BeamAction:
+        channel, noise, limit, packet, active = miso_arrays(instance)
+        batch = instance.max_power_w.shape
+        weight = rows(instance.weight, active.shape[-1]) if batch else instance.weight.numpy()
+        power, beam = np.empty(active.shape), np.empty_like(channel)
+        run = kernels.solve_batch if batch else kernels.solve
+        run(channel, noise, limit, packet, active, weight, self.arrays, power, beam)
+        return BeamAction(
+            power_w=torch.from_numpy(power).to(instance.max_power_w.dtype).reshape(instance.active.shape),
+            beam=torch.from_numpy(beam).reshape(instance.channel.shape),
+        )
