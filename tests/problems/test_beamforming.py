@@ -34,7 +34,10 @@ from torchrrm.testing import check_problem
 from torchrrm.testing.surgery import take
 
 PROBLEM = UrllcBeamforming()
-EXACT = {"rtol": 1e-10, "atol": 1e-10}
+
+
+def assert_equal(received: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(received, wanted, rtol=1e-10, atol=1e-10)
 
 
 def random_instance(users: int, antennas: int, seed: int) -> MisoInstance:
@@ -96,10 +99,10 @@ def test_gram_form_is_that_of_the_antennas(users, antennas, seed):
     power_w = random_power(instance, seed)
     beam = naive_beams(instance, power_w.numpy())
     expected = torch.from_numpy(naive_uplink(instance, power_w.numpy(), beam))
-    torch.testing.assert_close(mmse_beams(instance, power_w), torch.from_numpy(beam), **EXACT)
+    assert_equal(mmse_beams(instance, power_w), torch.from_numpy(beam))
     share = power_w / instance.max_power_w
-    torch.testing.assert_close(mmse_sinr(relative_gram(instance), share), expected, **EXACT)
-    torch.testing.assert_close(dual_sinr(instance, mmse_action(instance, power_w)), expected, **EXACT)
+    assert_equal(mmse_sinr(relative_gram(instance), share), expected)
+    assert_equal(dual_sinr(instance, mmse_action(instance, power_w)), expected)
 
 
 @given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 99), st.booleans())
@@ -114,12 +117,12 @@ def test_downlink_has_the_rates_and_the_power_of_the_uplink(users, antennas, see
         action = replace(action, beam=beam / torch.linalg.vector_norm(beam, dim=-1, keepdim=True))
     sent = to_downlink(instance, action)
     assert (sent.power_w > 0).all()
-    torch.testing.assert_close(sent.power_w.sum(), action.power_w.sum(), **EXACT)
+    assert_equal(sent.power_w.sum(), action.power_w.sum())
     sinr = naive_downlink(instance, sent.power_w.numpy(), action.beam.numpy())
-    torch.testing.assert_close(downlink_sinr(instance, sent), torch.from_numpy(sinr), **EXACT)
+    assert_equal(downlink_sinr(instance, sent), torch.from_numpy(sinr))
     back_off = packet_back_off(instance.error_probability, instance.blocklength)
     rate = packet_rate(torch.from_numpy(sinr), back_off)
-    torch.testing.assert_close(rate, PROBLEM.rate(instance, action), **EXACT)
+    assert_equal(rate, PROBLEM.rate(instance, action))
 
 
 def test_users_without_power_are_sent_nothing():
@@ -130,7 +133,7 @@ def test_users_without_power_are_sent_nothing():
     sent = to_downlink(paused, action)
     assert sent.power_w[1] == 0
     assert sent.power_w[3] == 0
-    torch.testing.assert_close(downlink_sinr(paused, sent), dual_sinr(paused, action), **EXACT)
+    assert_equal(downlink_sinr(paused, sent), dual_sinr(paused, action))
 
 
 def test_best_beams_are_the_best(generator):
@@ -158,7 +161,7 @@ def test_slope_is_the_jacobian():
     instance = random_instance(5, 6, 1)
     gram, share = relative_gram(instance), random_power(instance, 1) / instance.max_power_w
     jacobian = torch.autograd.functional.jacobian(lambda q: torch.log1p(mmse_sinr(gram, q)), share)
-    torch.testing.assert_close(power_slope(gram, share), jacobian, **EXACT)
+    assert_equal(power_slope(gram, share), jacobian)
 
 
 def test_gradients(generator):
@@ -187,12 +190,12 @@ def test_best_beams_are_equivariant_and_ignore_padding(generator):
     action = mmse_action(instance, power_w)
     order = {"user": torch.randperm(5, generator=generator)}
     moved = mmse_action(take(instance, order), power_w[:, order["user"]])
-    torch.testing.assert_close(moved.beam, take(action, order).beam, **EXACT)
+    assert_equal(moved.beam, take(action, order).beam)
     padded = mmse_action(pad(instance, user=8), torch.nn.functional.pad(power_w, (0, 3)))
-    torch.testing.assert_close(padded.beam[:, :5], action.beam, **EXACT)
+    assert_equal(padded.beam[:, :5], action.beam)
     assert not padded.beam[:, 5:].any()
     more = mmse_action(pad(instance, ant=11), power_w)
-    torch.testing.assert_close(more.beam[..., :8], action.beam, **EXACT)
+    assert_equal(more.beam[..., :8], action.beam)
 
 
 def test_units_scale():
@@ -206,9 +209,9 @@ def test_units_scale():
     weaker = replace(instance, noise_power_w=instance.noise_power_w * 1e-12, channel=instance.channel * 1e-6)
     for moved, power in ((milli, power_w * 1e3), (weaker, power_w)):
         received = PROBLEM.evaluate(moved, mmse_action(moved, power))
-        torch.testing.assert_close(received.objective, value.objective, **EXACT)
+        assert_equal(received.objective, value.objective)
         for name, violation in value.violation.items():
-            torch.testing.assert_close(received.violation[name], violation, **EXACT)
+            assert_equal(received.violation[name], violation)
 
 
 def test_single_precision_survives_physical_units(generator):

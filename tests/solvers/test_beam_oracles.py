@@ -58,9 +58,10 @@ def conic(users: int, antennas: int) -> Callable[[np.ndarray, np.ndarray], float
     program = cvxpy.Problem(cvxpy.Minimize(length), constraints)
 
     def least(channel: np.ndarray, sinr: np.ndarray) -> float:
-        real.value, imag.value, factor.value = channel.real, channel.imag, np.sqrt(1 + 1 / sinr)
+        real.value, imag.value = np.real(channel), np.imag(channel)
+        factor.value = np.sqrt(1 + 1 / sinr)
         program.solve(solver="CLARABEL", warm_start=False)
-        return float(program.value) ** 2 if program.status == "optimal" else np.inf
+        return np.inf if length.value is None else float(length.value) ** 2
 
     return least
 

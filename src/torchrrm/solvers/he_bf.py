@@ -23,7 +23,7 @@ from torchrrm.rates import packet_back_off, packet_rate
 from torchrrm.records import axis_names, batch_shape, index, map_tensors, to
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.beam_baselines import heard_users
-from torchrrm.solvers.minimum_power_beamforming import MinimumPowerBeamforming
+from torchrrm.solvers.minimum_power_beamforming import MinimumPowerBeamforming, restored_power
 
 __all__ = ["HeBF"]
 
@@ -52,6 +52,9 @@ class HeBF:
 
     Each bound is tight at the point, so the objective never falls. The paper refers to [He2021URLLC] for the
     approximations; these are the usual ones and need not be the same. It is no optimum: a stationary point.
+
+    Deviation: users that ask for nothing have no power in problem (36), and the rate falls with the first power that
+    they are given; where there are such users, it starts from equal powers, restored to the minimum rates.
 
     Needs cvxpy and Clarabel (`pip install 'torchrrm[convex]'`), loops over instances and carries no gradient: it is
     here to be compared with. Where the minimum rates need more than the limit, the action is that of
@@ -90,10 +93,10 @@ class HeBF:
         """
         for name in ("cvxpy", "clarabel"):
             _require(name)
-        start = MinimumPowerBeamforming().solve(instance)
-        shape, power_w = batch_shape(instance), start.action.power_w.double().clone()
+        start, feasible = _start_power_w(instance)
+        shape, power_w = batch_shape(instance), start.double().clone()
         flat = map_tensors(lambda t: t.reshape(-1, *t.shape[len(shape) :]), to(instance, dtype=torch.float64))
-        feasible, power_w = start.converged.reshape(-1), power_w.reshape(flat.active.shape)
+        feasible, power_w = feasible.reshape(-1), power_w.reshape(flat.active.shape)
         converged, programs = torch.zeros_like(feasible), torch.zeros_like(feasible, dtype=torch.int64)
         for i in range(len(feasible)):
             if feasible[i]:
@@ -136,6 +139,17 @@ class HeBF:
             if value - old <= self.tolerance * abs(value):
                 return share, step
         return share, self.max_programs
+
+
+def _start_power_w(instance: MisoInstance) -> tuple[Tensor, Tensor]:
+    """Powers to start from, and whether the minimum rates are within the limit."""
+    least = MinimumPowerBeamforming().solve(instance)
+    heard = heard_users(instance)
+    free = (heard & (least_sinr(instance) == 0)).any(-1) & least.converged
+    if not bool(free.any()):
+        return least.action.power_w, least.converged
+    equal = restored_power(instance, heard * instance.max_power_w[..., None])[0]
+    return torch.where(free[..., None], equal, least.action.power_w), least.converged
 
 
 class _Program:
