@@ -19,6 +19,7 @@ OF_PROBLEM = {
     "slicing": {"--users"},
     "sum-rate": {"--links"},
     "ergodic-power": {"--links", "--slots"},
+    "urllc": {"--users"},
     "demands": set(),
 }
 

@@ -32,6 +32,12 @@ def test_json_reads_back(tmp_path: Path) -> None:
     assert data == {"about": ABOUT, "columns": {name: column.tolist() for name, column in COLUMNS.items()}}
 
 
+def test_json_knows_no_infinity(tmp_path: Path) -> None:
+    columns = {"power_w": np.array([np.inf, 1.0, np.nan])}
+    text = write_columns(tmp_path / "a.json", columns, ABOUT).read_text(encoding="utf-8")
+    assert json.loads(text)["columns"] == {"power_w": [None, 1.0, None]}
+
+
 def test_another_ending_is_refused_and_nothing_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"out: must end in .csv, .npz, .json, received"):
         write_columns(tmp_path / "a.xlsx", COLUMNS, ABOUT)

@@ -8,11 +8,15 @@ import torch
 from tests.testing.links import sample, sample_ergodic
 
 from torchrrm import bench, records
+from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.policies import OnlineDual, PowerGNN, ProportionalFair
+from torchrrm.problems.beamforming import mmse_action
 from torchrrm.recipes import workbench
+from torchrrm.recipes.beam_setups import BeamSetup, given_beams, random_users
+from torchrrm.recipes.beams import CITY_TERMS, BeamSource, draw_beams
 from torchrrm.recipes.link_setups import MOST_CERTIFIED, ErgodicSetup, SumRateSetup, rate_measures
 from torchrrm.recipes.setups import SETUPS, display_of, names
-from torchrrm.solvers import WMMSE, BranchAndBound, MaxPower
+from torchrrm.solvers import WMMSE, BranchAndBound, EqualPowerMMSE, GramAscent, MaxPower, least_power_w
 
 
 @pytest.mark.parametrize("name", SETUPS)
@@ -102,3 +106,44 @@ def test_results_are_shown_as_those_of_their_problem() -> None:
     assert display_of(results("ergodic-power")).objective == "penalised sum rate"
     assert display_of(results("sum-rate", "data-rate")) == bench.Display()
     assert display_of(results("something")) == bench.Display()
+
+
+class TestBeams:
+    """Short packets of a station."""
+
+    def test_infeasible_draws_have_no_reference(self, generator: torch.Generator) -> None:
+        setup = BeamSetup()
+        drawn = draw_beams(BeamSource(SCENARIOS["urllc-edge"](), 4, 16), 30, generator=generator)
+        met = least_power_w(drawn) <= drawn.max_power_w
+        assert 0 < int(met.sum()) < 30
+        bound = setup.bound(drawn, {"equal-power": EqualPowerMMSE()})
+        assert bound is not None
+        assert bound.kind == "best known"
+        assert torch.equal(bound.value.isnan(), ~met)
+        best = setup.problem.evaluate(drawn, GramAscent()(drawn)).objective.double()
+        assert bool((bound.value[met] >= best[met] * (1 - 1e-6)).all())
+        nobody = records.replace(drawn, max_power_w=1e-9 * drawn.max_power_w)
+        assert setup.bound(nobody, {}) is None
+
+    def test_given_users_of_munich(self) -> None:
+        snapshot = bundled_snapshot("munich_miso64")
+        given = given_beams(snapshot, CITY_TERMS, users=[7, 3], frequency=1, antennas=16)
+        assert given.instance.channel.shape == (2, 16)
+        assert snapshot.channel is not None
+        assert torch.equal(given.instance.channel, snapshot.channel[1, [7, 3], 0, 0, :16].conj())
+        assert snapshot.rx_position_m is not None
+        assert torch.equal(given.place["x_m"], snapshot.rx_position_m[[7, 3], 0])
+        assert given.attribution == snapshot.attribution
+
+    def test_columns_of_both_directions(self) -> None:
+        snapshot = bundled_snapshot("munich_miso64")
+        generator = torch.Generator().manual_seed(3)
+        chosen = random_users(snapshot, 5, generator=generator)
+        assert len(set(chosen)) == 5
+        given = given_beams(snapshot, CITY_TERMS, users=chosen)
+        power = CITY_TERMS.max_power_w * given.instance.weight
+        columns = BeamSetup().columns(given, mmse_action(given.instance, power))
+        assert {len(column) for column in columns.values()} == {5}
+        sums = [float(columns[f"{way}link_power_w"].sum()) for way in ("up", "down")]
+        assert sums == pytest.approx([CITY_TERMS.max_power_w] * 2, rel=1e-5)
+        assert columns["min_rate_nats"].tolist() == pytest.approx([math.log(2)] * 5)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from torchrrm.bench.results import plain
 from torchrrm.files import atomic_write_bytes, atomic_write_text
 
 __all__ = ["COLUMN_FORMATS", "check_format", "write_columns"]
@@ -35,7 +36,8 @@ def write_columns(
     """Write columns at once, in the format that the path's ending names.
 
     A CSV has a heading and a line a row; what they are about stands before it in lines that begin with `#`.
-    In a `.npz` each column is an array, `about` a JSON text. JSON: `{"about": {}, "columns": {name: [...]}}`.
+    In a `.npz` each column is an array, `about` a JSON text. JSON: `{"about": {}, "columns": {name: [...]}}`,
+    with null for what is not finite.
 
     Raises:
         ValueError: if the ending is another.
@@ -46,12 +48,13 @@ def write_columns(
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **columns, about=json.dumps(about))
         return atomic_write_bytes(path, buffer.getvalue())
-    plain = {name: column.tolist() for name, column in columns.items()}
+    lists = {name: column.tolist() for name, column in columns.items()}
     if ending == ".json":
-        return atomic_write_text(path, json.dumps({"about": about, "columns": plain}, indent=2) + "\n")
+        table = plain({"about": about, "columns": lists})
+        return atomic_write_text(path, json.dumps(table, indent=2, allow_nan=False) + "\n")
     out = io.StringIO()
     out.writelines(f"# {name}: {value}\n" for name, value in about.items())
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(plain)
-    table.writerows(zip(*plain.values(), strict=True))
+    table.writerow(lists)
+    table.writerows(zip(*lists.values(), strict=True))
     return atomic_write_text(path, out.getvalue())

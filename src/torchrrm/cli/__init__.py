@@ -18,6 +18,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
+from torchrrm.cli.beams import BeamAllocation, BeamEvaluation, BeamExport
 from torchrrm.cli.commands import Adapt, Allocate, Demo, Evaluate, Export, List, Reproduce, Train
 from torchrrm.cli.demands import RunDemands
 from torchrrm.cli.links import (
@@ -64,6 +65,11 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "allocate": Allocate[ErgodicAllocation],
         "evaluate": Evaluate[ErgodicEvaluation],
         "export": Export[ErgodicExport],
+    },
+    "urllc": {
+        "allocate": Allocate[BeamAllocation],
+        "evaluate": Evaluate[BeamEvaluation],
+        "export": Export[BeamExport],
     },
     "demands": {
         "run": RunDemands,

@@ -25,7 +25,6 @@ from torchrrm.cli.options import (
 if TYPE_CHECKING:
     import torch
 
-    from torchrrm.channels import Snapshot
     from torchrrm.problems import Task
     from torchrrm.recipes.workbench import Given, Setup
 
@@ -43,7 +42,9 @@ class OfAllocation(OfSetup, Protocol):
 
     @property
     def allocator(self) -> str: ...
-    def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[Any]": ...
+    def find(self, name: str) -> Any: ...
+    def given(self, snapshot: Any, drop: int, generator: "torch.Generator") -> "Given[Any]": ...
+    def keep(self, given: "Given[Any]", action: Any, about: dict[str, Any]) -> None: ...
 
 
 class OfDraws(Protocol):
@@ -100,7 +101,7 @@ class Allocate(Generic[AllocationCase]):
     """Allocate one instance: all users, or all links, of a snapshot."""
 
     snapshot: Positional[str]
-    """A .npz file, a DeepMIMO folder, or one that is bundled and `torchrrm list` names."""
+    """A .npz file, a DeepMIMO folder, or one that is bundled and `torchrrm list` names (of urllc also a scenario)."""
     out: FilePath
     """The allocation, a user or a link a row: .csv, .npz or .json."""
     problem: ProblemName = "slicing"
@@ -122,14 +123,15 @@ class Allocate(Generic[AllocationCase]):
         generator = self.run.begin()
         setup, name = self.case.setup(), self.case.allocator
         allocator = workbench.find_allocator(name, setup)
-        snapshot = workbench.find_snapshot(self.snapshot)
-        given = self.case.given(snapshot, self.drop, generator)
+        given = self.case.given(self.case.find(self.snapshot), self.drop, generator)
         setup.validate(given.instance)
         with torch.no_grad():
-            columns = setup.columns(given, allocator(given.instance))
+            action = allocator(given.instance)
+            columns = setup.columns(given, action)
         about = {"command": line, "problem": setup.label, "attribution": given.attribution}
+        self.case.keep(given, action, about)
         write_columns(self.out, {name: value.numpy() for name, value in columns.items()}, about)
-        Console().print(f"{setup.summary(columns)}; wrote {self.out}", highlight=False)
+        Console().print(f"{setup.summary(columns)}; wrote {self.out}", highlight=False, soft_wrap=True)
         rows = workbench.judge(setup, records.stack([given.instance]), {name: allocator}, given.setting)
         self.run.show(
             Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self)), setup.display

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from torchrrm.cli.options import Name, Names
+from torchrrm.cli.options import Name, Names, OneInstance
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ class Channels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SumRateAllocation:
+class SumRateAllocation(OneInstance):
     """All pairs of a drop, in one slot without fading."""
 
     allocator: Name = "wmmse"
@@ -125,7 +125,7 @@ class SumRateAllocation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErgodicAllocation:
+class ErgodicAllocation(OneInstance):
     """All pairs of a drop, over slots of Rayleigh fading."""
 
     allocator: Name = "online-dual"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from torchrrm.bench import Display, Results
+    from torchrrm.recipes.workbench import Given
 
 __all__ = [
     "FileOrNone",
@@ -19,6 +20,7 @@ __all__ = [
     "FolderOrNone",
     "Name",
     "Names",
+    "OneInstance",
     "ProblemName",
     "Run",
     "settings",
@@ -30,7 +32,7 @@ Folder = Annotated[Path, arg(metavar="DIR")]
 FolderOrNone = Annotated[Path | None, arg(metavar="DIR")]
 Name = Annotated[str, arg(metavar="NAME")]
 Names = Annotated[str, arg(metavar="A,B")]
-ProblemName = Literal["slicing", "sum-rate", "ergodic-power"]
+ProblemName = Literal["slicing", "sum-rate", "ergodic-power", "urllc"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,19 @@ class Run:
         console().print(terminal_table(results, display))
         console().print(circumstances(results), style="dim", soft_wrap=True)
         self.keep(results)
+
+
+class OneInstance:
+    """What an allocation does if its problem asks for nothing else: of a snapshot, into a table."""
+
+    def find(self, name: str) -> Any:
+        """Where the instance is from: the snapshot of that name."""
+        from torchrrm.recipes import workbench
+
+        return workbench.find_snapshot(name)
+
+    def keep(self, given: "Given[Any]", action: Any, about: dict[str, Any]) -> None:
+        """Write what the table does not hold."""
 
 
 def settings(command: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from torchrrm.cli.options import Name, Names
+from torchrrm.cli.options import Name, Names, OneInstance
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +77,7 @@ class Channels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceAllocation:
+class SliceAllocation(OneInstance):
     """All users of a snapshot as one slice."""
 
     kind: Name = "data-rate"

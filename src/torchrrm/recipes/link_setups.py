@@ -49,18 +49,18 @@ SCENARIO_NAMES = ("metagnn", "rayleigh", "seven-cells")
 _TRANSMITS = 1e-6  # of the limit: what is less counts as silence
 
 
-def rate_measures(rate_bps_hz: Tensor, active: Tensor) -> dict[str, Measure]:
-    """Mean, 5th percentile and least rate of the active links, `[batch tx]`, in bit/s/Hz.
+def rate_measures(rate: Tensor, active: Tensor, unit: str = "(bit/s/Hz)") -> dict[str, Measure]:
+    """Mean, 5th percentile and least rate of the active links or users, `[batch tx]`, in the unit.
 
     The percentile is of all links of all instances together, mean and minimum of those of each instance.
     """
-    rate = torch.where(active, rate_bps_hz.double(), torch.nan)
+    rate = torch.where(active, rate.double(), torch.nan)
     served = active.any(-1)
     least = torch.where(active, rate, torch.inf).amin(-1)
     return {
-        "mean rate / (bit/s/Hz)": Measure(*metrics.mean_interval(rate.nanmean(-1)[served])),
-        "5th percentile rate / (bit/s/Hz)": Measure(*metrics.quantile_interval(rate[served], 0.05)),
-        "minimum rate / (bit/s/Hz)": Measure(*metrics.mean_interval(least[served])),
+        f"mean rate / {unit}": Measure(*metrics.mean_interval(rate.nanmean(-1)[served])),
+        f"5th percentile rate / {unit}": Measure(*metrics.quantile_interval(rate[served], 0.05)),
+        f"minimum rate / {unit}": Measure(*metrics.mean_interval(least[served])),
     }
 
 

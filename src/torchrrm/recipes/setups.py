@@ -7,6 +7,7 @@ from torchrrm.channels.snapshot import BUNDLED
 from torchrrm.policies import list_pretrained, load_pretrained
 from torchrrm.problems import KINDS
 from torchrrm.recipes import RECIPES
+from torchrrm.recipes.beam_setups import BeamSetup
 from torchrrm.recipes.demand_run import DemandNames
 from torchrrm.recipes.link_setups import ErgodicSetup, SumRateSetup
 from torchrrm.recipes.slices import SliceSetup
@@ -15,7 +16,8 @@ from torchrrm.recipes.workbench import Known, Setup
 __all__ = ["SETUPS", "display_of", "names"]
 
 SETUPS: dict[str, Setup[Any, Any]] = {
-    setup.name: setup for setup in (SliceSetup(KINDS["data-rate"]), SumRateSetup(), ErgodicSetup())
+    setup.name: setup
+    for setup in (SliceSetup(KINDS["data-rate"]), SumRateSetup(), ErgodicSetup(), BeamSetup())
 }
 """One of each problem, by the name that `--problem` takes."""
 

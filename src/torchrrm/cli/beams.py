@@ -1,0 +1,215 @@
+"""Options that belong to `--problem urllc`."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import arg
+
+from torchrrm.cli.options import FileOrNone, Name, Names, OneInstance
+
+if TYPE_CHECKING:
+    import torch
+
+    from torchrrm.channels import Scenario, Snapshot
+    from torchrrm.problems import Task
+    from torchrrm.problems.beamforming import BeamAction, MisoInstance
+    from torchrrm.recipes.beam_setups import BeamSetup
+    from torchrrm.recipes.beams import BeamTerms
+    from torchrrm.recipes.workbench import Given
+
+__all__ = ["BeamAllocation", "BeamEvaluation", "BeamExport", "Packets"]
+
+USUAL_USERS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packets:
+    """What the station has, and what it owes its users; what is not given is as `torchrrm.recipes.beams` says."""
+
+    snr_db: Annotated[float | None, arg(metavar="DB")] = None
+    """Power limit of the station over the noise, of a scenario; 15 if not given."""
+    power_dbm: Annotated[float | None, arg(metavar="DBM")] = None
+    """Power limit of the station of a snapshot; 23 if not given."""
+    noise_dbm: Annotated[float | None, arg(metavar="DBM")] = None
+    """Noise power at each user of a snapshot; -94 if not given."""
+    blocklength: Annotated[float | None, arg(metavar="N")] = None
+    """Channel uses of a packet; 128 of a scenario, 256 of a snapshot if not given."""
+    payload_bits: float = 256.0
+    """Bits that a packet carries to each user, at least."""
+    error_probability: float = 1e-5
+    """Of decoding a packet."""
+
+    def linear(self, scenario: str | None) -> "BeamTerms":
+        """The same in linear units, of a snapshot if there is no scenario."""
+        from torchrrm.recipes.beams import terms_of
+        from torchrrm.units import db_to_linear, dbm_to_watt
+
+        usual = terms_of(scenario)
+        given: dict[str, float] = {}
+        if scenario is None:
+            self._refuse("must go with a scenario", "snr_db")
+            if self.power_dbm is not None:
+                given["max_power_w"] = dbm_to_watt(self.power_dbm)
+            if self.noise_dbm is not None:
+                given["noise_power_w"] = dbm_to_watt(self.noise_dbm)
+        else:
+            self._refuse("must be left to --snr-db of a scenario", "power_dbm", "noise_dbm")
+            if self.snr_db is not None:
+                given["max_power_w"] = usual.noise_power_w * db_to_linear(self.snr_db)
+        return replace(
+            usual,
+            blocklength=usual.blocklength if self.blocklength is None else self.blocklength,
+            payload_bits=self.payload_bits,
+            error_probability=self.error_probability,
+            **given,
+        )
+
+    def _refuse(self, rule: str, *options: str) -> None:
+        for option in options:
+            if getattr(self, option) is not None:
+                raise ValueError(f"{option}: {rule}, received {getattr(self, option)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Station:
+    """What is served at once, and by what."""
+
+    users: Annotated[int | None, arg(metavar="K")] = None
+    """How many random users; 6 if not given (to allocate: all of a snapshot)."""
+    antennas: Annotated[int | None, arg(metavar="N")] = None
+    """Of the station, the first ones of a snapshot's; if not given all of these, 64 of a scenario."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamAllocation(OneInstance):
+    """Users of a snapshot, or a random drop of a scenario."""
+
+    allocator: Name = "gram-ascent"
+    """A solver or policy that `torchrrm list` names, or a file of weights."""
+    serve: Annotated[str | None, arg(metavar="K,L")] = None
+    """Which users of a snapshot, by their indices; all if neither this nor --users is given."""
+    frequency: int = 0
+    """Which frequency of a snapshot."""
+    beams: FileOrNone = None
+    """Write the beams and what the station sends, too: .npz."""
+    station: Station = field(default_factory=Station)
+    packets: Packets = field(default_factory=Packets)
+
+    def setup(self) -> "BeamSetup":
+        return _setup()
+
+    def find(self, name: str) -> "Snapshot | Scenario":
+        """The scenario of that name, or else the snapshot."""
+        from torchrrm.recipes import workbench
+
+        if self.beams is not None and self.beams.suffix != ".npz":
+            raise ValueError(f"beams: must end in .npz, received {str(self.beams)!r}")
+        scenarios = _setup().scenarios
+        return scenarios[name]() if name in scenarios else workbench.find_snapshot(name)
+
+    def given(
+        self, snapshot: "Snapshot | Scenario", drop: int, generator: "torch.Generator"
+    ) -> "Given[MisoInstance]":
+        from torchrrm.channels import Snapshot
+        from torchrrm.recipes import beam_setups
+
+        if not isinstance(snapshot, Snapshot):
+            self._refuse_of_scenario(drop)
+            return beam_setups.drawn_beams(
+                snapshot,
+                self.packets.linear(""),
+                users=USUAL_USERS if self.station.users is None else self.station.users,
+                antennas=self.station.antennas,
+                generator=generator,
+            )
+        chosen = None if self.serve is None else _indices(self.serve)
+        if self.station.users is not None:
+            if chosen is not None:
+                raise ValueError(f"users: must be left out beside --serve, received {self.station.users}")
+            chosen = beam_setups.random_users(snapshot, self.station.users, generator=generator)
+        return beam_setups.given_beams(
+            snapshot,
+            self.packets.linear(None),
+            drop=drop,
+            frequency=self.frequency,
+            users=chosen,
+            antennas=self.station.antennas,
+        )
+
+    def keep(self, given: "Given[MisoInstance]", action: "BeamAction", about: "dict[str, Any]") -> None:
+        """The beams in the order of the table's rows, complex, `[user ant]`, with the powers of both directions."""
+        from torchrrm.bench.columns import write_columns
+        from torchrrm.problems.beamforming import to_downlink
+
+        if self.beams is None:
+            return
+        sent = to_downlink(given.instance, action)
+        columns = {
+            "beam": action.beam,
+            "uplink_power_w": action.power_w,
+            "downlink_power_w": sent.power_w,
+            **given.place,
+        }
+        write_columns(self.beams, {name: value.numpy() for name, value in columns.items()}, about)
+
+    def _refuse_of_scenario(self, drop: int) -> None:
+        given = {"drop": drop, "frequency": self.frequency, "serve": self.serve or 0}
+        for name, value in given.items():
+            if value:
+                raise ValueError(f"{name}: must go with a snapshot, received {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamEvaluation:
+    """Random users; instances whose minimum rates cannot be met are counted and left out."""
+
+    allocators: Names = "gram-ascent"
+    """Solvers and policies that `torchrrm list` names, or files of weights, separated by commas."""
+    snapshot: Annotated[str | None, arg(metavar="FILE")] = None
+    """A .npz file of complex channels of one station, or munich_miso64, which is bundled."""
+    scenario: Annotated[str | None, arg(metavar="NAME")] = None
+    """A scenario that `torchrrm list` names."""
+    station: Station = field(default_factory=Station)
+    packets: Packets = field(default_factory=Packets)
+
+    def setups(self) -> "list[BeamSetup]":
+        return [_setup()]
+
+    def task(self, setup: "BeamSetup") -> "Task[MisoInstance, BeamAction]":
+        from torchrrm.recipes import workbench
+        from torchrrm.recipes.beams import BeamSource, beam_task
+
+        channels = workbench.find_channels(self.snapshot, self.scenario, setup.scenarios)
+        terms = self.packets.linear(self.scenario)
+        return beam_task(BeamSource(channels, self._users, self.station.antennas, terms), setup.problem)
+
+    @property
+    def _users(self) -> int:
+        return USUAL_USERS if self.station.users is None else self.station.users
+
+    @property
+    def setting(self) -> str:
+        told = "" if self.station.antennas is None else f", {self.station.antennas} antennas"
+        return f"{Path(self.snapshot or self.scenario or '').name}, {self._users} users{told}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamExport:
+    """Powers and beams; complex channels are planes of real and of imaginary parts."""
+
+    def setup(self) -> "BeamSetup":
+        return _setup()
+
+
+def _setup() -> "BeamSetup":
+    from torchrrm.recipes.beam_setups import BeamSetup
+
+    return BeamSetup()
+
+
+def _indices(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"serve: must be integers separated by commas, received {text!r}") from None

@@ -1,0 +1,192 @@
+"""What commands need of short packets from a station of many antennas."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from torchrrm import bench, records
+from torchrrm.bench import Measure, metrics
+from torchrrm.channels import SCENARIOS, Scenario, Snapshot
+from torchrrm.problems import Allocator
+from torchrrm.problems.beamforming import (
+    BeamAction,
+    MisoInstance,
+    UrllcBeamforming,
+    least_rate_nats,
+    to_downlink,
+)
+from torchrrm.recipes.beams import (
+    BeamSource,
+    BeamTerms,
+    draw_beams,
+    instance_of,
+    station_channel,
+    station_transmits,
+)
+from torchrrm.recipes.link_setups import rate_measures
+from torchrrm.recipes.workbench import Given
+from torchrrm.solvers import SOLVERS, GramAscent, least_power_w
+from torchrrm.solvers.minimum_power_beamforming import feasible
+
+__all__ = ["BeamSetup", "UrllcOfDraws", "drawn_beams", "given_beams", "random_users"]
+
+BeamAllocator = Allocator[MisoInstance, BeamAction]
+
+SCENARIO_NAMES = ("urllc", "urllc-wide", "urllc-edge")
+
+
+@dataclass(frozen=True)
+class UrllcOfDraws(UrllcBeamforming):
+    """The problem on draws some of which no power within the limit can serve: these are counted and left out."""
+
+    leaves_out_infeasible: ClassVar[bool] = True
+
+    def feasible(self, instance: MisoInstance) -> Bool[Tensor, "*batch"]:
+        """Whether every user can have its minimum rate."""
+        return feasible(instance)
+
+
+def given_beams(
+    snapshot: Snapshot,
+    terms: BeamTerms,
+    *,
+    drop: int = 0,
+    frequency: int = 0,
+    users: Sequence[int] | None = None,
+    antennas: int | None = None,
+) -> Given[MisoInstance]:
+    """Users of one drop of a snapshot at one of its frequencies, of equal weights; all of them by default.
+
+    Raises:
+        ValueError: if there is no such drop, frequency, user or antenna, or if it is no snapshot of one station.
+    """
+    channel = station_channel(snapshot)
+    drops, frequencies, count, most = channel.shape
+    chosen = list(range(count)) if users is None else list(users)
+    for name, value, end in (("drop", drop, drops), ("frequency", frequency, frequencies)):
+        if not 0 <= value < end:
+            raise ValueError(f"{name}: must be 0 to {end - 1}, received {value}")
+    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= user < count for user in chosen):
+        raise ValueError(f"users: must be different ones of 0 to {count - 1}, received {chosen}")
+    if antennas is not None and not 1 <= antennas <= most:
+        raise ValueError(f"antennas: must be 1 to {most}, received {antennas}")
+    taken = channel[drop, frequency, chosen, :antennas]
+    instance = instance_of(taken, terms, torch.ones(len(chosen), dtype=torch.bool))
+    setting = f"{snapshot.name}, drop {drop}, frequency {frequency}"
+    place = {"user": torch.tensor(chosen)} | _place(snapshot, drop, chosen)
+    return Given(instance, setting, snapshot.attribution, place)
+
+
+def drawn_beams(
+    scenario: Scenario,
+    terms: BeamTerms,
+    *,
+    users: int,
+    antennas: int | None = None,
+    generator: torch.Generator,
+) -> Given[MisoInstance]:
+    """A random drop of a scenario."""
+    source = BeamSource(scenario, users, antennas, terms)
+    instance = records.index(draw_beams(source, 1, generator=generator), 0)
+    setting = f"one drop of {users} users, {instance.channel.shape[-1]} antennas"
+    return Given(instance, setting, place={"user": torch.arange(users)})
+
+
+def random_users(snapshot: Snapshot, count: int, *, generator: torch.Generator) -> list[int]:
+    """Indices of random users of a snapshot of one station, in ascending order."""
+    most = station_channel(snapshot).shape[2]
+    if not 1 <= count <= most:
+        raise ValueError(f"users: must be 1 to {most}, received {count}")
+    order = torch.randperm(most, generator=generator, device=generator.device)
+    return sorted(order[:count].tolist())
+
+
+def _place(snapshot: Snapshot, drop: int, users: list[int]) -> dict[str, Tensor]:
+    """Positions of the users as columns, where the snapshot has them."""
+    transmits = station_transmits(snapshot)
+    position = snapshot.rx_position_m if transmits else snapshot.tx_position_m
+    if position is None:
+        return {}
+    kept = position[..., ~snapshot.eavesdropper, :] if transmits else position
+    chosen = kept.reshape(-1, *kept.shape[-2:])[drop, users]
+    return {"x_m": chosen[:, 0], "y_m": chosen[:, 1]}
+
+
+@dataclass(frozen=True)
+class BeamSetup:
+    """Short packets from a station, held against the best that `GramAscent` or any other allocator reaches.
+
+    Instances in which no power within the limit gives every user its minimum rate are counted and left out.
+    """
+
+    problem: UrllcOfDraws = field(default_factory=UrllcOfDraws)
+
+    name: ClassVar[str] = "urllc"
+    scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
+    policies: ClassVar[tuple[type[nn.Module], ...]] = ()
+    title: ClassVar[str] = "Short packets from a station of many antennas"
+    display: ClassVar[bench.Display] = bench.Display("weighted sum rate", "nat")
+
+    @property
+    def label(self) -> str:
+        return self.problem.name
+
+    @property
+    def solvers(self) -> Mapping[str, Callable[[], BeamAllocator]]:
+        return SOLVERS[self.name]
+
+    def validate(self, instance: MisoInstance) -> MisoInstance:
+        return self.problem.validate(instance)
+
+    def serving(self, policy: BeamAllocator) -> BeamAllocator:
+        return policy
+
+    def exported(self, policy: nn.Module) -> nn.Module:
+        return policy
+
+    def bound(self, drawn: MisoInstance, allocators: Mapping[str, BeamAllocator]) -> bench.Bound | None:
+        """Of each feasible instance the best known value; not a number of the others."""
+        met = self.problem.feasible(drawn)
+        if not met.any():
+            return None
+        best = bench.best_known(self.problem, records.index(drawn, met), {**allocators, "": GramAscent()})
+        value = torch.full(met.shape, torch.nan, dtype=torch.float64)
+        value[met] = best.value
+        return bench.Bound(value, best.kind, best.gap)
+
+    def measures(self, drawn: MisoInstance, action: BeamAction) -> dict[str, Measure]:
+        return rate_measures(self.problem.rate(drawn, action), drawn.active, "nat")
+
+    def columns(self, given: Given[MisoInstance], action: BeamAction) -> dict[str, Tensor]:
+        """A user a row; `needed_power_w` is the total power that all minimum rates need."""
+        instance, rate = given.instance, self.problem.rate(given.instance, action)
+        least = least_rate_nats(instance)
+        return {
+            **given.place,
+            "weight": instance.weight,
+            "uplink_power_w": action.power_w,
+            "downlink_power_w": to_downlink(instance, action).power_w,
+            "rate_nats": rate,
+            "rate_bits": rate / math.log(2),
+            "min_rate_nats": least,
+            "slack_nats": rate - least,
+            "needed_power_w": least_power_w(instance).expand_as(rate),
+            "max_power_w": instance.max_power_w.expand_as(rate),
+        }
+
+    def summary(self, columns: Mapping[str, Tensor]) -> str:
+        """How many users have their minimum rate, and where that cannot be all, what it would take."""
+        slack, least = columns["slack_nats"], columns["min_rate_nats"]
+        met = slack >= -metrics.VIOLATION_TOLERANCE * least
+        told = f"{int(met.sum())} of {len(met)} users have their minimum rate"
+        needed, limit = columns["needed_power_w"][0].item(), columns["max_power_w"][0].item()
+        if needed <= limit * (1 + metrics.VIOLATION_TOLERANCE):
+            return told
+        if math.isinf(needed):
+            return f"{told}; infeasible: no power would do"
+        return f"{told}; infeasible: all need {needed:.4g} W, the limit is {limit:.4g} W"
