@@ -28,7 +28,7 @@ from torchrrm.problems.beamforming import (
     relative_channel,
 )
 from torchrrm.rates import packet_back_off
-from torchrrm.records import tensor_record
+from torchrrm.records import replace, tensor_record
 from torchrrm.solvers.minimum_power_beamforming import MinimumPowerBeamforming, restored_power
 
 __all__ = ["LiteralState", "LiteralUSRMNet", "auxiliary_program"]
@@ -45,10 +45,12 @@ class LiteralState:
     Attributes:
         x: `q` in units of the noise power, `varphi`, `phi`, `psi`, `theta` of each user.
         beam: `w_k`, unit vectors.
+        least_sinr: `nu_3` of each user, at hand because Newton's method takes as long as a layer.
     """
 
     x: Float[Tensor, "*batch user variable"]
     beam: Complex[Tensor, "*batch user ant"]
+    least_sinr: Float[Tensor, "*batch user"]
 
 
 def _dispersion(sinr: Tensor) -> Tensor:
@@ -99,7 +101,7 @@ def auxiliary_program(instance: MisoInstance, state: LiteralState) -> Constraine
     coupled = product.real.square() + product.imag.square()  # [*batch user user]: |h_k^H w_l|^2
     back_off = packet_back_off(instance.error_probability, instance.blocklength)[..., None]
     weight = torch.where(active, instance.weight, torch.zeros_like(instance.weight))
-    least = least_sinr(instance).to(weight.dtype)
+    least = state.least_sinr
     most = (channel.real.square() + channel.imag.square()).sum(-1)  # P |h_k|^2 / sigma_k^2
 
     def objective(x: Tensor) -> Tensor:
@@ -151,14 +153,14 @@ class LiteralUSRMNet(nn.Module):
 
     Resolutions of what is printed: the perturbation has five values a user, as its layer sizes say, not `5 K`; step
     sizes are averaged over users, as printed; the beams are updated by (9), where the text says (10), without gradient;
-    the preliminary step increases (10a). Filters have a bias, which Eq. (11) has not; without one, `bias=False`.
+    the preliminary step increases (10a). Filters have no bias, as in Eq. (11).
 
     Args:
         users: `K` of every instance.
         depth: layers, `L`; the paper's tables have 2.
         hidden: width of the networks.
         taps: of the graph filters; with 1, the paper's, no message passes.
-        bias: of the graph filters.
+        bias: add constants to what the graph filters give.
         restore: end with `restored_power`, which keeps the minimum rates and uses all power; the paper has no such.
     """
 
@@ -169,7 +171,7 @@ class LiteralUSRMNet(nn.Module):
         depth: int = 2,
         hidden: int = 32,
         taps: int = 1,
-        bias: bool = True,
+        bias: bool = False,
         restore: bool = False,
     ):
         super().__init__()
@@ -221,7 +223,7 @@ class LiteralUSRMNet(nn.Module):
         sinr = dual_sinr(instance, action)
         spread = _dispersion(sinr)
         x = torch.stack([power, sinr, sinr, spread, _root(spread)], dim=-1)
-        return LiteralState(x=x, beam=action.beam)
+        return LiteralState(x=x, beam=action.beam, least_sinr=least_sinr(instance).to(x.dtype))
 
     def describe(self, instance: MisoInstance, state: LiteralState) -> ConstrainedProgram:
         """Problem (10) at the state's beams."""
@@ -233,7 +235,7 @@ class LiteralUSRMNet(nn.Module):
 
     def advance(self, instance: MisoInstance, state: LiteralState, x: Tensor) -> LiteralState:
         """The layer's variables, and the beams of Eq. (9) for its powers, which carry no gradient."""
-        return LiteralState(x=x, beam=self._beams(instance, x[..., POWER]))
+        return replace(state, x=x, beam=self._beams(instance, x[..., POWER]))
 
 
 def _noise_power_w(instance: MisoInstance) -> Float[Tensor, "*batch"]:

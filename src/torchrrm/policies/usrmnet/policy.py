@@ -1,7 +1,7 @@
 """USRMNet for any number of users and antennas, any SNR and blocklength, with one set of weights."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -91,9 +91,10 @@ class USRMNet(nn.Module):
         self.layers = nn.ModuleList(
             UPGDNet(UserNet(hidden, sizes=True), UserNet(hidden, sizes=False)) for _ in range(depth)
         )
-        self._nets: list[UserNet] = [
-            net for layer in self.layers for net in (layer.step, layer.perturb)
-        ]  # at hand: to look them up takes longer than a layer
+        pairs = [(cast(UPGDNet, layer).step, cast(UPGDNet, layer).perturb) for layer in self.layers]
+        self._nets = [
+            cast(UserNet, net) for pair in pairs for net in pair
+        ]  # at hand: to look them up takes long
 
     @property
     def arguments(self) -> dict[str, Any]:
