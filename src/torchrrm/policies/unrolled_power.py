@@ -1,0 +1,197 @@
+"""Learned power control under minimum rates, unrolled from one description: a second use of `UPGDNet`."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, softplus
+
+from torchrrm.nn import LinkGNN
+from torchrrm.policies.unrolled import ConstrainedProgram, UPGDNet, at_least, at_most, unroll
+from torchrrm.problems.links import LinkInstance, PowerAction, QosSumRate, relative_gain
+from torchrrm.problems.links.qos_sum_rate import coupling, demanded_rate
+from torchrrm.records import tensor_record
+from torchrrm.solvers import MinimumPower
+
+__all__ = ["PowerState", "UnrolledPower", "qos_power_program"]
+
+_FLOOR = -12.0  # ln of the least share of a link that asks for nothing: -52 dB
+_FEATURES = 7
+
+
+@tensor_record
+class PowerState:
+    """What passes from layer to layer.
+
+    Attributes:
+        level: `ln(p / p_max)` of each link, the one variable.
+        least: `ln` of the least powers that reach every minimum rate, as shares of the limits; floored at -12.
+        safe: shares that reach every minimum rate with the same room for all, where any do.
+    """
+
+    level: Float[Tensor, "*batch tx 1"]
+    least: Float[Tensor, "*batch tx"]
+    safe: Float[Tensor, "*batch tx"]
+
+
+def qos_power_program(
+    instance: LinkInstance, min_rate_bps_hz: float | Tensor, state: PowerState
+) -> ConstrainedProgram:
+    """`QosSumRate` in `x_k = ln(p_k / p_max,k)`: minus the mean weighted rate, `R_k >= r_k` coupled.
+
+    In logarithms the slopes of a rate are between -1 and 1 nat. The least powers that reach all rates bound every
+    power from below, which is a projectable constraint besides `x <= 0`.
+    """
+    gain, active = relative_gain(instance), instance.active
+    direct = gain.diagonal(dim1=-2, dim2=-1)
+    cross = gain - torch.diag_embed(direct)
+    needed = demanded_rate(instance, min_rate_bps_hz)
+    weight = torch.where(active, instance.weight, torch.zeros_like(instance.weight))
+    weight = weight / weight.sum(-1, keepdim=True).clamp_min(1e-12)
+
+    def heard(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shares, interference with noise, SINR; shares beyond the limit count as the limit."""
+        share = torch.exp(x[..., 0].clamp(min=2 * _FLOOR, max=0)) * active
+        unrest = 1 + (cross @ share[..., None])[..., 0]
+        return share, unrest, direct * share / unrest
+
+    def rate(x: Tensor) -> Tensor:
+        return torch.log2(1 + heard(x)[2])
+
+    def slope(x: Tensor) -> Tensor:
+        share, unrest, sinr = heard(x)
+        part = weight * sinr / (1 + sinr)
+        lost = share * ((part / unrest)[..., None, :] @ cross)[..., 0, :]
+        return (lost - part)[..., None] / math.log(2)
+
+    def features(x: Tensor) -> tuple[Tensor, ...]:
+        share, unrest, sinr = heard(x)
+        edge = cross * share[..., None, :] / unrest[..., None]  # [*batch rx tx]: part of what rx hears
+        harm = (weight * sinr / (1 + sinr))[..., None] * edge * active.sum(-1)[..., None, None]
+        spare = torch.log2(1 + sinr) - needed
+        count = active.sum(-1, keepdim=True)
+        columns = [
+            x[..., 0] / 5,
+            (x[..., 0] - state.least) / 5,
+            torch.log1p(direct) / 7,
+            torch.log1p(sinr) / 7,
+            (spare / 2).clamp(-2, 2),
+            slope(x)[..., 0] * count,
+            weight * count,
+        ]
+        node = torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)
+        return node, edge, harm.mT
+
+    return ConstrainedProgram(
+        start=state.level,
+        objective=lambda x: -(weight * rate(x)).sum(-1),
+        projections=(at_least(0, state.least), at_most(0, 0.0)),
+        coupled=lambda x: {"min_rate": needed - rate(x)},
+        features=features,
+        active=active,
+        slope=slope,
+    )
+
+
+class _LinkNet(nn.Module):
+    """One number a link, by a graph network of links; equivariant, of any number of them."""
+
+    def __init__(self, widths: Sequence[int], positive: bool):
+        super().__init__()
+        self.net = LinkGNN(_FEATURES, widths, outgoing=True, activation=leaky_relu)
+        self.positive = positive
+
+    def forward(self, node: Tensor, edge: Tensor, reverse: Tensor) -> Float[Tensor, "*batch tx 1"]:
+        score = self.net(node, edge, reverse)[..., None]
+        return softplus(score) if self.positive else score
+
+
+class UnrolledPower(nn.Module):
+    """Layers of `UPGDNet` for `QosSumRate`, for any number of links: [He2022USRMNet]'s method on another problem.
+
+    It starts at the least powers under which every link reaches its minimum rate, raised alike as far as the limits
+    allow. At the end powers that leave some rate short are moved towards these, by the least part that mends it:
+    minimum rates are linear in the powers, so the part is exact. Where the minimum rates cannot be reached the action
+    is that of `MinimumPower`.
+
+    Args:
+        min_rate_bps_hz: of every link, in bit/s/Hz.
+        depth: layers.
+        widths: of the graph networks.
+        restore: move powers to where all rates are kept; without, `[g]^+` may be left.
+    """
+
+    def __init__(
+        self,
+        min_rate_bps_hz: float = 0.5,
+        *,
+        depth: int = 3,
+        widths: Sequence[int] = (16, 16),
+        restore: bool = True,
+    ):
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth: must be at least 1, received {depth}")
+        self.problem = QosSumRate(min_rate_bps_hz)
+        self.restore = restore
+        self.arguments: dict[str, Any] = {
+            "min_rate_bps_hz": min_rate_bps_hz,
+            "depth": depth,
+            "widths": list(widths),
+            "restore": restore,
+        }
+        self.layers = nn.ModuleList(
+            UPGDNet(_LinkNet(widths, positive=True), _LinkNet(widths, positive=False)) for _ in range(depth)
+        )
+
+    reads_weights = True
+
+    def forward(self, instance: LinkInstance) -> PowerAction:
+        """Powers in W."""
+        state = unroll(self, instance)
+        share = torch.exp(state.level[..., 0])
+        if self.restore:
+            share = self._restored(instance, share, state.safe)
+        power_w = share * instance.max_power_w
+        return PowerAction(power_w=torch.where(instance.active, power_w, torch.zeros_like(power_w)))
+
+    @torch.no_grad()
+    def begin(self, instance: LinkInstance) -> PowerState:
+        """Least powers, and the first ones."""
+        found = MinimumPower(self.problem.min_rate_bps_hz).solve(instance)
+        active = instance.active
+        limit = torch.where(active, instance.max_power_w, torch.ones_like(instance.max_power_w))
+        least = torch.where(active, found.action.power_w / limit, torch.zeros_like(limit))
+        most = least.amax(-1, keepdim=True)
+        asked = most > 0
+        raised = torch.where(asked, least / torch.where(asked, most, torch.ones_like(most)), 1.0)
+        safe = torch.where(found.converged[..., None], raised, least)
+        level = torch.log(safe.clamp_min(math.exp(_FLOOR)))
+        return PowerState(
+            level=level[..., None], least=torch.log(least.clamp_min(math.exp(_FLOOR))), safe=safe
+        )
+
+    def describe(self, instance: LinkInstance, state: PowerState) -> ConstrainedProgram:
+        """The problem from the state's powers on."""
+        return qos_power_program(instance, self.problem.min_rate_bps_hz, state)
+
+    def advance(self, instance: LinkInstance, state: PowerState, x: Tensor) -> PowerState:
+        """The layer's powers."""
+        return PowerState(level=x, least=state.least, safe=state.safe)
+
+    def _restored(self, instance: LinkInstance, share: Tensor, safe: Tensor) -> Tensor:
+        """`share + t (safe - share)` with the least `t` in [0, 1] that keeps `p >= F p + u`, where `safe` does."""
+        matrix, demand = coupling(instance, self.problem.min_rate_bps_hz)
+
+        def spare(power: Tensor) -> Tensor:
+            power = power.double()
+            return power - (matrix @ power[..., None])[..., 0] - demand
+
+        found, kept = spare(share), spare(safe)
+        short = found < 0
+        part = torch.where(short, -found / torch.where(short, kept.clamp_min(0) - found, 1.0), 0.0)
+        part = part.amax(-1, keepdim=True).clamp(max=1)
+        return (share + part * (safe.double() - share)).to(share.dtype)
