@@ -29,6 +29,22 @@ def test_equal_power_is_shared_by_those_who_can_hear(generator):
     assert share.tolist() == pytest.approx([0.25, 0, 0, 0.25, 0.25, 0.25])
 
 
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_both_forms_of_equal_power_agree(generator, batch, dtype, tolerance):
+    channel = complex_normal(*batch, 5, 8, generator=generator, dtype=dtype)
+    channel[..., 2, :] = 0
+    instance = miso_instance(channel)
+    active = torch.rand(instance.active.shape, generator=generator) < 0.8
+    instance = replace(instance, active=active)
+    compiled = EqualPowerMMSE()(instance)
+    traced = EqualPowerMMSE()(replace(instance, channel=channel.clone().requires_grad_()))
+    assert traced.beam.requires_grad
+    for name in ("power_w", "beam"):
+        received, wanted = getattr(compiled, name), getattr(traced, name).detach()
+        torch.testing.assert_close(received, wanted, rtol=tolerance, atol=tolerance)
+
+
 def test_equal_power_reproduces_the_published_cell(generator):
     """15 dB, 64 antennas, 128 uses, 6 users: 2.4997 nats in Table I of [He2022USRMNet], of its baseline."""
     instance = miso_instance(loaded(2000, 6, 64, generator=generator), blocklength=128.0)

@@ -1,9 +1,11 @@
 """Beams and powers that need no thought: what a method of beamforming must beat."""
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from torchrrm.kernels import beam_baselines as kernels
 from torchrrm.problems.beamforming import (
     BeamAction,
     MisoInstance,
@@ -14,6 +16,7 @@ from torchrrm.problems.beamforming import (
     relative_channel,
 )
 from torchrrm.solvers.base import Solution
+from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays
 
 __all__ = ["EqualPowerMMSE", "ZeroForcing", "heard_users", "keeps_least_sinr"]
 
@@ -26,7 +29,9 @@ class EqualPowerMMSE:
     """Each active user has `P / K` of the uplink power, and the beams are the best for it, Eq. (9) of [He2022USRMNet].
 
     `K` counts the active users whose channel is not 0. Minimum rates are not looked at: `converged` says whether they
-    are kept. In the cells of Table I of [He2022USRMNet] it is within 0.2 % of the paper's baseline.
+    are kept. In the cells of Table I of [He2022USRMNet] it is within 0.4 % of the paper's baseline.
+
+    On a CPU, without gradients, a compiled kernel serves single instances and batches.
     """
 
     kind = "trivial"
@@ -37,6 +42,8 @@ class EqualPowerMMSE:
         return _in_one_go(self(instance), instance)
 
     def __call__(self, instance: MisoInstance) -> BeamAction:
+        if is_compilable(instance):
+            return _compiled_equal_power(instance)
         heard = heard_users(instance)
         users = heard.sum(-1, keepdim=True).clamp(min=1)
         power_w = heard * (instance.max_power_w[..., None] / users)
@@ -89,6 +96,17 @@ def keeps_least_sinr(instance: MisoInstance, action: BeamAction) -> Bool[Tensor,
     reached = dual_sinr(instance, action)
     slack = max(_SHORT, 8 * torch.finfo(reached.dtype).eps)
     return (reached >= least_sinr(instance) * (1 - slack)).all(-1)
+
+
+def _compiled_equal_power(instance: MisoInstance) -> BeamAction:
+    channel, noise, limit, _, active = miso_arrays(instance)
+    power, beam = np.empty_like(noise), np.empty_like(channel)
+    call = kernels.equal_power_batch if instance.max_power_w.shape else kernels.equal_power
+    call(channel, noise, limit, active, power, beam)
+    return BeamAction(
+        power_w=torch.from_numpy(power).reshape(instance.active.shape),
+        beam=torch.from_numpy(beam).reshape(instance.channel.shape),
+    )
 
 
 def _in_one_go(action: BeamAction, instance: MisoInstance) -> Solution[BeamAction]:
