@@ -25,6 +25,7 @@ from torchrrm.kernels.links import picked, rank
 __all__ = [
     "AT_BOUND",
     "HALVINGS",
+    "PIVOT",
     "RISE",
     "SHIFTS",
     "Uplink",
@@ -40,7 +41,7 @@ HALVINGS = 14  # of a step until it is a rise
 AT_BOUND = 1e-9  # relative to the least SINR
 SHIFTS = 12  # of the Hessian until it is negative definite
 RISE = 1e-4  # part of the rise promised that a step must bring
-_PIVOT = 1e-3  # relative to the diagonal of the model: below, the Hessian does not count as negative definite
+PIVOT = 1e-3  # relative to the diagonal of the model: below, the Hessian does not count as negative definite
 
 
 class Uplink(NamedTuple):
@@ -246,7 +247,7 @@ def _shifted(model, level, place, matrix):
                 matrix[i, j] = level * (model.hessian[k, m] + model.price[k] * model.price[m])
             size = level * model.price[k] + model.curvature[k]
             matrix[i, i] += shift * size - model.curvature[k]
-            least[i] = _PIVOT * size
+            least[i] = PIVOT * size
         if _factor(matrix, least):
             return shift
         shift = 0.25 if attempt == 0 else 3.0 * shift

@@ -13,6 +13,7 @@ from torchrrm.problems.beamforming import mmse_error
 
 __all__ = ["balanced_share", "interference", "least_share", "restored_share"]
 
+_TINY = 1e-13  # what rounding may make of a share that is 0
 _TURNS = 400  # products of a matrix and a vector to balance with one set of beams
 
 
@@ -125,27 +126,28 @@ def restored_share(
     added = torch.where(added > 0, added, equal.sum(-1, keepdim=True).clamp(min=1.0))
     aim = aim / added
     with torch.no_grad():
-        share, held, found = _restored(gram.detach(), aim.detach(), target.detach())
+        share, held, found, exact = _restored(gram.detach(), aim.detach(), target.detach())
     last, good = _hold(*interference(gram, share), aim, target, held)
-    share = torch.where((found & good)[..., None], last, share)
+    share = torch.where((exact & good)[..., None], last, share)
     return share, found & ~lost
 
 
-def _restored(gram: Tensor, aim: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fixed point, users held at their least SINR, and whether it is feasible."""
+def _restored(gram: Tensor, aim: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Fixed point, users held at their least SINR, whether it is feasible, and whether Newton's method came there."""
     share, held, done = _newton(gram, aim, aim, target)
     if bool(done.all()):
-        return share, held, done
+        return share, held, done, done
     least, _ = least_share(gram, target)
     needed = least.sum(-1)
     within = needed <= 1 + ROUNDING
     start = torch.where(within[..., None], least / torch.where(within, needed, 1.0)[..., None], aim)
     start = torch.where((within & (needed > 0))[..., None], start, aim)
-    other, other_held, _ = _newton(gram, start, aim, target)
-    best_effort = balanced_share(gram, target)
-    other = torch.where(within[..., None], other, best_effort)
-    pick = done[..., None]
-    return torch.where(pick, share, other), torch.where(pick, held, other_held), done | within
+    other, other_held, came = _newton(gram, start, aim, target)
+    other = torch.where(came[..., None], other, start)
+    if not bool((done | within).all()):
+        other = torch.where(within[..., None], other, balanced_share(gram, target))
+    share, held = torch.where(done[..., None], share, other), torch.where(done[..., None], held, other_held)
+    return share, held, done | within, done | (within & came)
 
 
 def _newton(gram: Tensor, share: Tensor, aim: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,6 +208,7 @@ def _hold(
     total, grown = fixed.sum(-1), moved.sum(-1)
     some = grown > 0
     scale = torch.where(some, (1 - total) / torch.where(some, grown, 1.0), 0.0).clamp(min=0.0)
-    good = (fixed >= 0).all(-1) & (moved >= 0).all(-1) & (total <= 1 + ROUNDING)
-    good = good & (fixed >= (row * noise) * (1 - ROUNDING)).all(-1)
+    # An M-matrix has an inverse without negative entries; NaN, of singular ones, is not above anything.
+    good = (fixed >= row * noise * (1 - ROUNDING) - _TINY).all(-1) & (moved >= -_TINY).all(-1)
+    good = good & (total <= 1 + ROUNDING)
     return fixed + scale[..., None] * moved, good

@@ -1,5 +1,6 @@
 """Weighted sum rate of short packets under minimum rates, by Newton's method over the powers of the dual uplink."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +9,29 @@ import torch
 from torch import Tensor
 
 from torchrrm.kernels import beam_ascent as kernels
-from torchrrm.problems.beamforming import BeamAction, MisoInstance
+from torchrrm.problems.beamforming import (
+    BeamAction,
+    MisoInstance,
+    least_sinr,
+    mmse_action,
+    relative_gram,
+)
+from torchrrm.rates import packet_back_off
+from torchrrm.records import map_tensors, to
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays, rows
+from torchrrm.solvers.beam_ascent import (
+    BeamUplink,
+    ascend_share,
+    sharpened_share,
+    start_shares,
+    weighted_rate,
+)
+from torchrrm.solvers.beam_power import restored_share
 
 __all__ = ["GramAscent"]
+
+_State = tuple[Tensor, Tensor, Tensor, Tensor]  # shares, objective, converged, steps
 
 
 class GramAscent:
@@ -32,6 +51,7 @@ class GramAscent:
     `MinimumPowerBeamforming`.
 
     On a CPU, without gradients, a compiled kernel serves single instances and batches. Both forms compute in float64.
+    The torch form carries gradients, which are those of the local optimum: by one more step of Newton's method.
     `converged` says whether the instance is feasible and every start converged, `iterations` the most steps of any.
 
     Args:
@@ -55,11 +75,15 @@ class GramAscent:
 
     def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
         """The best action of all starts."""
-        return self._compiled(instance, None, kernels.solve, kernels.solve_batch)
+        if is_compilable(instance):
+            return self._compiled(instance, None, kernels.solve, kernels.solve_batch)
+        return self._traced(instance, None)
 
     def refine(self, instance: MisoInstance, action: BeamAction) -> BeamAction:
         """The local optimum that the powers of an action lead to, restored to the minimum rates first."""
-        return self._compiled(instance, action.power_w, kernels.refine, kernels.refine_batch).action
+        if is_compilable(instance, action.power_w):
+            return self._compiled(instance, action.power_w, kernels.refine, kernels.refine_batch).action
+        return self._traced(instance, action.power_w).action
 
     def __call__(self, instance: MisoInstance) -> BeamAction:
         return self.solve(instance).action
@@ -95,3 +119,48 @@ class GramAscent:
         return Solution(
             action, torch.as_tensor(converged).reshape(batch), torch.as_tensor(steps).reshape(batch)
         )
+
+    def _traced(self, instance: MisoInstance, power_w: Tensor | None) -> Solution[BeamAction]:
+        """The torch form, from all starts or from the powers given; one more step of Newton's carries gradients."""
+        limit, like = instance.max_power_w.double()[..., None], instance.max_power_w.dtype
+        uplink, lost = _uplink(instance)
+        fixed = map_tensors(Tensor.detach, uplink)
+        table = torch.from_numpy(self.table(instance.active.shape[-1])).to(limit.device)
+        with torch.no_grad():
+            if power_w is None:
+                states = [self._climb(fixed, start_shares(fixed, i, table)) for i in range(self.starts)]
+            else:
+                states = [self._climb(fixed, power_w.double() / limit)]
+            share, _, converged, taken = functools.reduce(_better, states)
+        if torch.is_grad_enabled():
+            share = torch.where(converged[..., None], sharpened_share(uplink, share), share)
+        action = mmse_action(instance, (share * limit).to(like))
+        return Solution(action, converged & ~lost, taken)
+
+    def _climb(self, uplink: BeamUplink, aim: Tensor) -> _State:
+        """What one start leads to."""
+        share, within = restored_share(uplink.gram, aim, uplink.target)
+        new, done, taken = ascend_share(uplink, share, self.max_steps, self.tol)
+        share = torch.where(within[..., None], new, share)
+        return share, weighted_rate(uplink, share), within & done, torch.where(within, taken, 0)
+
+
+def _uplink(instance: MisoInstance) -> tuple[BeamUplink, Tensor]:
+    """What the ascent reads of the instance, in float64, and whether a user asks for a rate without a channel."""
+    target, gram = least_sinr(instance), relative_gram(to(instance, dtype=torch.float64))
+    heard = gram.diagonal(dim1=-2, dim2=-1).real > 0
+    back_off = packet_back_off(instance.error_probability.double(), instance.blocklength.double())
+    uplink = BeamUplink(
+        gram=gram,
+        weight=torch.where(heard, instance.weight.double(), 0.0),
+        target=torch.where(heard, target, 0.0),
+        back_off=back_off[..., None],
+    )
+    return uplink, ((target > 0) & ~heard).any(-1)
+
+
+def _better(best: _State, new: _State) -> _State:
+    """Of each instance the better point; all must have converged, and the most steps count."""
+    wins = new[1] > best[1]
+    share = torch.where(wins[..., None], new[0], best[0])
+    return share, torch.where(wins, new[1], best[1]), best[2] & new[2], torch.maximum(best[3], new[3])
