@@ -21,7 +21,8 @@ __all__ = [
     "Outlook",
     "Response",
     "Uplink",
-    "equal_share",
+    "Wish",
+    "first_wish",
     "growth",
     "layer_program",
     "messages",
@@ -53,6 +54,8 @@ _SENT = [FEATURES.index(name) for name in MESSAGES]
 _TINY = 1e-9
 _FAR = 3.0  # largest relative change of a share that a step aims at before the networks
 _LEAST_SLOPE = 0.02  # of a rate by ln(1 + SINR): below, it would be worth more to send nothing
+_FALL = 2.5
+_LEAST_LEFT = 0.1  # of the limit, for users above their minimum rates, before minimum rates are restored exactly
 _PASSES = 4
 
 Response = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -99,6 +102,19 @@ class Outlook:
     needed: Float[Tensor, "*batch user"]
 
 
+@tensor_record
+class Wish:
+    """What passes from layer to layer.
+
+    Attributes:
+        wanted: proportions in which users are to get what is left of the power by those at their minimum rates.
+        needed: shares of those, with the beams before the last layer.
+    """
+
+    wanted: Float[Tensor, "*batch user"]
+    needed: Float[Tensor, "*batch user"]
+
+
 def uplink(instance: MisoInstance) -> Uplink:
     """What the layers see of instances."""
     gram = relative_gram(to(instance, dtype=torch.float64))
@@ -129,10 +145,10 @@ def response(
     return own, matrix.real.square() + matrix.imag.square(), 1 - share * own
 
 
-def equal_share(links: Uplink) -> Float[Tensor, "*batch user"]:
-    """Where the first layer begins."""
+def first_wish(links: Uplink) -> Wish:
+    """What the first layer begins with: equal shares, and nothing known of what is needed."""
     served = links.served.to(links.gain.dtype)
-    return served / served.sum(-1, keepdim=True).clamp_min(1)
+    return Wish(wanted=served / served.sum(-1, keepdim=True).clamp_min(1), needed=torch.zeros_like(served))
 
 
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
@@ -209,19 +225,18 @@ def messages(
 
 def _price(worth: Tensor, share: Tensor, free: Tensor, served: Tensor) -> Float[Tensor, "*batch 1"]:
     """`mu`: mean price of power over the users whose minimum rate does not bind; over all if there are none."""
-    among = torch.where(free.any(-1, keepdim=True), free, served).to(share.dtype)
+    among = (free | (served & ~free.any(-1, keepdim=True))).to(share.dtype)
     mean = (worth * among).sum(-1, keepdim=True) / (share * among).sum(-1, keepdim=True).clamp_min(_TINY)
     return mean.clamp_min(_TINY)
 
 
 def growth(x: Tensor) -> Tensor:
-    """What a share is multiplied with at a relative change `x`: `1 + x`, below 0 `e^x`; smooth, and positive."""
-    return torch.where(x > 0, 1 + x, torch.exp(x.clamp_max(0)))
+    """What a share is multiplied with at a relative change `x`: `1 + x`, below 0 `exp(x + 2 x^3)`.
 
-
-def _change(growth: Tensor) -> Tensor:
-    """The inverse of `growth`."""
-    return torch.where(growth > 1, growth - 1, torch.log(growth.clamp_min(1e-30)))
+    That is within 0.05 of `1 + x` down to -1, and positive. It falls no further from -2.5 on.
+    """
+    fall = x.clamp(-_FALL, 0.0)
+    return torch.where(x > 0, 1 + x, torch.exp(fall + 2 * fall**3))
 
 
 def settled(
@@ -229,7 +244,7 @@ def settled(
     needed: Float[Tensor, "*batch user"],
     served: Bool[Tensor, "*batch user"],
 ) -> Float[Tensor, "*batch user"]:
-    """Shares `max(s wanted, needed)` of total 1; all in proportion to `needed` if that alone is more."""
+    """Shares near `max(s wanted, needed)`, of total 1: the users above what they need keep a tenth in any case."""
     wanted = torch.where(served, wanted, torch.zeros_like(wanted))
     wanted = wanted / wanted.sum(-1, keepdim=True).clamp_min(1e-30)
     scale = torch.ones_like(wanted[..., :1])
@@ -237,30 +252,24 @@ def settled(
         held = needed >= scale * wanted
         free = torch.where(held, torch.zeros_like(wanted), wanted).sum(-1, keepdim=True)
         left = 1 - torch.where(held, needed, torch.zeros_like(needed)).sum(-1, keepdim=True)
-        scale = _ratio(left.clamp_min(1e-3), free)
+        scale = _ratio(left.clamp_min(_LEAST_LEFT), free)
     share = torch.maximum(scale * wanted, needed)
     return share / share.sum(-1, keepdim=True).clamp_min(1e-30)
 
 
 def layer_program(
-    links: Uplink, share: Float[Tensor, "*batch user"], respond: Response = response
+    links: Uplink, share: Float[Tensor, "*batch user"], known: Outlook
 ) -> ConstrainedProgram:
     """What a layer of `UPGDNet` solves: the variable `x` is the relative change of each share (see `growth`).
 
     The objective is the Lagrangian of the weighted sum rate at the present price of power, to first order. Beams are
-    held fixed: with them, the minimum rates are bounds on the shares, onto which and onto the budget it projects.
+    held fixed: with them, minimum rates are bounds on the shares. The projection onto them and onto the budget is that
+    of `settled` before the next layer; after the last one the exact one takes its place.
     """
-    known = outlook(links, share, respond)
-    silent = torch.where(links.served, share, torch.ones_like(share))
-
-    def project(x: Tensor) -> Tensor:
-        new = settled(share * growth(x[..., 0]), known.needed, links.served)
-        return _change(new / silent)[..., None]
-
     return ConstrainedProgram(
         start=torch.zeros_like(share)[..., None],
         objective=lambda x: (known.slope * x[..., 0]).sum(-1),
-        projections=(project,),
+        projections=(),
         coupled=lambda x: {"min_rate": known.needed - share * growth(x[..., 0])},
         features=lambda _: (known.node, known.coupled, links.served, known.scale),
         active=links.served,
