@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from torchrrm.bench import Results
-from torchrrm.recipes import alcor, hml, metagnn
+from torchrrm.recipes import alcor, hml, metagnn, usrmnet
 
 __all__ = ["RECIPES"]
 
@@ -11,5 +11,6 @@ RECIPES: dict[str, Callable[..., Results]] = {
     "alcor": alcor.reproduce,
     "hml": hml.reproduce,
     "metagnn": metagnn.reproduce,
+    "usrmnet": usrmnet.reproduce,
 }
 """By name; each is called as `recipe(scale=..., out=..., seed=..., command=...)`."""

@@ -1,0 +1,124 @@
+"""Rows of all cases with the latency of single calls, and objective against latency."""
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from torchrrm import bench, records
+from torchrrm.bench import Row, metrics
+from torchrrm.problems import MisoInstance
+from torchrrm.recipes.exhibits import Exhibit
+from torchrrm.recipes.usrmnet import pictures
+from torchrrm.recipes.usrmnet.allocators import HEBF, BeamAllocator
+from torchrrm.recipes.usrmnet.cases import Case, draws_of
+from torchrrm.recipes.usrmnet.judging import CaseResult
+from torchrrm.recipes.usrmnet.scoring import Reference, row
+from torchrrm.recipes.usrmnet.settings import UsrmnetSettings
+
+__all__ = ["case_rows", "front_exhibit", "timed"]
+
+_TIMED = 50  # draws that calls take in turn
+
+
+def timed(allocator: BeamAllocator, instance: MisoInstance, settings: UsrmnetSettings) -> tuple[float, float]:
+    """Median and 99th percentile of single calls in microseconds."""
+    how = bench.Latency(calls=settings.latency_calls, budget_s=settings.latency_budget_s)
+    draws = records.batch_shape(instance)[0]
+    calls = [functools.partial(allocator, records.index(instance, i)) for i in range(draws)]
+    with torch.no_grad():
+        return metrics.measure_latency(calls, how, instance.active.device)
+
+
+def reference(result: CaseResult) -> Reference:
+    """Certified bounds where every draw has one, else the best that any allocator reaches without a violation."""
+    draws = len(result.feasible)
+    if result.bound is not None and len(result.bound) == draws:
+        return Reference(result.bound, "certified", result.feasible)
+    best = torch.full((draws,), -torch.inf, dtype=torch.float64)
+    for name in result.names:
+        scores = result.scores(name)
+        count = len(scores.objective)
+        reached = torch.where(scores.met, scores.objective, -torch.inf)
+        best[:count] = torch.maximum(best[:count], reached)
+    return Reference(best, "best known", result.feasible & best.isfinite())
+
+
+def case_rows(
+    case: Case,
+    result: CaseResult,
+    allocators: Mapping[str, BeamAllocator],
+    settings: UsrmnetSettings,
+    published: Mapping[str, float],
+) -> list[Row]:
+    """A row for each allocator of a case that has feasible draws; HeBF's latency is that of its job."""
+    against = reference(result)
+    if not bool(against.feasible.any()):
+        return []
+    instance = draws_of(case, min(_TIMED, len(result.feasible)))
+    rows = []
+    for name in result.names:
+        scores = result.scores(name)
+        if not bool(against.feasible[: len(scores.objective)].any()):
+            continue
+        if name == HEBF:
+            kind, latency = "solver", _quantiles(result.hebf_us)
+        else:
+            kind, latency = bench.kind_of(allocators[name]), timed(allocators[name], instance, settings)
+        rows.append(row(case.setting, name, kind, scores, against, latency, published.get(name)))
+    return rows
+
+
+def _quantiles(taken_us: Tensor) -> tuple[float, float]:
+    return taken_us.quantile(0.5).item(), taken_us.quantile(0.99).item()
+
+
+def front_exhibit(rows: Sequence[Row], cases: Sequence[Case], settings: UsrmnetSettings) -> Exhibit:
+    """Objective against latency, drawn for each case."""
+    titles = {case.setting: f"{case.cell},\nK = {case.users}" for case in cases}
+    table = [
+        [
+            one.setting,
+            one.allocator,
+            f"{one.objective:.4f}",
+            f"{100 * (one.optimality or 0):.3f}",
+            one.bound_kind,
+            f"{100 * one.violation_rate:.1f}",
+            f"{one.p50_us:,.0f}",
+            f"{one.p99_us:,.0f}",
+            "yes" if _on_front(one, rows) else "",
+        ]
+        for one in rows
+    ]
+    return Exhibit(
+        name="front",
+        title="Objective against latency",
+        note=f"The feasible of {settings.draws} draws of each case ({HEBF}: of its first ones); single calls from "
+        f"Python on one thread, {HEBF}'s beside another worker. An allocator that violates minimum rates is drawn, "
+        "too: its objective is not one that the rules allow, and it is never counted as on the front.",
+        figure=pictures.front(rows, titles),
+        header=[
+            "",
+            "allocator",
+            "objective",
+            "of the bound / %",
+            "bound",
+            "violated / %",
+            "p50 / µs",
+            "p99 / µs",
+            "on the front",
+        ],
+        rows=table,
+    )
+
+
+def _on_front(one: Row, rows: Sequence[Row]) -> bool:
+    """Whether it violates nothing, and nobody else who does not is both better and faster."""
+    return one.violation_rate == 0 and not any(
+        other.setting == one.setting
+        and other.violation_rate == 0
+        and (other.optimality or 0) > (one.optimality or 0)
+        and other.p50_us <= one.p50_us
+        for other in rows
+    )

@@ -1,0 +1,254 @@
+"""Figures of the recipe: shortfalls by case, training layer by layer, a map of users and antennas."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from torchrrm.bench import Row, metrics
+from torchrrm.bench.figures import bound_word
+from torchrrm.bench.figures.style import MARKERS, PALETTE, QUIET, common_legend, panel_grid, second, styles
+
+__all__ = ["Estimate", "Label", "Trace", "front", "layer_counts", "layer_traces", "ratio_map", "shortfalls"]
+
+Label = tuple[str, int]
+"""A cell and a number of users."""
+Estimate = tuple[float, tuple[float, float] | None]
+_LEAST = 1e-4  # per cent: below, a shortfall is drawn at this
+
+
+def shortfalls(ratios: Mapping[str, Sequence[Estimate | None]], cases: Sequence[Label], base: str) -> Figure:
+    """How much less than a base methods reach in each case, `1 - ratio` in per cent, on a logarithmic scale.
+
+    Args:
+        ratios: to the base with their 95 % intervals, a case each, by method; None where there is none.
+        cases: cell and number of users of each; those of one cell stand together.
+        base: its name.
+    """
+    figure = Figure(figsize=(3.2 + 0.55 * len(cases), 4.4), layout="constrained")
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(ratios.items()):
+        offset = 0.6 * (i / max(1, len(ratios) - 1) - 0.5)
+        known = [(at + offset, _short(value)) for at, value in enumerate(values) if value is not None]
+        height, low, high = np.array([value for _, value in known]).reshape(-1, 3).T
+        axes.errorbar(
+            [x for x, _ in known],
+            height,
+            yerr=np.array([height - low, high - height]),
+            color=PALETTE[i % len(PALETTE)],
+            marker=second(MARKERS, i),
+            markersize=5,
+            markeredgecolor="#222222",
+            markeredgewidth=0.6,
+            linestyle="none",
+            elinewidth=1.0,
+            label=name,
+        )
+    axes.set(yscale="log", ylabel=f"less than {base} / %", xlabel="users K", xlim=(-0.5, len(cases) - 0.5))
+    axes.set_ylim(0.7 * _LEAST, None)
+    axes.set_xticks(range(len(cases)), [str(users) for _, users in cases])
+    axes.grid(alpha=0.25, axis="y")
+    _mark_cells(axes, cases)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def _mark_cells(axes: Axes, cases: Sequence[Label]) -> None:
+    """Lines between cells, their names above."""
+    first = 0
+    for at, (cell, _) in enumerate(cases):
+        last = at == len(cases) - 1 or cases[at + 1][0] != cell
+        axes.axvline(at + 0.5, color=QUIET, linewidth=1.0 if last else 0.3)
+        if last:
+            text = cell.replace(", ", "\n")
+            axes.annotate(
+                text,
+                ((first + at) / 2, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize="x-small",
+            )
+            first = at + 1
+
+
+def _short(ratio: Estimate) -> tuple[float, float, float]:
+    """`1 - ratio` in per cent and the ends of its interval, none below what is drawn."""
+    value, interval = ratio
+    low, high = interval or (value, value)
+    least, middle, most = (max(_LEAST, 100 * (1 - end)) for end in (high, value, low))
+    return middle, least, most
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A quantity over the training of several layers, one after the other.
+
+    Attributes:
+        values: by the name of the run, `[layer point]`.
+        label: of the axis, with the unit.
+        log: on a logarithmic scale.
+    """
+
+    values: Mapping[str, Tensor]
+    label: str
+    log: bool = False
+
+
+def layer_traces(traces: Sequence[Trace], epochs: Tensor) -> Figure:
+    """A panel a quantity over the epochs of all layers; vertical lines part the layers.
+
+    Args:
+        traces: of the same layers and points.
+        epochs: of the points within a layer; the first is its beginning.
+    """
+    figure = Figure(figsize=(8.6, 0.6 + 2.3 * len(traces)), layout="constrained")
+    panels = list(np.atleast_1d(figure.subplots(len(traces), 1, sharex=True)))
+    span, epochs = float(epochs[-1]), epochs.double()
+    for axes, trace in zip(panels, traces, strict=True):
+        for (name, values), (colour, line) in zip(trace.values.items(), styles(), strict=False):
+            for layer, curve in enumerate(values.double()):
+                label = name if layer == 0 else None
+                axes.plot(
+                    layer * span + epochs, curve, color=colour, linestyle=line, linewidth=1.3, label=label
+                )
+        layers = len(next(iter(trace.values.values())))
+        for layer in range(layers + 1):
+            axes.axvline(layer * span, color=QUIET, linewidth=0.6)
+        axes.set_ylabel(trace.label)
+        axes.set_xlim(0, layers * span)
+        if trace.log:
+            axes.set_yscale("log")
+        axes.grid(alpha=0.25)
+    for layer in range(layers):
+        panels[0].annotate(
+            f"layer {layer + 1}", ((layer + 0.5) * span, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", fontsize="small",
+        )  # fmt: skip
+    panels[-1].set_xlabel("epochs of training, layer after layer")
+    common_legend(figure, panels)
+    return figure
+
+
+def layer_counts(panels: Mapping[str, Mapping[str, Tensor]], label: str) -> Figure:
+    """Means over draws with 95 % intervals against the number of layers: a panel a cell, a curve a series.
+
+    Args:
+        panels: `[draw layer]` by cell and series.
+        label: of the values, with the unit.
+    """
+    figure, axes = panel_grid(len(panels), width=3.4, height=2.8, sharey=False)
+    names = list(dict.fromkeys(name for series in panels.values() for name in series))
+    for one, (cell, series) in zip(axes, panels.items(), strict=True):
+        for name, values in series.items():
+            found = [metrics.mean_interval(column) for column in values.T]
+            mean = np.array([value for value, _ in found])
+            half = np.array([interval[1] - value if interval else 0.0 for value, interval in found])
+            i = names.index(name)
+            one.errorbar(
+                range(1, len(mean) + 1),
+                mean,
+                yerr=half,
+                color=PALETTE[i % len(PALETTE)],
+                marker=second(MARKERS, i),
+                capsize=2.0,
+                linewidth=1.0,
+                label=name,
+            )
+        one.set_title(cell, fontsize="small")
+        one.grid(alpha=0.25)
+    axes[0].set_xticks(
+        range(1, 1 + max(values.shape[1] for series in panels.values() for values in series.values()))
+    )
+    figure.supxlabel("layers", fontsize="medium")
+    figure.supylabel(label, fontsize="medium")
+    common_legend(figure, axes)
+    return figure
+
+
+def ratio_map(values: Tensor, users: Sequence[int], antennas: Sequence[int], label: str) -> Figure:
+    """A map over users and antennas, its values written in it; grey where there is none.
+
+    Args:
+        values: `[antennas users]`, not a number where there is none.
+        users: of the columns.
+        antennas: of the rows.
+        label: of the values, with the unit.
+    """
+    figure = Figure(figsize=(2.6 + 0.85 * len(users), 1.4 + 0.7 * len(antennas)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor("#dddddd")
+    known = values[~values.isnan()]
+    low = float(known.min()) if len(known) else 0.0
+    image = axes.imshow(values.numpy(), cmap="cividis", vmin=low, aspect="auto", origin="lower")
+    middle = (low + float(known.max())) / 2 if len(known) else 0.0
+    for (i, j), value in np.ndenumerate(values.numpy()):
+        text = "–" if np.isnan(value) else f"{value:.2f}"
+        dark = not np.isnan(value) and value < middle
+        axes.text(j, i, text, ha="center", va="center", color="white" if dark else "#111111")
+    axes.set_xticks(range(len(users)), [str(count) for count in users])
+    axes.set_yticks(range(len(antennas)), [str(count) for count in antennas])
+    axes.set(xlabel="users K", ylabel="antennas N_t")
+    figure.colorbar(image, label=label)
+    return figure
+
+
+def front(rows: Sequence[Row], names: Mapping[str, str]) -> Figure:
+    """What is missing to the bound, in per cent on a logarithmic scale, against latency: a panel a case.
+
+    Whiskers reach from p50 to p99 and over the 95 % interval. Hollow: violates minimum rates on some draws. The stepped
+    line is the front of those that do not.
+
+    Args:
+        rows: with bounds.
+        names: titles of the cases, by setting.
+    """
+    figure, panels = panel_grid(len(names), width=3.6, height=3.2, sharey=False)
+    allocators = list(dict.fromkeys(row.allocator for row in rows))
+    for axes, (setting, title) in zip(panels, names.items(), strict=True):
+        mine = [row for row in rows if row.setting == setting]
+        for row in mine:
+            _draw_point(axes, row, allocators.index(row.allocator))
+        _draw_front(axes, [row for row in mine if row.violation_rate == 0])
+        axes.set(xscale="log", yscale="log")
+        axes.set_ylim(0.7 * _LEAST, None)
+        axes.invert_yaxis()
+        axes.set_title(title, fontsize="small")
+        axes.grid(alpha=0.25)
+    figure.supxlabel("latency of a call, p50 to p99 / µs", fontsize="medium")
+    figure.supylabel(f"less than the {bound_word(rows)} / %", fontsize="medium")
+    common_legend(figure, panels)
+    return figure
+
+
+def _draw_point(axes: Axes, row: Row, i: int) -> None:
+    height, low, high = _short((row.optimality or 0.0, row.optimality_ci95))
+    colour = PALETTE[i % len(PALETTE)]
+    axes.errorbar(
+        row.p50_us,
+        height,
+        xerr=[[0.0], [max(0.0, row.p99_us - row.p50_us)]],
+        yerr=[[height - low], [high - height]],
+        color=colour,
+        marker=second(MARKERS, i),
+        markerfacecolor="white" if row.violation_rate > 0 else colour,
+        markeredgecolor=colour if row.violation_rate > 0 else "#222222",
+        linestyle="none",
+        elinewidth=1.0,
+        label=row.allocator,
+    )
+
+
+def _draw_front(axes: Axes, rows: Sequence[Row]) -> None:
+    steps: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: row.p50_us):
+        height = _short((row.optimality or 0.0, None))[0]
+        if not steps or height < steps[-1][1]:
+            steps.append((row.p50_us, height))
+    if steps:
+        axes.step(*zip(*steps, strict=True), where="post", color=QUIET, linewidth=0.8, zorder=0)
