@@ -7,9 +7,17 @@ import torch
 from tests.testing import beams, links
 from tests.testing.slices import SLICE, sample
 
-from torchrrm.policies import POLICIES, CentralPower, MetaGNN, PowerGNN, SliceGNN, StateAugmented
+from torchrrm.policies import (
+    POLICIES,
+    CentralPower,
+    MetaGNN,
+    PowerGNN,
+    SliceGNN,
+    StateAugmented,
+    UnrolledPower,
+)
 from torchrrm.policies.power_gnn import EDGES
-from torchrrm.problems import KINDS, ErgodicPower, UrllcBeamforming, WeightedSumRate
+from torchrrm.problems import KINDS, ErgodicPower, QosSumRate, UrllcBeamforming, WeightedSumRate
 from torchrrm.solvers import SOLVERS, MaxPower, StrongestLink
 from torchrrm.testing import check_policy, check_problem, check_solver
 
@@ -58,6 +66,16 @@ def test_central_policy_conforms():
     check_policy(CentralPower(6, (16, 12)), WeightedSumRate(), links.sample, expected=expected)
 
 
+@pytest.mark.parametrize("restore", [False, True])
+def test_unrolled_policy_conforms(restore):
+    torch.manual_seed(0)
+    problem = QosSumRate(0.1)
+    policy = UnrolledPower(0.1, depth=2, restore=restore)
+    allowed = {} if restore else {"min_rate": 1.0}
+    expected = replace(links.LINKS, violation=allowed)
+    check_policy(policy, problem, links.sample, expected=expected)
+
+
 @pytest.mark.parametrize("policy", [MetaGNN, StateAugmented])
 def test_ergodic_policy_conforms(policy):
     torch.manual_seed(0)
@@ -68,12 +86,15 @@ def test_ergodic_policy_conforms(policy):
 def test_every_policy_is_tried():
     assert set(POLICIES) == {
         "CentralPower",
+        "LiteralUSRMNet",  # in tests/policies/usrmnet: it breaks the rule of permutations, as printed
         "LocalPower",
         "MetaGNN",
         "PowerGNN",
         "SliceGNN",
         "StateAugmented",
         "UnfoldedPower",
+        "UnrolledPower",
+        "USRMNet",
     }
 
 

@@ -12,6 +12,7 @@ from torchrrm.learning.adaptation import (
 from torchrrm.learning.checkpoint import CheckpointError
 from torchrrm.learning.duals import NetRates, PrimalDual, PrimalDualSettings
 from torchrrm.learning.fine_tuning import FineTuned, FineTuneSettings, fine_tune, fine_tune_many
+from torchrrm.learning.layerwise import LayerHistory, LayerwiseSettings, multitask_loss, train_layers
 from torchrrm.learning.learned_step import LearnedStep, Retrained, RetrainSettings, retrain
 from torchrrm.learning.loop import RunSettings, adopt, buffers_of, descend, parameters_of
 from torchrrm.learning.multipliers import (
@@ -43,6 +44,8 @@ __all__ = [
     "FineTuneSettings",
     "FineTuned",
     "FirstOrderSettings",
+    "LayerHistory",
+    "LayerwiseSettings",
     "LearnedStep",
     "MetaSettings",
     "NetRates",
@@ -75,6 +78,7 @@ __all__ = [
     "mean_weight",
     "meta_gradient",
     "meta_train",
+    "multitask_loss",
     "parameters_of",
     "penalised_reward",
     "regress_first",
@@ -82,5 +86,6 @@ __all__ = [
     "slice_bandwidth",
     "switching_gain",
     "train",
+    "train_layers",
     "weighted_task",
 ]

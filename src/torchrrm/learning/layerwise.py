@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -43,6 +43,7 @@ class LayerwiseSettings:
         learning_rate: of Adam, for networks and scales alike.
         multiplier_rate: `eps_lambda`.
         scales: `s_1`, `s_2` that each layer begins with.
+        schedule: of the learning rate over a layer's steps, `"constant"` as in the paper, or `"cosine"`.
         shared: one multiplier a constraint for all users; by default one for each user, which ties the training
             instances to one number of users.
     """
@@ -52,6 +53,7 @@ class LayerwiseSettings:
     learning_rate: float = 1e-3
     multiplier_rate: float = 1e-4
     scales: tuple[float, float] = (1.0, 1.0)
+    schedule: Literal["constant", "cosine"] = "constant"
     shared: bool = False
 
     def __post_init__(self) -> None:
@@ -258,7 +260,9 @@ def _train_layer(
         learner.get_buffer("done").add_(1)
         return found
 
-    descent = DescentSettings(steps=settings.epochs * each, learning_rate=settings.learning_rate)
+    descent = DescentSettings(
+        steps=settings.epochs * each, learning_rate=settings.learning_rate, schedule=settings.schedule
+    )
     losses = descend(learner, gradient, descent, generator=generator, run=run)
     learner.score(dict(learner.named_parameters()), check, settings.epochs - 1)
     return learner.get_buffer("history").clone(), losses

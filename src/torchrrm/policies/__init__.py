@@ -17,7 +17,8 @@ from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
 from torchrrm.policies.sparse_power_gnn import SparsePowerGNN
 from torchrrm.policies.state_augmented import StateAugmented
 from torchrrm.policies.unfolded_power import UnfoldedPower
-from torchrrm.policies.usrmnet import USRMNet
+from torchrrm.policies.unrolled_power import UnrolledPower
+from torchrrm.policies.usrmnet import LiteralUSRMNet, USRMNet
 from torchrrm.policies.weights import list_pretrained, load_weights, save_weights
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ConfigurationGNN",
     "EachSlot",
     "Guarded",
+    "LiteralUSRMNet",
     "LocalMemory",
     "LocalPower",
     "MetaGNN",
@@ -42,6 +44,7 @@ __all__ = [
     "TimeSharing",
     "USRMNet",
     "UnfoldedPower",
+    "UnrolledPower",
     "list_pretrained",
     "load_policy",
     "load_pretrained",
@@ -51,6 +54,7 @@ __all__ = [
 
 POLICIES: dict[str, type[nn.Module]] = {
     "CentralPower": CentralPower,
+    "LiteralUSRMNet": LiteralUSRMNet,
     "LocalPower": LocalPower,
     "MetaGNN": MetaGNN,
     "PowerGNN": PowerGNN,
@@ -58,6 +62,7 @@ POLICIES: dict[str, type[nn.Module]] = {
     "StateAugmented": StateAugmented,
     "USRMNet": USRMNet,
     "UnfoldedPower": UnfoldedPower,
+    "UnrolledPower": UnrolledPower,
 }
 
 

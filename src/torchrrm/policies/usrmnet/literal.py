@@ -151,6 +151,9 @@ class LiteralUSRMNet(nn.Module):
     weights then. Minimum rates and the power limit are not kept exactly: the projections keep constraints on auxiliary
     variables, and (10g), applied after (10f), leaves the power limit again where some power was negative.
 
+    Features are as printed, powers in noise powers and amplitudes over that of noise, not scaled any further: it needs
+    channels of order 1 and a `P` of order 10, as in the paper's cell, where its networks are not saturated.
+
     Resolutions of what is printed: the perturbation has five values a user, as its layer sizes say, not `5 K`; step
     sizes are averaged over users, as printed; the beams are updated by (9), where the text says (10), without gradient;
     the preliminary step increases (10a). Filters have no bias, as in Eq. (11).
