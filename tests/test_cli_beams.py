@@ -209,6 +209,40 @@ def test_evaluate_on_munich(tmp_path: Path) -> None:
     assert found[0].bound is not None
 
 
+def test_trained_beams_adapt_and_serve(mast: Path, tmp_path: Path) -> None:
+    trained, adapted = tmp_path / "t.safetensors", tmp_path / "a.safetensors"
+    drawn = ["--scenario", "urllc", "--users", "3", "--antennas", "8", "--payload-bits", "64"]
+    assert cli.run(["train", *URLLC, *drawn, "--steps", "2", "--batch-size", "4", "--out", str(trained)]) == 0
+    line = [
+        "adapt",
+        str(trained),
+        *URLLC,
+        "--snapshot",
+        str(mast),
+        "--users",
+        "2",
+        "--epochs",
+        "1",
+        "--samples",
+        "4",
+    ]
+    assert cli.run([*line, "--out", str(adapted), "--json", str(tmp_path / "r.json")]) == 0
+    found = Results.from_json(tmp_path / "r.json").rows
+    assert [row.allocator for row in found] == ["zero-shot", "after 1 epochs", "equal-power", "zero-forcing"]
+    line = [
+        "allocate",
+        str(mast),
+        *URLLC,
+        *QUIET,
+        "--allocator",
+        str(adapted),
+        "--out",
+        str(tmp_path / "x.csv"),
+    ]
+    assert cli.run(line) == 0
+    assert bool((column(rows(tmp_path / "x.csv"), "slack_nats") > -1e-5).all())
+
+
 def bad_lines(mast: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
     holed, plain = folder / "holed.npz", folder / "plain.npz"
     with np.load(mast) as good:

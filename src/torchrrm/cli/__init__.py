@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from torchrrm.cli.beams import BeamAllocation, BeamEvaluation, BeamExport
+from torchrrm.cli.beams import BeamAllocation, BeamDraws, BeamEvaluation, BeamExport, BeamTraining
 from torchrrm.cli.commands import Adapt, Allocate, Demo, Evaluate, Export, List, Reproduce, Train
 from torchrrm.cli.demands import RunDemands
 from torchrrm.cli.links import (
@@ -68,6 +68,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
     },
     "urllc": {
         "allocate": Allocate[BeamAllocation],
+        "train": Train[BeamTraining],
+        "adapt": Adapt[BeamDraws],
         "evaluate": Evaluate[BeamEvaluation],
         "export": Export[BeamExport],
     },

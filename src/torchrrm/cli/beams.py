@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     import torch
 
     from torchrrm.channels import Scenario, Snapshot
+    from torchrrm.policies import USRMNet
     from torchrrm.problems import Task
     from torchrrm.problems.beamforming import BeamAction, MisoInstance
     from torchrrm.recipes.beam_setups import BeamSetup
     from torchrrm.recipes.beams import BeamTerms
     from torchrrm.recipes.workbench import Given
 
-__all__ = ["BeamAllocation", "BeamEvaluation", "BeamExport", "Packets"]
+__all__ = ["BeamAllocation", "BeamDraws", "BeamEvaluation", "BeamExport", "BeamTraining", "Packets"]
 
 USUAL_USERS = 6
 
@@ -161,17 +162,18 @@ class BeamAllocation(OneInstance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeamEvaluation:
-    """Random users; instances whose minimum rates cannot be met are counted and left out."""
+class BeamDraws:
+    """Random users of a station."""
 
-    allocators: Names = "gram-ascent"
-    """Solvers and policies that `torchrrm list` names, or files of weights, separated by commas."""
     snapshot: Annotated[str | None, arg(metavar="FILE")] = None
     """A .npz file of complex channels of one station, or munich_miso64, which is bundled."""
     scenario: Annotated[str | None, arg(metavar="NAME")] = None
     """A scenario that `torchrrm list` names."""
     station: Station = field(default_factory=Station)
     packets: Packets = field(default_factory=Packets)
+
+    def setup(self) -> "BeamSetup":
+        return _setup()
 
     def setups(self) -> "list[BeamSetup]":
         return [_setup()]
@@ -192,6 +194,24 @@ class BeamEvaluation:
     def setting(self) -> str:
         told = "" if self.station.antennas is None else f", {self.station.antennas} antennas"
         return f"{Path(self.snapshot or self.scenario or '').name}, {self._users} users{told}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamEvaluation(BeamDraws):
+    """Random users; instances whose minimum rates cannot be met are counted and left out."""
+
+    allocators: Names = "gram-ascent"
+    """Solvers and policies that `torchrrm list` names, or files of weights, separated by commas."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamTraining(BeamDraws):
+    """Random users to train on; powers are restored to the minimum rates within the loss."""
+
+    def new_policy(self, seed: int) -> "USRMNet":
+        from torchrrm.recipes import beam_setups
+
+        return beam_setups.new_policy(seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

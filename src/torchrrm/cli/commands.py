@@ -183,7 +183,7 @@ class Train(Generic[TrainingCase]):
     batch_size: int = 32
     """Instances a step."""
     learning_rate: float = 1e-3
-    """Of Adam; the loss is in bit/s/Hz."""
+    """Of Adam; the loss is in bit/s/Hz, of urllc in nat."""
     checkpoint: FileOrNone = None
     """Where the run keeps its state, and goes on from."""
     tensorboard: FolderOrNone = None
@@ -227,7 +227,7 @@ class Adapt(Generic[AdaptationCase]):
     samples: int = 32
     """Instances a step."""
     learning_rate: float = 1e-4
-    """Of Adam; the loss is in bit/s/Hz."""
+    """Of Adam; the loss is in bit/s/Hz, of urllc in nat."""
     case: AdaptationCase
     run: Run = field(default_factory=Run)
 

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from torchrrm import bench, records
+from torchrrm import bench, learning, records
 from torchrrm.bench import Measure, metrics
 from torchrrm.channels import SCENARIOS, Scenario, Snapshot
+from torchrrm.policies import USRMNet
 from torchrrm.problems import Allocator
 from torchrrm.problems.beamforming import (
     BeamAction,
@@ -20,6 +21,7 @@ from torchrrm.problems.beamforming import (
     least_rate_nats,
     to_downlink,
 )
+from torchrrm.recipes import workbench
 from torchrrm.recipes.beams import (
     BeamSource,
     BeamTerms,
@@ -33,7 +35,7 @@ from torchrrm.recipes.workbench import Given
 from torchrrm.solvers import SOLVERS, GramAscent, least_power_w
 from torchrrm.solvers.minimum_power_beamforming import feasible
 
-__all__ = ["BeamSetup", "UrllcOfDraws", "drawn_beams", "given_beams", "random_users"]
+__all__ = ["BeamSetup", "UrllcOfDraws", "drawn_beams", "given_beams", "new_policy", "random_users"]
 
 BeamAllocator = Allocator[MisoInstance, BeamAction]
 
@@ -117,6 +119,16 @@ def _place(snapshot: Snapshot, drop: int, users: list[int]) -> dict[str, Tensor]
     return {"x_m": chosen[:, 0], "y_m": chosen[:, 1]}
 
 
+def new_policy(*, seed: int) -> USRMNet:
+    """A policy with random parameters."""
+    return workbench.seeded(USRMNet, seed)
+
+
+def sum_of_weights(instance: MisoInstance) -> Tensor:
+    """Scale of a weighted sum of rates, which makes the loss a mean rate."""
+    return torch.where(instance.active, instance.weight, 0.0).sum(-1)
+
+
 @dataclass(frozen=True)
 class BeamSetup:
     """Short packets from a station, held against the best that `GramAscent` or any other allocator reaches.
@@ -128,7 +140,7 @@ class BeamSetup:
 
     name: ClassVar[str] = "urllc"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
-    policies: ClassVar[tuple[type[nn.Module], ...]] = ()
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (USRMNet,)
     title: ClassVar[str] = "Short packets from a station of many antennas"
     display: ClassVar[bench.Display] = bench.Display("weighted sum rate", "nat")
 
@@ -143,11 +155,15 @@ class BeamSetup:
     def validate(self, instance: MisoInstance) -> MisoInstance:
         return self.problem.validate(instance)
 
-    def serving(self, policy: BeamAllocator) -> BeamAllocator:
+    def serving(self, policy: USRMNet) -> USRMNet:
         return policy
 
-    def exported(self, policy: nn.Module) -> nn.Module:
+    def exported(self, policy: USRMNet) -> USRMNet:
         return policy
+
+    def loss(self, policy: USRMNet) -> learning.PolicyLoss:
+        """Negative weighted mean of the rates in nats, at powers restored to the minimum rates."""
+        return learning.PolicyLoss(policy, learning.Unsupervised(sum_of_weights))
 
     def bound(self, drawn: MisoInstance, allocators: Mapping[str, BeamAllocator]) -> bench.Bound | None:
         """Of each feasible instance the best known value; not a number of the others."""
