@@ -5,6 +5,7 @@
 
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.beam_baselines import EqualPowerMMSE, ZeroForcing
+from torchrrm.solvers.beam_bound import BeamformingBound, interference_free_bound
 from torchrrm.solvers.branch_and_bound import BranchAndBound
 from torchrrm.solvers.demand_reach import certify_out_of_reach
 from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
@@ -31,6 +32,7 @@ from torchrrm.solvers.wmmse import WMMSE
 __all__ = [
     "SOLVERS",
     "WMMSE",
+    "BeamformingBound",
     "BranchAndBound",
     "EqualPowerMMSE",
     "EqualSurplus",
@@ -56,6 +58,7 @@ __all__ = [
     "StrongestLink",
     "ZeroForcing",
     "certify_out_of_reach",
+    "interference_free_bound",
     "is_feasible",
     "least_power_w",
     "restored_power",
@@ -90,6 +93,7 @@ SOLVERS: dict[str, dict[str, type]] = {
     "urllc": {
         "minimum-power": MinimumPowerBeamforming,
         "gram-ascent": GramAscent,
+        "beamforming-bound": BeamformingBound,
         "equal-power": EqualPowerMMSE,
         "zero-forcing": ZeroForcing,
         "he-bf": HeBF,
