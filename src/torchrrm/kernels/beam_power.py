@@ -15,6 +15,7 @@ from torchrrm.kernels.links import picked
 
 __all__ = [
     "CLOSE",
+    "MOST_LOSS",
     "ROUNDING",
     "STEPS",
     "TOTALS",
@@ -35,7 +36,8 @@ CLOSE = 1e-13  # relative change at which it stops
 ROUNDING = 1e-9  # of the limit: what the least power may exceed it by
 _TURNS = 400  # products of a matrix and a vector to balance with one set of beams
 TRIES = 30  # sets of beams to balance
-TOTALS = (1.0, 1e2, 1e4, 1e8, 1e12)  # in limits: where minimum powers are looked for
+TOTALS = (1.0, 1e2, 1e4, 1e8)  # in limits: where minimum powers are looked for
+MOST_LOSS = 1e12  # of power against a user alone: beyond, channels count as linearly dependent
 
 
 @njit(error_model="numpy", cache=True)
@@ -221,8 +223,8 @@ def balanced(g_real, g_imag, target, total, steps, share):
 def smallest(g_real, g_imag, target, share):
     """Write the componentwise least shares of which every user has its least SINR; their sum, and the steps.
 
-    The sum may exceed 1. It is infinite, and so are shares of users who ask for something, if no power within 1e12
-    limits would do.
+    The sum may exceed 1. It is infinite, and so are shares of users who ask for something, if no power would do: none
+    of at most 1e8 limits, or none of which users need less than 1e12 times what they would need alone.
     """
     users = share.size
     a_real, a_imag, error = np.empty((users, users)), np.empty((users, users)), np.empty(users)
@@ -234,7 +236,7 @@ def smallest(g_real, g_imag, target, share):
     if asked == 0.0:
         return 0.0, 0
     for total in TOTALS:
-        balanced(g_real, g_imag, target, total, 3 if total < 1e12 else TRIES, share)
+        balanced(g_real, g_imag, target, total, 3 if total < TOTALS[-1] else TRIES, share)
         found = False
         for _ in range(STEPS):
             sweep(g_real, g_imag, share, a_real, a_imag, error)
@@ -249,6 +251,8 @@ def smallest(g_real, g_imag, target, share):
         if found:
             break
     total = 0.0
+    for k in range(users):
+        found = found and share[k] * g_real[k, k] <= MOST_LOSS * target[k]
     for k in range(users):
         if not found:
             share[k] = np.inf if target[k] > 0.0 else 0.0

@@ -7,6 +7,8 @@ import numpy as np
 
 from torchrrm.kernels import (
     bandwidth,
+    beam_ascent,
+    beam_power,
     control,
     greedy,
     itlinq,
@@ -46,8 +48,29 @@ def warm() -> None:
     minimum_power.minimum_power_batch(one[None], np.ones(1), one, active, none)
     slice_check.violations(least, one, none, rate, limit, served, law)
     _warm_links()
+    _warm_beams()
     _warm_loops()
     _warm_branches()
+
+
+def _warm_beams() -> None:
+    """Call the kernels of beams, which take either precision, on a single user and antenna."""
+    for real, whole in ((np.float32, np.complex64), (np.float64, np.complex128)):
+        channel, row, active = np.ones((1, 1, 1), whole), np.ones((1, 1), real), np.ones((1, 1), np.bool_)
+        limit, share = np.ones(1), np.ones((1, 1))
+        single = (channel[0], row[0], 1.0, (1.0, 0.1, row[0]), active[0])
+        batch = (channel, row, limit, (limit, 0.1 * limit, row), active)
+        plan = (np.ones((1, 1)), 1, 1e-9)
+        beam_power.least(*single, share[0], share[0].copy(), channel[0].copy())
+        beam_power.least_batch(*batch, channel.copy())
+        beam_power.restore(*single, row[0], share[0])
+        beam_power.restore_batch(*batch, row)
+        for one, many in (
+            (beam_ascent.solve, beam_ascent.solve_batch),
+            (beam_ascent.refine, beam_ascent.refine_batch),
+        ):
+            one(*single, row[0], plan, share[0], channel[0].copy())
+            many(*batch, row, plan, share, channel.copy())
 
 
 def _warm_links() -> None:

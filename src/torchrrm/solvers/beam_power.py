@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from torchrrm.kernels.beam_power import CLOSE, ROUNDING, STEPS, TOTALS, TRIES
+from torchrrm.kernels.beam_power import CLOSE, MOST_LOSS, ROUNDING, STEPS, TOTALS, TRIES
 from torchrrm.problems.beamforming import mmse_error
 
 __all__ = ["balanced_share", "interference", "least_share", "restored_share"]
@@ -72,8 +72,8 @@ def least_share(
     Their sum may exceed 1; where no power would do, shares of users who ask for something are infinite.
     """
     asked = target > 0
-    silent = ~(gram.diagonal(dim1=-2, dim2=-1).real > 0)
-    lost = (asked & silent).any(-1)
+    own = gram.diagonal(dim1=-2, dim2=-1).real
+    lost = (asked & ~(own > 0)).any(-1)
     done = lost | ~asked.any(-1)
     share = torch.zeros_like(target).masked_fill(asked & lost[..., None], torch.inf)
     steps = torch.zeros_like(done, dtype=torch.int64)
@@ -83,6 +83,7 @@ def least_share(
         held = torch.where(done[..., None], torch.zeros_like(target), target)
         new = balanced_share(gram, held, total, 3 if total < TOTALS[-1] else TRIES)
         new, found, taken = _fall(gram, held, new)
+        found = found & (new * own <= MOST_LOSS * target).all(-1)
         share = torch.where((found & ~done)[..., None], new, share)
         done, steps = done | found, steps + torch.where(done, torch.zeros_like(taken), taken)
     return share.masked_fill(asked & ~done[..., None], torch.inf), steps

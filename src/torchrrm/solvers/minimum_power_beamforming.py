@@ -38,6 +38,8 @@ class MinimumPowerBeamforming:
     Both forms compute in float64. Users that ask for nothing get no power.
     """
 
+    reads_weights = False
+
     def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
         """Least powers with their beams, and whether they are within the limit."""
         if is_compilable(instance):
@@ -58,7 +60,8 @@ class MinimumPowerBeamforming:
 def least_power_w(instance: MisoInstance) -> Float[Tensor, "*batch"]:
     """Least total power in W under which every user has its minimum rate, in float64, whatever the limit.
 
-    Infinite if no power within 1e12 limits would do: users of channel 0 that ask for something, or parallel channels.
+    Infinite if no power would do, as for users of channel 0 that ask for something or, in general, of more users than
+    antennas: none of at most 1e8 limits, or none of which users need less than 1e12 times what they need alone.
     """
     if is_compilable(instance):
         needed = _compiled(instance)[0]
