@@ -13,7 +13,7 @@ from torchrrm.policies import OnlineDual, PowerGNN, ProportionalFair
 from torchrrm.problems.beamforming import mmse_action
 from torchrrm.recipes import workbench
 from torchrrm.recipes.beam_setups import BeamSetup, given_beams, random_users
-from torchrrm.recipes.beams import CITY_TERMS, BeamSource, draw_beams
+from torchrrm.recipes.beams import CITY_TERMS, BeamSource, BeamTerms, draw_beams
 from torchrrm.recipes.link_setups import MOST_CERTIFIED, ErgodicSetup, SumRateSetup, rate_measures
 from torchrrm.recipes.setups import SETUPS, display_of, names
 from torchrrm.solvers import WMMSE, BranchAndBound, EqualPowerMMSE, GramAscent, MaxPower, least_power_w
@@ -111,14 +111,19 @@ def test_results_are_shown_as_those_of_their_problem() -> None:
 class TestBeams:
     """Short packets of a station."""
 
-    def test_infeasible_draws_have_no_reference(self, generator: torch.Generator) -> None:
+    @pytest.mark.parametrize(("users", "kind"), [(4, "certified"), (7, "best known")])
+    def test_infeasible_draws_have_no_reference(
+        self, users: int, kind: str, generator: torch.Generator
+    ) -> None:
         setup = BeamSetup()
-        drawn = draw_beams(BeamSource(SCENARIOS["urllc-edge"](), 4, 16), 30, generator=generator)
+        terms = BeamTerms.at_snr(15.0 if users == 4 else 20.0, 128 if users == 4 else 256)
+        source = BeamSource(SCENARIOS["urllc-edge"](), users, 16, terms)
+        drawn = draw_beams(source, 30, generator=generator)
         met = least_power_w(drawn) <= drawn.max_power_w
         assert 0 < int(met.sum()) < 30
         bound = setup.bound(drawn, {"equal-power": EqualPowerMMSE()})
         assert bound is not None
-        assert bound.kind == "best known"
+        assert bound.kind == kind
         assert torch.equal(bound.value.isnan(), ~met)
         best = setup.problem.evaluate(drawn, GramAscent()(drawn)).objective.double()
         assert bool((bound.value[met] >= best[met] * (1 - 1e-6)).all())
