@@ -154,7 +154,7 @@ class UnrolledPower(nn.Module):
         state = unroll(self, instance)
         share = torch.exp(state.level[..., 0])
         if self.restore:
-            share = self._restored(instance, share, state.safe)
+            share = self.restored(instance, share, state.safe)
         power_w = share * instance.max_power_w
         return PowerAction(power_w=torch.where(instance.active, power_w, torch.zeros_like(power_w)))
 
@@ -182,7 +182,9 @@ class UnrolledPower(nn.Module):
         """The layer's powers."""
         return PowerState(level=x, least=state.least, safe=state.safe)
 
-    def _restored(self, instance: LinkInstance, share: Tensor, safe: Tensor) -> Tensor:
+    def restored(
+        self, instance: LinkInstance, share: Float[Tensor, "*batch tx"], safe: Float[Tensor, "*batch tx"]
+    ) -> Float[Tensor, "*batch tx"]:
         """`share + t (safe - share)` with the least `t` in [0, 1] that keeps `p >= F p + u`, where `safe` does."""
         matrix, demand = coupling(instance, self.problem.min_rate_bps_hz)
 

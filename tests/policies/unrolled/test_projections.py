@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import cvxpy
 import numpy as np
@@ -83,7 +84,9 @@ def test_budget_is_the_quadratic_program(generator):
         power = cvxpy.Variable(5, nonneg=True)
         here = np.flatnonzero(active[each].numpy())
         away = cvxpy.sum_squares(power[here] - x[each, here, 0].numpy())
-        cvxpy.Problem(cvxpy.Minimize(away), [cvxpy.sum(power) <= 1.5]).solve(solver="CLARABEL")
+        limits: list[Any] = [cvxpy.sum(power) <= 1.5]
+        cvxpy.Problem(cvxpy.Minimize(away), limits).solve(solver="CLARABEL")
+        assert power.value is not None
         np.testing.assert_allclose(found[each, here].numpy(), power.value[here], atol=1e-6)
     assert not found[~active].any()
 

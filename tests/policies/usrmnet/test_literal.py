@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -111,7 +112,7 @@ def test_proposition_1_does_not_hold(instance):
         # The start, the description and the step sizes are equivariant; it is the perturbation that is not.
         first, other = made.begin(instance), made.begin(moved)
         torch.testing.assert_close(other.x, first.x[:, order], rtol=1e-6, atol=1e-9)
-        step = made.layers[0].step
+        step: Any = made.layers[0].step
         torch.testing.assert_close(
             step(*made.describe(moved, other).features(other.x)),
             step(*made.describe(instance, first).features(first.x)),
