@@ -156,9 +156,13 @@ def test_wanted_shares_of_nothing_and_below(generator):
 
 
 def test_restoration_has_exact_gradients(generator):
-    instance = draw("far", generator, batch=40)
-    instance = index(instance, int(feasible(instance).nonzero()[0]))
-    wanted = torch.rand(8, generator=generator, dtype=torch.float64).requires_grad_()
+    channel = loaded(1, 3, 4, generator=generator, near_m=50.0)[0]
+    instance = miso_instance(channel, blocklength=300.0, max_power_w=200.0)
+    wanted = torch.tensor([1.0, 0.001, 2.0], dtype=torch.float64)
+    power_w, fits = restored_power(instance, wanted)
+    assert fits
+    assert ((reached(instance, power_w) - 1).abs() < 1e-9).any()
+    wanted.requires_grad_()
 
     def shares(power_w, channel):
         return restored_power(replace(instance, channel=channel), power_w)[0]

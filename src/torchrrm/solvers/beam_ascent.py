@@ -142,20 +142,25 @@ def _describe(uplink: BeamUplink, share: Tensor) -> _Model:
 
 def _release(model: _Model) -> tuple[Bool[Tensor, "*batch user"], Float[Tensor, "*batch"]]:
     """Users that are to move, and the price of power among them."""
-    zero, worth = torch.zeros_like(model.price), model.gain / model.price
-    free = ~model.bound
-    for _ in range(free.shape[-1] + 1):
-        spent = torch.where(free, model.price, zero).sum(-1)
-        level = torch.where(free, model.gain, zero).sum(-1) / spent  # NaN where nobody is free
-        level = torch.where(spent > 0, level, -torch.inf)
+    worth, free = model.gain / model.price, ~model.bound
+    for _ in range(free.shape[-1]):
+        level, some = _level(model, free)
         best, leader = worth.masked_fill(free, -torch.inf).max(-1)
-        joins = best > level + torch.where(spent > 0, 1e-9 * level.abs(), 0.0)
+        joins = best > torch.where(some, level + 1e-9 * level.abs(), -torch.inf)
         if not bool(joins.any()):
             break
         leads = torch.nn.functional.one_hot(leader, free.shape[-1]).bool()
         free = free | (leads & joins[..., None])
-    most = torch.where(free, worth, zero).abs().amax(-1)
-    return free, torch.where(spent > 0, torch.maximum(level, 1e-3 * most), 0.0)
+    level, some = _level(model, free)
+    most = torch.where(free, worth, 0.0).abs().amax(-1)
+    return free, torch.where(some, torch.maximum(level, 1e-3 * most), 0.0)
+
+
+def _level(model: _Model, free: Tensor) -> tuple[Float[Tensor, "*batch"], Bool[Tensor, "*batch"]]:
+    """Gain for power of the free users as a whole, and whether there are any."""
+    spent, some = torch.where(free, model.price, 0.0).sum(-1), free.any(-1)
+    gained = torch.where(free, model.gain, 0.0).sum(-1)
+    return gained / torch.where(some, spent, 1.0), some
 
 
 def _shifted(model: _Model, level: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:

@@ -156,18 +156,20 @@ def _newton(gram: Tensor, share: Tensor, aim: Tensor, target: Tensor) -> tuple[T
     coupled, noise = interference(gram, share)
     held = target * (noise + (coupled @ share[..., None])[..., 0]) > share
     good = torch.ones_like(share[..., 0], dtype=torch.bool)
-    running = good
+    running, change = good, torch.full_like(share[..., 0], torch.inf)
     for _ in range(STEPS):
         new, held_new, fine = _settle(coupled, noise, aim, target, held)
         good = good & (fine | ~running)
-        change = ((new - share).abs() / torch.where(new > 0, new, torch.ones_like(new))).amax(-1)
-        moved = (running & good)[..., None]
-        share, held = torch.where(moved, new, share), torch.where(moved, held_new, held)
-        running = running & good & (change > CLOSE * share.shape[-1])
+        moved = running & good
+        relative = (new - share).abs() / torch.where(new > 0, new, torch.ones_like(new))
+        change = torch.where(moved, relative.amax(-1), change)
+        share = torch.where(moved[..., None], new, share)
+        held = torch.where(moved[..., None], held_new, held)
+        running = moved & (change > CLOSE * share.shape[-1])
         if not bool(running.any()):
             break
         coupled, noise = interference(gram, share)
-    return share, held, good & (~running | (change < 1e-9))
+    return share, held, good & (change < 1e-9)
 
 
 def _settle(

@@ -64,7 +64,7 @@ class GramAscent:
             instance gets the same action, however its users are numbered and padded.
     """
 
-    def __init__(self, max_steps: int = 60, starts: int = 4, tol: float = 1e-9, *, seed: int = 0):
+    def __init__(self, max_steps: int = 60, starts: int = 3, tol: float = 1e-9, *, seed: int = 0):
         for name, value in (("max_steps", max_steps), ("starts", starts)):
             if value < 1:
                 raise ValueError(f"{name}: must be at least 1, received {value}")
