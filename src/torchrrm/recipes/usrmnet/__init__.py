@@ -42,18 +42,19 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     trained = plan.train(settings, workers, seed)
     _save_weights(out / "weights", trained, workbench.provenance(command, seed, asdict(settings)))
     found = judge("cases", plan.asked(settings, trained), workers)
-    rows = plan.rows(found, settings, trained)  # with no worker beside it
+    timed = plan.timings(found, settings, trained)  # with no worker beside it
     hard = hard_cases(settings.wide_users, settings.munich_users)
     exhibits = [
         *layers.figures5and6(trained.histories, settings),
         layers.figure7(trained.literal, settings),
         *tables.table1(found, settings),
         tables.table2(found, settings),
-        table3(plan.latencies(rows, settings)),
+        table3(plan.table3_medians(timed, settings)),
         regimes.hard(found, hard, settings),
         regimes.one_set_of_weights(found, settings),
-        front_exhibit(plan.front_rows(rows, settings), plan.front_cases(settings), settings),
+        front_exhibit(plan.front_rows(found, timed, settings), plan.front_cases(settings), settings),
     ]
+    rows = plan.rows(found, timed)
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
     _write(out, results, exhibits)
     return results

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from torchrrm.bench.results import Kind
 from torchrrm.problems import Allocator, BeamAction, MisoInstance
 from torchrrm.problems.beamforming import mmse_action
 from torchrrm.solvers import EqualPowerMMSE, GramAscent, MinimumPowerBeamforming, ZeroForcing
@@ -19,6 +20,7 @@ __all__ = [
     "ZERO_FORCING",
     "BeamAllocator",
     "in_order",
+    "kind_of_name",
     "solvers",
 ]
 
@@ -30,6 +32,13 @@ USRMNET, LITERAL = "USRMNet", "USRMNet, literal"
 ORDER = (EQUAL, RESTORED, ZERO_FORCING, MINIMUM, HEBF, ASCENT, USRMNET, LITERAL)
 """Of tables and figures; other settings of one stand behind it."""
 BeamAllocator = Allocator[MisoInstance, BeamAction]
+
+
+def kind_of_name(name: str) -> Kind:
+    """What an allocator is, by its name."""
+    if name.startswith(USRMNET):
+        return "policy"
+    return "trivial" if name in (EQUAL, RESTORED, ZERO_FORCING) else "solver"
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -134,10 +134,11 @@ def source_of(case: Case) -> BeamSource:
     if case.where == "munich":
         city = bundled_snapshot("munich_miso64")
         return BeamSource(city, users=case.users, antennas=antennas, dtype=torch.float64)
+    near, far = map(float, case.ring)
     if case.where == "area":
-        scenario = urllc_scenario(*map(float, case.ring))
+        scenario = urllc_scenario(near, far)
     else:
-        scenario = Scenario(topology=DistanceRing(*map(float, case.ring)), path_loss=BoundedPowerLaw())
+        scenario = Scenario(topology=DistanceRing(near, far), path_loss=BoundedPowerLaw())
     terms = BeamTerms.at_snr(snr_db, blocklength)
     return BeamSource(scenario, users=case.users, antennas=antennas, terms=terms, dtype=torch.float64)
 

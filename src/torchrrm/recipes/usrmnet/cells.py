@@ -9,15 +9,17 @@ from torchrrm.recipes.exhibits import interval_text
 from torchrrm.recipes.usrmnet import pictures
 from torchrrm.recipes.usrmnet.allocators import ASCENT, EQUAL, HEBF, LITERAL, USRMNET
 from torchrrm.recipes.usrmnet.cases import TRAINED_RING, Case
-from torchrrm.recipes.usrmnet.judging import CaseResult
+from torchrrm.recipes.usrmnet.judging import BOUND_TOLERANCE, FEW_USERS, MOST_BOUNDED, CaseResult
 from torchrrm.recipes.usrmnet.published import Printed
 from torchrrm.recipes.usrmnet.scoring import on_same_draws
+from torchrrm.recipes.usrmnet.settings import UsrmnetSettings
 
 __all__ = [
     "NONE",
     "RATIO_HEADER",
     "Found",
     "anywhere",
+    "bound_note",
     "bound_text",
     "clean_text",
     "estimate",
@@ -66,6 +68,16 @@ def violated_text(result: CaseResult, name: str) -> str:
     return f"{100 * (~met).double().mean():.2f}" if len(met) else NONE
 
 
+def bound_note(settings: UsrmnetSettings) -> str:
+    """What the bounds are, for the notes of tables."""
+    few, many = BOUND_TOLERANCE
+    return (
+        f"Bounds are certified by branch and bound on the first {settings.bound_draws} draws up to {FEW_USERS} users, "
+        f"to {100 * few:g} %, and on {settings.large_bound_draws} of {MOST_BOUNDED} users, to {100 * many:g} % where "
+        "the search ends in time: what is as close to a bound as that may be the optimum."
+    )
+
+
 def bound_text(result: CaseResult, name: str) -> str:
     """Objective over the certified bound in per cent, on the feasible of its draws."""
     if result.bound is None or name not in result.names:
@@ -110,6 +122,7 @@ RATIO_HEADER = (
 
 
 def ratio_cells(printed: Printed, result: CaseResult) -> list[str]:
+    """What `RATIO_HEADER` heads."""
     return [
         f"{printed.ratio:.2f}",
         ratio_text(result, USRMNET, HEBF),
@@ -128,6 +141,7 @@ def ratio_cells(printed: Printed, result: CaseResult) -> list[str]:
 
 
 def anywhere(results: Found, name: str) -> bool:
+    """Whether an allocator is compared in any of the cases."""
     return any(name in result.names for result in results.values())
 
 

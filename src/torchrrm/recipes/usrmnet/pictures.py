@@ -110,6 +110,7 @@ def layer_traces(traces: Sequence[Trace], epochs: Tensor) -> Figure:
     figure = Figure(figsize=(8.6, 0.6 + 2.3 * len(traces)), layout="constrained")
     panels = list(np.atleast_1d(figure.subplots(len(traces), 1, sharex=True)))
     span, epochs = float(epochs[-1]), epochs.double()
+    layers = len(next(iter(traces[0].values.values())))
     for axes, trace in zip(panels, traces, strict=True):
         for (name, values), (colour, line) in zip(trace.values.items(), styles(), strict=False):
             for layer, curve in enumerate(values.double()):
@@ -117,7 +118,6 @@ def layer_traces(traces: Sequence[Trace], epochs: Tensor) -> Figure:
                 axes.plot(
                     layer * span + epochs, curve, color=colour, linestyle=line, linewidth=1.3, label=label
                 )
-        layers = len(next(iter(trace.values.values())))
         for layer in range(layers + 1):
             axes.axvline(layer * span, color=QUIET, linewidth=0.6)
         axes.set_ylabel(trace.label)

@@ -1,6 +1,6 @@
 """What is trained, which cases are compared on what, and the rows of all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from torchrrm.bench import Row
 from torchrrm.recipes.jobs import Job, Start, Workers, run_jobs
 from torchrrm.recipes.usrmnet.allocators import LITERAL, USRMNET, solvers
 from torchrrm.recipes.usrmnet.cases import Case, hard_cases, map_case, regime_cases, ring_cases, ring_trained
-from torchrrm.recipes.usrmnet.front import case_rows
-from torchrrm.recipes.usrmnet.judging import Asked, CaseResult
+from torchrrm.recipes.usrmnet.front import Latencies, best_known, case_rows, latencies, reference
+from torchrrm.recipes.usrmnet.judging import FEW_USERS, MOST_BOUNDED, Asked, CaseResult
 from torchrrm.recipes.usrmnet.layers import FIGURE_CASE, by_case, by_scale, literal_jobs
 from torchrrm.recipes.usrmnet.learned import LiteralTraining, learned
 from torchrrm.recipes.usrmnet.operations import ANTENNAS
@@ -18,7 +18,17 @@ from torchrrm.recipes.usrmnet.published import TABLE1, TABLE2
 from torchrrm.recipes.usrmnet.settings import UsrmnetSettings
 from torchrrm.recipes.usrmnet.training import DefaultTraining, default_policy
 
-__all__ = ["Trained", "asked", "front_cases", "front_rows", "latencies", "policies", "rows", "train"]
+__all__ = [
+    "Trained",
+    "asked",
+    "front_cases",
+    "front_rows",
+    "policies",
+    "rows",
+    "table3_medians",
+    "timings",
+    "train",
+]
 
 Found = Mapping[Case, CaseResult]
 NAME = "usrmnet"
@@ -117,13 +127,23 @@ def _beyond(settings: UsrmnetSettings, trained: Trained) -> list[Asked]:
         for case in (map_case(users, n) for users in settings.map_users for n in settings.map_antennas)
     ]
     return found + [
-        Asked(case, settings.draws, settings.hard_hebf_draws, starts=trained.starts(case), variants=True)
+        Asked(
+            case,
+            settings.draws,
+            settings.hard_hebf_draws,
+            _bounds(case, settings),
+            trained.starts(case),
+            variants=True,
+        )
         for case in front_cases(settings)
     ]
 
 
 def _bounds(case: Case, settings: UsrmnetSettings) -> int:
-    return settings.bound_draws if case.users <= settings.bound_users else 0
+    """Draws with a certified bound: beyond 8 users the search does not end in time."""
+    if case.users <= FEW_USERS:
+        return settings.bound_draws
+    return settings.large_bound_draws if case.users <= MOST_BOUNDED else 0
 
 
 def front_cases(settings: UsrmnetSettings) -> list[Case]:
@@ -134,15 +154,36 @@ def front_cases(settings: UsrmnetSettings) -> list[Case]:
     ]
 
 
-def rows(found: Found, settings: UsrmnetSettings, trained: Trained) -> list[Row]:
-    """Result rows of the paper's cells, hard regimes and the front, with the latency of single calls."""
-    kept: list[Row] = []
-    for one in asked(settings, trained):
-        if not one.listed:
-            continue
-        allocators = solvers(variants=one.variants) | learned(one.starts, one.case.users)
-        kept += case_rows(one.case, found[one.case], allocators, settings, _published(one.case))
-    return kept
+def timings(found: Found, settings: UsrmnetSettings, trained: Trained) -> dict[Case, Latencies]:
+    """Latencies of single calls in all cases that are listed; with no worker beside it."""
+    return {
+        one.case: latencies(
+            one.case,
+            found[one.case],
+            solvers(variants=one.variants) | learned(one.starts, one.case.users),
+            settings,
+        )
+        for one in asked(settings, trained)
+        if one.listed
+    }
+
+
+def rows(found: Found, timed: Mapping[Case, Latencies]) -> list[Row]:
+    """Result rows of the paper's cells, hard regimes and the front."""
+    return [
+        row
+        for case, latency in timed.items()
+        for row in case_rows(case, found[case], reference(found[case]), latency, _published(case))
+    ]
+
+
+def front_rows(found: Found, timed: Mapping[Case, Latencies], settings: UsrmnetSettings) -> list[Row]:
+    """Rows of the front, against the best known: certified bounds are too loose to tell its allocators apart."""
+    return [
+        row
+        for case in front_cases(settings)
+        for row in case_rows(case, found[case], best_known(found[case]), timed[case], {})
+    ]
 
 
 def _published(case: Case) -> dict[str, float]:
@@ -151,15 +192,11 @@ def _published(case: Case) -> dict[str, float]:
     return {} if printed is None else dict.fromkeys((USRMNET, LITERAL), printed.ratio / 100)
 
 
-def latencies(rows: Sequence[Row], settings: UsrmnetSettings) -> dict[tuple[int, str], float]:
+def table3_medians(
+    timed: Mapping[Case, Latencies], settings: UsrmnetSettings
+) -> dict[tuple[int, str], float]:
     """Median latencies in the cells of Table III, by users and allocator."""
-    settings_of = {Case(users, (20, ANTENNAS, 256)).setting: users for users in settings.users}
+    cases = {users: Case(users, (20, ANTENNAS, 256)) for users in settings.users}
     return {
-        (settings_of[row.setting], row.allocator): row.p50_us for row in rows if row.setting in settings_of
+        (users, name): median for users, case in cases.items() for name, (median, _) in timed[case].items()
     }
-
-
-def front_rows(rows: Sequence[Row], settings: UsrmnetSettings) -> list[Row]:
-    """The rows of the front."""
-    shown = [case.setting for case in front_cases(settings)]
-    return [row for setting in shown for row in rows if row.setting == setting]

@@ -20,6 +20,7 @@ from torchrrm.recipes.usrmnet.cells import (
     NONE,
     Found,
     anywhere,
+    bound_note,
     bound_text,
     estimate,
     infeasible_text,
@@ -45,11 +46,11 @@ def hard(found: Found, cases: Sequence[Case], settings: UsrmnetSettings) -> Exhi
     return Exhibit(
         name="hard",
         title="Hard regimes: wide rings, loaded cells, Munich",
-        note=f"{settings.draws} draws ({HEBF}: the first {settings.hard_hebf_draws}; bound: the first "
-        f"{settings.bound_draws} up to {settings.bound_users} users), rings uniform by area. A draw is infeasible if "
-        "the least power for all minimum rates is beyond the limit: these are counted and left out. Means in nats a "
-        "channel use are over all feasible draws, also where an allocator violates a minimum rate: what breaks the "
-        "rules may show more than the optimum. Ratios are on draws where neither violates anything.",
+        note=f"{settings.draws} draws ({HEBF}: the first {settings.hard_hebf_draws}), rings uniform by area. A draw is "
+        "infeasible if the least power for all minimum rates is beyond the limit: these are counted and left out. "
+        "Means in nats a channel use are over all feasible draws, also where an allocator violates a minimum rate: "
+        "what breaks the rules may show more than the optimum. Ratios are on draws where neither violates anything. "
+        f"{bound_note(settings)}",
         figure=pictures.shortfalls(shown, [label(case) for case in results], ASCENT),
         header=[
             "cell",

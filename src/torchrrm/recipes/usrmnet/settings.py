@@ -35,8 +35,7 @@ class UsrmnetSettings:
         cell_layers: trained there; the tables use the first two.
         draws: of each case, for what is compiled or learned.
         hebf_draws, hard_hebf_draws: the first of them, for `HeBF`, in Tables I and II and in hard regimes.
-        bound_draws: the first of them, for certified bounds.
-        bound_users: numbers of users up to which bounds are certified.
+        bound_draws, large_bound_draws: the first of them, for certified bounds of up to 6 and of 8 users.
         users: of Table I.
         ring_users: of Table II.
         wide_users: in wide rings.
@@ -62,8 +61,8 @@ class UsrmnetSettings:
     draws: int = 400
     hebf_draws: int = 30
     hard_hebf_draws: int = 20
-    bound_draws: int = 10
-    bound_users: int = 6
+    bound_draws: int = 400
+    large_bound_draws: int = 40
     users: tuple[int, ...] = (4, 6, 8, 10)
     ring_users: tuple[int, ...] = (4, 6)
     wide_users: tuple[int, ...] = (4, 6, 8)
@@ -88,8 +87,8 @@ SCALES: dict[str, UsrmnetSettings] = {
         draws=6,
         hebf_draws=1,
         hard_hebf_draws=0,
-        bound_draws=1,
-        bound_users=4,
+        bound_draws=6,
+        large_bound_draws=1,
         users=(4,),
         ring_users=(4,),
         wide_users=(4,),
@@ -115,8 +114,8 @@ SCALES: dict[str, UsrmnetSettings] = {
         draws=5_000,
         hebf_draws=500,
         hard_hebf_draws=200,
-        bound_draws=100,
-        bound_users=8,
+        bound_draws=5_000,
+        large_bound_draws=200,
         map_draws=1_000,
         latency_calls=1_000,
         latency_budget_s=2.0,

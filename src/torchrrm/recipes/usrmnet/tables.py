@@ -8,6 +8,7 @@ from torchrrm.recipes.usrmnet.cells import (
     RATIO_HEADER,
     Found,
     anywhere,
+    bound_note,
     estimate,
     label,
     mean_text,
@@ -73,9 +74,8 @@ def _ratio_note(settings: UsrmnetSettings) -> str:
         "In per cent with 95 % intervals, paired on the same draws: those on which neither violates anything in truth. "
         "`ϖ1` is of USRMNet to HeBF; `ϖ2` the share of draws whose auxiliary variables violate none of (10h) to (10k), "
         "here by at most 1e-6 on average, with the mean violation `V_g` in brackets. Violations in truth are of "
-        "minimum rates and of the power limit under the powers and beams that come out, above 1e-5 relative. The bound "
-        f"is certified on the first {settings.bound_draws} draws up to {settings.bound_users} users, to a tolerance of "
-        "0.1 % where its search ends in time."
+        "minimum rates and of the power limit under the powers and beams that come out, above 1e-5 relative. "
+        f"{bound_note(settings)}"
     )
 
 
