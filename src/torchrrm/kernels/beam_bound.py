@@ -123,7 +123,7 @@ def _least_levels(terms, corner, low):
 
 @njit(error_model="numpy", cache=True)
 def _bends(level, back_off):
-    """Whether the rate, increasing there, is concave in `1 + SINR` from `ln(1 + SINR)` on: `R'' <= R'`."""
+    """Whether from this `ln(1 + SINR)` on the rate rises and is concave in `1 + SINR`: `0 <= R'' <= R'`."""
     missing = math.exp(-2.0 * level)
     root = math.sqrt(-math.expm1(-2.0 * level))
     if not root > 0.0:
@@ -136,7 +136,7 @@ def _cover(terms, corner):
     """The concave function of a simplex, whose corners are rows of `corner`."""
     users = terms.weight.size
     low, quiet, height, slope = np.empty(users), np.empty(users), np.empty(users), np.empty(users)
-    exact, tilt, constant = np.empty(users, np.bool_), np.zeros(users), 0.0
+    exact, tilt = np.empty(users, np.bool_), np.zeros(users)
     _least_levels(terms, corner, low)
     for k in range(users):
         high, least, quiet[k] = 0.0, math.inf, math.inf
@@ -146,7 +146,7 @@ def _cover(terms, corner):
             least = min(least, corner[i, CORNER, k])
         first = min(low[k], high)
         own = min(math.log1p(least * math.exp(-quiet[k])), first)
-        exact[k] = terms.least[k] > 0.0 and _bends(own, terms.back_off)
+        exact[k] = _bends(own, terms.back_off)
         if exact[k]:
             missing = math.exp(-2.0 * first)
             slope[k] = 1.0 - terms.back_off * missing / math.sqrt(-math.expm1(-2.0 * first))
@@ -194,7 +194,7 @@ def _value(terms, cover, share, matrix, slope, curve):
 
 @njit(error_model="numpy", cache=True)
 def _relaxed(terms, corner, row):
-    """Write relaxed minimum rates, `row lambda >= 0`, that not all corners meet; how many, or -1 if one cannot be met."""
+    """Write relaxed minimum rates, `row lambda >= 0`, that not all corners meet; their number, -1 if one is lost."""
     users, count = terms.weight.size, 0
     for k in range(users):
         if not terms.least[k] > 0.0:

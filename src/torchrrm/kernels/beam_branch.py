@@ -86,7 +86,7 @@ def _explore(terms, queue, store, state, best, law):
     key, node = queue
     tolerance, budget = law
     users, end = terms.weight.size, state[NODES] + budget
-    child, middle = np.empty(users + 2, np.int32), np.empty((3, users))
+    child = np.empty(users + 2, np.int32)
     while state[SIZE] > 0.0 and state[NODES] < end:
         size = int(state[SIZE])
         top = np.argmax(key[:size])

@@ -7,6 +7,7 @@ import numpy as np
 
 from torchrrm.kernels import (
     bandwidth,
+    beam_branch,
     beam_ascent,
     beam_power,
     control,
@@ -51,6 +52,7 @@ def warm() -> None:
     _warm_beams()
     _warm_loops()
     _warm_branches()
+    _warm_beam_branches()
 
 
 def _warm_beams() -> None:
@@ -125,6 +127,17 @@ def _warm_branches() -> None:
     link_branch.explore_batch(gain, row, count, queue, state, power, (0.01, link_branch.AUTO), 1)
     link_branch.settle_batch(gain, row, count, state, power)
     link_ascent.follow_batch(power, gain, row, count)
+
+
+def _warm_beam_branches() -> None:
+    """Call the kernels of branch and bound of beams on a single user."""
+    one, row, active = np.ones(1), np.ones((1, 1)), np.ones((1, 1), np.bool_)
+    terms = np.zeros((1, 1, 1), np.complex128), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1), np.int64)
+    sizes, corner = (np.zeros((1, 1)), np.zeros((1, 1), np.int64)), np.empty((1, 8, 3, 1))
+    rows = (*terms, *sizes, corner, np.zeros((1, 5)), np.zeros((1, 1)))
+    channel, packets = np.ones((1, 1, 1), np.complex128), (one, np.full(1, 1e-5), row)
+    beam_branch.plant_batch(channel, (row, one), packets, active, row, row, rows)
+    beam_branch.explore_batch(rows, (np.full((1, 8), np.inf), np.zeros((1, 8, 3), np.int32)), (0.01, 1))
 
 
 if __name__ == "__main__":

@@ -126,15 +126,8 @@ def _searched(
     best, state, bound = np.zeros((count, users)), np.zeros((count, 5)), np.empty(count)
     for first in range(0, count, _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        channel, limits, packets, *others = data
-        search = _Search(
-            (
-                channel[part],
-                tuple(x[part] for x in limits),
-                tuple(x[part] for x in packets),
-                *(x[part] for x in others),
-            )
-        )
+        cut = [tuple(y[part] for y in x) if isinstance(x, tuple) else x[part] for x in data]
+        search = _Search(cut)
         search.run(settings)
         best[part], state[part], bound[part] = search.best, search.state, search.bound
     return best, state, bound
@@ -143,8 +136,8 @@ def _searched(
 class _Search:
     """Searches of many instances, some simplices of each at a time."""
 
-    def __init__(self, data: tuple[Any, ...]):
-        count, users = data[3].shape
+    def __init__(self, data: list[Any]):
+        count, users = data[3].shape  # of the mask
         shape = (count, users)
         self.best, self.state, self.bound = np.zeros(shape), np.zeros((count, 5)), np.zeros(count)
         order, sizes = np.zeros(shape, np.int64), np.zeros((count, 1), np.int64)
@@ -152,8 +145,9 @@ class _Search:
         terms = (gram, np.zeros(shape), np.zeros(shape), order, np.zeros((count, 1)), sizes)
         corner = np.empty((count, _ROOM + users, 3, users))
         best = np.zeros(shape)
-        self.rows = (*terms, corner, self.state, best)
-        kernels.plant_batch(*data, self.rows)
+        self.rows: tuple[Any, ...] = (*terms, corner, self.state, best)
+        channel, limits, packets, active, weight, share = data
+        kernels.plant_batch(channel, limits, packets, active, weight, share, self.rows)
         node = np.zeros((count, _ROOM, users + 2), np.int32)
         node[:, 0, :users] = np.arange(users)
         self.queue = np.full((count, _ROOM), math.inf), node
@@ -202,8 +196,9 @@ def _with_room(array: np.ndarray, room: int) -> np.ndarray:
 
 
 def interference_free_bound(instance: MisoInstance) -> Float[Tensor, "*batch"]:
-    """Weighted sum rate in nats if users did not hear one another: certified, cheap, and loose; minus infinity if even so
-    the minimum rates cannot be reached.
+    """Bound in nats of users that do not hear one another: certified, cheap, loose.
+
+    It is minus infinity if even so the minimum rates cannot be reached.
 
     A packet's rate is below its chord `c_k + m_k ln(1 + q_k G_kk)` from the least SINR to that of all power, and what
     remains is water-filling above the least shares `nu_k / G_kk`. With the level `x` of the water the dual value
