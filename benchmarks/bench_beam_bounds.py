@@ -2,8 +2,8 @@
 
 python benchmarks/bench_beam_bounds.py [--count 10] [--nodes 5000] [--json FILE]
 
-Cells as in [He2022USRMNet]: users uniform over the area of a ring, gain 1 / (1 + (d / 50 m)^3), Rayleigh fading, 256 bits
-at an error of 1e-5. Gaps are relative to the best action known, over the draws whose minimum rates can be met.
+Cells as in [He2022USRMNet]: users uniform over the area of a ring, gain 1 / (1 + (d / 50 m)^3), Rayleigh fading, 256
+bits at an error of 1e-5. Gaps are relative to the best action known, over the draws whose minimum rates can be met.
 """
 
 import argparse

@@ -7,8 +7,8 @@ import numpy as np
 
 from torchrrm.kernels import (
     bandwidth,
-    beam_branch,
     beam_ascent,
+    beam_branch,
     beam_power,
     control,
     greedy,
