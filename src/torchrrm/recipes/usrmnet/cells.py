@@ -1,5 +1,6 @@
 """Cells of the tables: means, ratios on the same draws, violations."""
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -23,6 +24,7 @@ __all__ = [
     "bound_text",
     "clean_text",
     "estimate",
+    "hebf_texts",
     "infeasible_text",
     "label",
     "mean_text",
@@ -44,6 +46,31 @@ def mean_text(result: CaseResult, name: str) -> str:
         return NONE
     scores = result.on_feasible(name)
     return interval_text(scores.objective, digits=4) if len(scores.objective) else NONE
+
+
+def hebf_mean(result: CaseResult) -> tuple[float, float] | None:
+    """Mean of HeBF over all feasible draws, and half its 95 % interval.
+
+    That of GramAscent over all draws, times the ratio of both on the few that HeBF was run on: a ratio estimate, whose
+    interval is much narrower than that of the few.
+    """
+    if HEBF not in result.names:
+        return None
+    ratio, spread = on_same_draws(result.on_feasible(HEBF), result.on_feasible(ASCENT))
+    if ratio is None:
+        return None
+    mean, interval = metrics.mean_interval(result.on_feasible(ASCENT).objective)
+    parts = [(interval[1] - mean) / mean if interval else 0.0, (spread[1] - ratio) / ratio if spread else 0.0]
+    return ratio * mean, ratio * mean * math.hypot(*parts)
+
+
+def hebf_texts(result: CaseResult, printed: float) -> list[str]:
+    """HeBF's mean, and its difference to the printed one in per cent."""
+    found = hebf_mean(result)
+    if found is None:
+        return [NONE, NONE]
+    mean, half = found
+    return [f"{mean:.4f} ± {half:.4f}", f"{100 * (mean / printed - 1):+.2f} ± {100 * half / printed:.2f}"]
 
 
 def ratio_text(result: CaseResult, name: str, base: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -12,7 +13,16 @@ from torchrrm.bench import Row, metrics
 from torchrrm.bench.figures import bound_word
 from torchrrm.bench.figures.style import MARKERS, PALETTE, QUIET, common_legend, panel_grid, second, styles
 
-__all__ = ["Estimate", "Label", "Trace", "front", "layer_counts", "layer_traces", "ratio_map", "shortfalls"]
+__all__ = [
+    "Estimate",
+    "Label",
+    "Trace",
+    "front",
+    "layer_counts",
+    "layer_traces",
+    "shortfall_map",
+    "shortfalls",
+]
 
 Label = tuple[str, int]
 """A cell and a number of users."""
@@ -171,11 +181,11 @@ def layer_counts(panels: Mapping[str, Mapping[str, Tensor]], label: str) -> Figu
     return figure
 
 
-def ratio_map(values: Tensor, users: Sequence[int], antennas: Sequence[int], label: str) -> Figure:
-    """A map over users and antennas, its values written in it; grey where there is none.
+def shortfall_map(ratios: Tensor, users: Sequence[int], antennas: Sequence[int], label: str) -> Figure:
+    """A map over users and antennas of `1 - ratio` in per cent, on a logarithmic scale; grey where there is none.
 
     Args:
-        values: `[antennas users]`, not a number where there is none.
+        ratios: `[antennas users]`, not a number where there is none.
         users: of the columns.
         antennas: of the rows.
         label: of the values, with the unit.
@@ -183,17 +193,17 @@ def ratio_map(values: Tensor, users: Sequence[int], antennas: Sequence[int], lab
     figure = Figure(figsize=(2.6 + 0.85 * len(users), 1.4 + 0.7 * len(antennas)), layout="constrained")
     axes = figure.subplots()
     axes.set_facecolor("#dddddd")
-    known = values[~values.isnan()]
-    low = float(known.min()) if len(known) else 0.0
-    image = axes.imshow(values.numpy(), cmap="cividis", vmin=low, aspect="auto", origin="lower")
-    middle = (low + float(known.max())) / 2 if len(known) else 0.0
-    for (i, j), value in np.ndenumerate(values.numpy()):
-        text = "–" if np.isnan(value) else f"{value:.2f}"
-        dark = not np.isnan(value) and value < middle
-        axes.text(j, i, text, ha="center", va="center", color="white" if dark else "#111111")
+    values = (100 * (1 - ratios)).clamp_min(_LEAST).numpy()
+    scale = LogNorm(_LEAST, 1.0)
+    image = axes.imshow(values, cmap="cividis_r", norm=scale, aspect="auto", origin="lower")
+    for (i, j), value in np.ndenumerate(values):
+        text = "–" if np.isnan(value) else f"< {_LEAST:g}" if value <= _LEAST else f"{value:.2g}"
+        dark = not np.isnan(value) and scale(value) > 0.5
+        colour = "white" if dark else "#111111"
+        axes.text(j, i, text, ha="center", va="center", color=colour, fontsize="small")
     axes.set_xticks(range(len(users)), [str(count) for count in users])
     axes.set_yticks(range(len(antennas)), [str(count) for count in antennas])
-    axes.set(xlabel="users K", ylabel="antennas N_t")
+    axes.set(xlabel="users K", ylabel="antennas $N_t$")
     figure.colorbar(image, label=label)
     return figure
 

@@ -95,18 +95,18 @@ def one_set_of_weights(found: Found, settings: UsrmnetSettings) -> Exhibit:
     for antennas in settings.map_antennas:
         results = {users: found[map_case(users, antennas)] for users in settings.map_users}
         ratios = [estimate(result, USRMNET) for result in results.values()]
-        values.append([torch.nan if ratio is None else 100 * ratio[0] for ratio in ratios])
+        values.append([torch.nan if ratio is None else ratio[0] for ratio in ratios])
         rows += [[str(antennas), str(users), *_map_cells(result)] for users, result in results.items()]
     return Exhibit(
         name="map",
         title="One set of weights: users and antennas",
         note=f"At least {settings.map_draws} draws a cell, 20 dB, n = 256, 120 to 140 m; ratios in per cent on "
         "feasible draws where neither violates anything. Grey: no such draws.",
-        figure=pictures.ratio_map(
+        figure=pictures.shortfall_map(
             torch.tensor(values, dtype=torch.float64),
             settings.map_users,
             settings.map_antennas,
-            f"{USRMNET} / {ASCENT} / %",
+            f"{USRMNET} less than {ASCENT} / %",
         ),
         header=[
             "N_t",

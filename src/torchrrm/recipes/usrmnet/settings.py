@@ -18,8 +18,8 @@ class LiteralSettings:
         watched: draws that objective and violation are watched on.
     """
 
-    samples: int = 2000
-    epochs: int = 25
+    samples: int = 2500
+    epochs: int = 30
     watched: int = 500
 
 
