@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit, prange
 
+from torchrrm.kernels.beam_algebra import factor, invert, power_hessian, start_aim, substitute
 from torchrrm.kernels.beam_power import demands, newton, restored, smallest
 from torchrrm.kernels.gram import back_off, beams, gram, planes, slopes, spread, sweep
 from torchrrm.kernels.links import picked, rank
@@ -92,67 +93,11 @@ def _look(uplink, point):
 
 
 @njit(error_model="numpy", cache=True)
-def _invert(matrix, inverse):
-    """Write the inverse of a nonsingular M-matrix, which needs no pivoting; `matrix` is destroyed."""
-    size = matrix.shape[0]
-    inverse[:] = 0.0
-    for k in range(size):
-        inverse[k, k] = 1.0
-    for k in range(size):
-        pivot = 1.0 / matrix[k, k]
-        for j in range(size):
-            matrix[k, j] *= pivot
-            inverse[k, j] *= pivot
-        for i in range(size):
-            factor = matrix[i, k]
-            if i != k and factor != 0.0:
-                for j in range(size):
-                    matrix[i, j] -= factor * matrix[k, j]
-                    inverse[i, j] -= factor * inverse[k, j]
-
-
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
-def _power_hessian(a_real, a_imag, share, error, price, back, hessian):
-    """Write the Hessian of the least total power in the levels; `price` is `lambda`, `back` is `J^-1`."""
-    users = share.size
-    middle, half = np.empty((users, users)), np.empty((users, users))
-    row_real, row_imag = np.empty(users), np.empty(users)
-    for k in range(users):
-        row_real[:] = 0.0
-        row_imag[:] = 0.0
-        for j in range(users):  # row k of A Z A
-            z = price[j] * share[j] / error[j]
-            c, d = z * a_real[k, j], z * a_imag[k, j]
-            for m in range(users):
-                row_real[m] += c * a_real[j, m] - d * a_imag[j, m]
-                row_imag[m] += c * a_imag[j, m] + d * a_real[j, m]
-        own = price[k] / error[k]
-        for m in range(users):  # Re(A_km conj((A Z A)_km))
-            both = a_real[k, m] * row_real[m] + a_imag[k, m] * row_imag[m]
-            power = a_real[k, m] * a_real[k, m] + a_imag[k, m] * a_imag[k, m]
-            middle[k, m] = (own + price[m] / error[m]) * power - 2.0 * both
-    half[:] = 0.0
-    hessian[:] = 0.0
-    for k in range(users):
-        for j in range(users):
-            c = middle[k, j]
-            for m in range(users):
-                half[k, m] += c * back[j, m]
-    for j in range(users):
-        for k in range(users):
-            c = back[j, k]
-            for m in range(users):
-                hessian[k, m] += c * half[j, m]
-    for k in range(users):
-        hessian[k, k] -= price[k]
-
-
-@njit(error_model="numpy", cache=True)
 def _describe(uplink, point, model):
     """Fill in the model at a point."""
     users, slope = point.share.size, model.hessian
     slopes(point.a_real, point.a_imag, point.share, point.error, slope)
-    _invert(slope, model.back)
+    invert(slope, model.back)
     for k in range(users):
         model.price[k] = 0.0
     for j in range(users):
@@ -167,43 +112,9 @@ def _describe(uplink, point, model):
             root = math.sqrt(heard * (1.0 + error))
             model.gain[k] = weight * (1.0 - uplink.theta * missing / root)
             model.curvature[k] = weight * uplink.theta * missing * (2.0 - missing) / (root * root * root)
-    _power_hessian(
+    power_hessian(
         point.a_real, point.a_imag, point.share, point.error, model.price, model.back, model.hessian
     )
-
-
-@njit(error_model="numpy", cache=True)
-def _factor(matrix, least):
-    """Cholesky factor in place, below the diagonal; whether all pivots are larger than `least`."""
-    size = least.size
-    for k in range(size):
-        pivot = matrix[k, k]
-        for j in range(k):
-            pivot -= matrix[k, j] * matrix[k, j]
-        if not pivot > least[k]:
-            return False
-        root = math.sqrt(pivot)
-        matrix[k, k] = root
-        for i in range(k + 1, size):
-            entry = matrix[i, k]
-            for j in range(k):
-                entry -= matrix[i, j] * matrix[k, j]
-            matrix[i, k] = entry / root
-    return True
-
-
-@njit(error_model="numpy", cache=True)
-def _substitute(factor, side):
-    """Solve with a Cholesky factor, in place."""
-    size = side.size
-    for k in range(size):
-        for j in range(k):
-            side[k] -= factor[k, j] * side[j]
-        side[k] /= factor[k, k]
-    for k in range(size - 1, -1, -1):
-        for j in range(k + 1, size):
-            side[k] -= factor[j, k] * side[j]
-        side[k] /= factor[k, k]
 
 
 @njit(error_model="numpy", cache=True)
@@ -248,7 +159,7 @@ def _shifted(model, level, place, matrix):
             size = level * model.price[k] + model.curvature[k]
             matrix[i, i] += shift * size - model.curvature[k]
             least[i] = PIVOT * size
-        if _factor(matrix, least):
+        if factor(matrix, least):
             return shift
         shift = 0.25 if attempt == 0 else 3.0 * shift
     return -1.0
@@ -267,8 +178,8 @@ def _direction(model, level, free, move):
         return 0.0, 0.0
     for i in range(count):
         first[i], second[i] = model.gain[place[i]], model.price[place[i]]
-    _substitute(matrix, first)
-    _substitute(matrix, second)
+    substitute(matrix, first)
+    substitute(matrix, second)
     along, across = 0.0, 0.0
     for i in range(count):
         along += model.price[place[i]] * first[i]
@@ -374,34 +285,11 @@ def _prices(uplink, least):
     _look(uplink, point)
     slope, back, price = np.empty(square), np.empty(square), np.zeros(users)
     slopes(point.a_real, point.a_imag, point.share, point.error, slope)
-    _invert(slope, back)
+    invert(slope, back)
     for j in range(users):
         for k in range(users):
             price[k] += back[j, k]
     return price
-
-
-@njit(error_model="numpy", cache=True)
-def _aim(start, least, price, place, table, aim):
-    """Write the shares from which a start is restored.
-
-    In turn: equal; the user whose level is cheapest alone; the price to the power -4; the least power; the other users
-    alone, cheapest first; random ones.
-    """
-    users = aim.size
-    leader = 0 if start == 1 else start - 3
-    cheapest = price.min()
-    for k in range(users):
-        if start == 0:
-            aim[k] = 1.0
-        elif start == 2:
-            aim[k] = (cheapest / price[k]) ** 4
-        elif start == 3:
-            aim[k] = least[k]
-        elif leader < users:
-            aim[k] = 1.0 if place[k] == users - 1 - leader else 1e-3
-        else:
-            aim[k] = table[place[k], start]
 
 
 @njit(error_model="numpy", cache=True)
@@ -417,7 +305,7 @@ def _best(uplink, table, steps, tol, best):
         if start == 1:
             price = _prices(uplink, least)
             place = rank(price)
-        _aim(start, least, price, place, table, aim)
+        start_aim(start, least, price, place, table, aim)
         feasible, _ = restored(uplink.g_real, uplink.g_imag, aim, uplink.target, share)
         if not feasible:
             best[:] = share
