@@ -28,7 +28,7 @@ class UrllcBeamforming:
         R_k = ln(1 + SINR_k) - Q^-1(eps) / sqrt(n) sqrt(1 - (1 + SINR_k)^-2)   in nats a channel use.
 
     It is stated in the dual uplink; `to_downlink` gives the powers with which the station reaches the same rates. Not
-    convex; `beamforming_bound` certifies how far an action is from the best.
+    convex; `BeamformingBound` certifies how far an action is from the best.
 
     Attributes:
         unit: of objective and utilities: nats a channel use, as in the paper, or bits (bit/s/Hz).
