@@ -264,8 +264,8 @@ SHAPES = {
         (header_with(schema=9), "must have a header of schema 1, received .* of 9"),
         (header_with(policy=None), "must have a whole header, received .* whose policy is None"),
         (
-            header_with(deployment={"service": "beams"}),
-            "must need a service of slicing, links, received .* of beams",
+            header_with(deployment={"service": "dreams"}),
+            "must need a service of slicing, links, beams, received .* of dreams",
         ),
         (header_with(deployment={"service": "slicing"}), "must tell what the slicing service needs"),
         (header_with(inputs={}), "must have the graph that its header states"),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "check", "fit", "mask", "numbers", "reals"]
+__all__ = ["Array", "check", "complexes", "fit", "mask", "numbers", "reals"]
 
 Array = NDArray[Any]
 
@@ -34,6 +34,11 @@ def reals(
 def numbers(name: str, value: ArrayLike) -> Array:
     """The values as float64, unchecked."""
     return _array(name, value, "numbers", "fiu").astype(np.float64, copy=False)
+
+
+def complexes(name: str, value: ArrayLike) -> Array:
+    """The values as complex numbers of double precision, unchecked."""
+    return _array(name, value, "complex numbers", "fiuc").astype(np.complex128, copy=False)
 
 
 def check(name: str, array: Array, *, positive: bool, where: Array | None = None) -> None:

@@ -26,7 +26,8 @@ class Exportable(Protocol):
         arguments: what makes the policy anew, as JSON.
         problem: what the policy serves, a dataclass.
         core_sizes: sizes of the axes that are fixed, such as `{"feature": 12}`, or the name of an axis of the same
-            size, such as `{"rx": "tx"}`; all others are free.
+            size, such as `{"rx": "tx"}`; all others are free. A policy whose work grows as a power of them may state
+            `core_most`, the largest size at which its file is checked.
         deployment: what a session without torch needs around the core, as JSON; its entry `service` names the
             code of `torchrrm.deploy` that reads it.
     """

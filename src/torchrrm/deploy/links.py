@@ -97,6 +97,10 @@ class PowerService:
         """Inputs of `PowerGNN.core`, and more than `CentralPower.core` reads."""
         return vars(prepared)
 
+    def action(self, prepared: PreparedLinks, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Powers in W: the core's."""
+        return {name: array.astype(np.float64) for name, array in outputs.items()}
+
     def scheduled(self, prepared: PreparedLinks) -> Array:
         """Links that may transmit, `[batch tx]`."""
         return prepared.active
@@ -118,6 +122,10 @@ class PowerService:
     def safe(self, prepared: PreparedLinks) -> dict[str, Array]:
         """Each active link at its limit."""
         return {"power_w": prepared.max_power_w}
+
+    def notes(self, prepared: PreparedLinks, feasible: Array) -> dict[str, Array]:
+        """Nothing."""
+        return {}
 
     def example(self) -> dict[str, Any]:
         """Two links that hear each other a little, or as many as the policy is made for."""

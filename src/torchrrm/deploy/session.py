@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from torchrrm.deploy.beams import BeamService
 from torchrrm.deploy.header import read_header, require
 from torchrrm.deploy.links import PowerService
 from torchrrm.deploy.slicing import SliceService
@@ -25,14 +26,17 @@ class Allocation:
     """What a session decides. Arrays have the batch shape of the instance, or none for a single one.
 
     Attributes:
-        action: the decision, named as the problem's action record: `{"bandwidth_hz": [*batch user]}` or
-            `{"power_w": [*batch tx]}`.
+        action: the decision, named as the problem's action record: `{"bandwidth_hz": [*batch user]}`,
+            `{"power_w": [*batch tx]}`, or `{"power_w": [*batch user], "beam": [*batch user ant]}` of the dual uplink
+            and with them what a station sends, `"downlink_power_w"`.
         scheduled: users that are served, or links that may transmit, `[*batch user]`.
         feasible: whether the action keeps every constraint to its tolerance, `[*batch]`.
         violation: how far the action exceeds each constraint at most, `[*batch]`; at most 0 is satisfied.
         fallback: where the policy's action was refused and the service's safe rule decided instead,
             `[*batch]`.
         refused: as `violation`, of the policy's own action; `inf` where it is not finite.
+        notes: what else the service tells: of beams `"least_power_w"`, `[*batch]`, the total power that would keep
+            every minimum rate; infinite if none would, NaN where the action is feasible.
         latency_s: time that the call took.
     """
 
@@ -42,6 +46,7 @@ class Allocation:
     violation: Mapping[str, Array]
     fallback: Array
     refused: Mapping[str, Array]
+    notes: Mapping[str, Array]
     latency_s: float
 
 
@@ -61,6 +66,10 @@ class Service(Protocol):
         """What the core reads."""
         ...
 
+    def action(self, prepared: Any, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The policy's action in double precision, by what the core returned."""
+        ...
+
     def scheduled(self, prepared: Any) -> Array: ...
 
     def violation(self, prepared: Any, action: Mapping[str, Array]) -> dict[str, Array]:
@@ -71,12 +80,16 @@ class Service(Protocol):
         """An action that keeps the constraints whatever the network says."""
         ...
 
+    def notes(self, prepared: Any, feasible: Array) -> dict[str, Array]:
+        """What else there is to say of each instance."""
+        ...
+
     def example(self) -> dict[str, Any]:
         """An instance to warm up with."""
         ...
 
 
-SERVICES: dict[str, type] = {"slicing": SliceService, "links": PowerService}
+SERVICES: dict[str, type] = {"slicing": SliceService, "links": PowerService, "beams": BeamService}
 
 
 class InferenceSession:
@@ -113,6 +126,7 @@ class InferenceSession:
         _expect("policy", policy, self.header["policy"], path)
         _expect("kind", kind, self.header["deployment"].get("kind"), path)
         self._types = _input_types(self._runtime, self.header, path)
+        self._outputs: list[str] = [port.name for port in self._runtime.get_outputs()]
         self._service = _service(self.header["deployment"], path)
         # Loads the kernels, so that the first call is as quick as any.
         self.allocate(**self._service.example())
@@ -121,14 +135,15 @@ class InferenceSession:
         """The core alone: the outputs of the exported graph, by name."""
         with np.errstate(over="ignore"):  # what single precision cannot hold gives no action that is accepted
             feed = {name: np.ascontiguousarray(inputs[name], kind) for name, kind in self._types.items()}
-        return dict(zip(self.header["outputs"], self._runtime.run(None, feed), strict=True))
+        return dict(zip(self._outputs, self._runtime.run(None, feed), strict=True))
 
     def allocate(self, **instance: Any) -> Allocation:
         """Allocate an instance, given as arrays by the names of the problem's instance record.
 
         For slices these are `cn0_hz`, `min_rate_bps`, `bandwidth_hz`, `eavesdropper_cn0_hz` and `active`, see
         `torchrrm.deploy.slicing.SliceService.prepare`; for links `gain`, `noise_power_w`, `max_power_w`, `weight`,
-        `active` and `priority`, see `torchrrm.deploy.links.PowerService.prepare`.
+        `active` and `priority`, see `torchrrm.deploy.links.PowerService.prepare`; for beams `channel` and the other
+        fields of `MisoInstance`, see `torchrrm.deploy.beams.BeamService.prepare`.
 
         Raises:
             ValueError: one line with the argument, the rule and the value received.
@@ -139,10 +154,10 @@ class InferenceSession:
         try:
             batch, prepared = self._service.prepare(**instance)
             action, violation, refused, fallback = self._decide(prepared)
-            scheduled = self._service.scheduled(prepared)
+            feasible = self._keeps(violation) if violation is not refused else ~fallback
+            scheduled, notes = self._service.scheduled(prepared), self._service.notes(prepared, feasible)
         finally:
             numba.set_num_threads(threads)
-        feasible = self._keeps(violation) if violation is not refused else ~fallback
 
         def shaped(arrays: Mapping[str, Array]) -> dict[str, Array]:
             return {name: array.reshape(batch + array.shape[1:]) for name, array in arrays.items()}
@@ -154,6 +169,7 @@ class InferenceSession:
             violation=shaped(violation),
             fallback=fallback.reshape(batch),
             refused=shaped(refused),
+            notes=shaped(notes),
             latency_s=time.perf_counter() - begin,
         )
 
@@ -161,8 +177,7 @@ class InferenceSession:
         self, prepared: Any
     ) -> tuple[dict[str, Array], Mapping[str, Array], Mapping[str, Array], Array]:
         """The action and its violations, those of the network's own one, and where it was replaced."""
-        outputs = self.run(self._service.inputs(prepared))
-        action = {name: array.astype(np.float64) for name, array in outputs.items()}
+        action = self._service.action(prepared, self.run(self._service.inputs(prepared)))
         refused = self._service.violation(prepared, action)
         fallback = ~self._keeps(refused)
         if not fallback.any():
@@ -212,8 +227,8 @@ def _input_types(runtime: Any, header: Mapping[str, Any], path: object) -> dict[
     kinds = {"tensor(bool)": np.bool_, "tensor(float)": np.float32, "tensor(double)": np.float64}
     found = {port.name: (len(port.shape), kinds.get(port.type)) for port in runtime.get_inputs()}
     wanted = {name: len(axes) for name, axes in header["inputs"].items()}
-    outputs = [port.name for port in runtime.get_outputs()]
-    if {n: size for n, (size, _) in found.items()} != wanted or outputs != list(header["outputs"]):
+    outputs = {port.name for port in runtime.get_outputs()}
+    if {n: size for n, (size, _) in found.items()} != wanted or outputs != set(header["outputs"]):
         raise ValueError(f"path: must have the graph that its header states, received {path} of another")
     if None in [kind for _, kind in found.values()]:
         raise ValueError(f"path: must take reals and truth values, received {path} of other inputs")

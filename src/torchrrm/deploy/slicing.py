@@ -114,6 +114,10 @@ class SliceService:
             "active": prepared.scheduled,
         }
 
+    def action(self, prepared: PreparedSlices, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Bandwidths in Hz: the core's."""
+        return {name: array.astype(np.float64) for name, array in outputs.items()}
+
     def scheduled(self, prepared: PreparedSlices) -> Array:
         """Users that are served, `[batch user]`."""
         return prepared.scheduled
@@ -132,6 +136,10 @@ class SliceService:
         """Equal surplus: `w_k = w_min,k + S / K`."""
         share = prepared.surplus / np.maximum(prepared.scheduled.sum(-1), 1)
         return {"bandwidth_hz": np.where(prepared.scheduled, prepared.least + share[:, None], 0.0)}
+
+    def notes(self, prepared: PreparedSlices, feasible: Array) -> dict[str, Array]:
+        """Nothing."""
+        return {}
 
     def example(self) -> dict[str, Any]:
         """Two users, of whom an eavesdropper hears little."""

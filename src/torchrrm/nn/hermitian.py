@@ -8,7 +8,7 @@ over them. Elsewhere `torch.linalg` does the same.
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._higher_order_ops import scan
+from torch._higher_order_ops.scan import scan_op
 
 __all__ = ["beam_planes", "gram_planes", "loaded_gram"]
 
@@ -39,16 +39,18 @@ def loaded_gram(
         loaded = torch.linalg.solve(one + gram * share[..., None, :], gram)  # (I + G Q)^-1 G
         return loaded.real, loaded.imag
     one = torch.eye(share.shape[-1], dtype=share.dtype, device=share.device)
-    place = _two_by_two(one, torch.zeros_like(one)).unflatten(-1, (-1, 2)).movedim(-2, 0)  # [user 2*user 2]
+    place = _two_by_two(one, torch.zeros_like(one)).unflatten(-1, (-1, 2)).movedim(-2, 0)
+    place = place[:, None].expand(
+        -1, share.shape[0], -1, -1
+    )  # [user batch 2*user 2]: of a graph's one batch axis
+    inverse = (1 / share).mT[..., None, None]  # [user batch 1 1]; infinite without power
 
-    def add(loaded: Tensor, user: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        place, inverse = user
-        own = loaded @ place  # [*batch 2*user 2]: of A_:l
-        pivot = inverse + (own * place).amax((-2, -1), keepdim=True)  # [*batch 1 1]; all but A_ll are 0
-        return loaded - (own / pivot) @ own.mT, pivot
+    def add(loaded: Tensor, place: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+        own = torch.bmm(loaded, place)  # [batch 2*user 2]: of A_:l
+        pivot = inverse + (own * place).amax((-2, -1), keepdim=True)  # [batch 1 1]; all but A_ll are 0
+        return loaded - torch.bmm(own / pivot, own.mT), pivot
 
-    inverse = (1 / share).movedim(-1, 0)[..., None, None]  # [user *batch 1 1]; infinite without power
-    loaded = scan(add, _two_by_two(gram_real, gram_imag), (place, inverse))[0]
+    loaded, _ = scan_op(add, [_two_by_two(gram_real, gram_imag)], [place, inverse], ())
     return loaded[..., 0::2, 0::2], loaded[..., 1::2, 0::2]
 
 
