@@ -1,4 +1,6 @@
-"""An exported policy against eager torch, one thread: the network alone, and from an instance to a checked allocation.
+"""An exported policy against torch, one thread: the network alone, and from an instance to a checked allocation.
+
+Slices against eager torch, beams against the policy's compiled kernel (whose allocations are not checked).
 
 python benchmarks/bench_deploy.py          # ratios, measured in turns in one run
 python -m pytest benchmarks/bench_deploy.py --benchmark-only
@@ -16,8 +18,9 @@ import pytest
 import torch
 
 from torchrrm.deploy import InferenceSession, export
-from torchrrm.policies import SliceGNN
+from torchrrm.policies import SliceGNN, USRMNet
 from torchrrm.problems import SliceInstance, slice_instance
+from torchrrm.problems.beamforming import miso_instance
 
 KIND = "secrecy-short"
 Calls = dict[str, Callable[[], Any]]
@@ -55,6 +58,22 @@ def calls(features: str, users: int, folder: Path) -> tuple[Calls, Calls]:
     return core, {"torch": whole, "onnxruntime": lambda: session.allocate(**arrays)}
 
 
+def beam_calls(session: InferenceSession, policy: USRMNet, users: int) -> tuple[Calls, Calls]:
+    """Network alone (without torch's: its kernel restores as well) and whole allocation, of 64 antennas."""
+    generator = torch.Generator().manual_seed(users)
+    channel = torch.randn(users, 64, dtype=torch.complex128, generator=generator)
+    instance = miso_instance(0.3 * channel)
+    arrays = {name: value.numpy() for name, value in vars(instance).items()}
+    feed = session._service.inputs(session._service.prepare(**arrays)[1])
+
+    @torch.inference_mode()
+    def whole() -> Any:
+        return policy(instance)
+
+    core = {"torch": whole, "onnxruntime": lambda: session.run(feed)}
+    return core, {"torch": whole, "onnxruntime": lambda: session.allocate(**arrays)}
+
+
 def latencies_us(functions: Calls, turns: int = 150, block: int = 20) -> dict[str, np.ndarray]:
     """Durations in microseconds; the functions take turns, so that a busy moment meets all of them."""
     seen: dict[str, list[float]] = {name: [] for name in functions}
@@ -77,22 +96,28 @@ def test_deploy(benchmark, tmp_path, part, features, runtime):
     benchmark((core if part == "network" else whole)[runtime])
 
 
-def main() -> None:
+def report(kind: str, users: int, both: tuple[Calls, Calls]) -> None:
     """Print p50 and p99 and the ratio to torch."""
-    print(
-        f"{'part':11}{'features':10}{'users':>6}{'torch p50/p99 us':>20}{'session p50/p99 us':>20}{'ratio':>7}"
-    )
-    with tempfile.TemporaryDirectory() as folder:
+    for part, functions in zip(("network", "allocation"), both, strict=True):
+        seen = latencies_us(functions)
+        ends = {name: np.percentile(durations, [50, 99]) for name, durations in seen.items()}
+        columns = [f"{p50:.1f}/{p99:.1f}" for p50, p99 in ends.values()]
+        ratio = ends["torch"][0] / ends["onnxruntime"][0]
+        print(f"{part:11}{kind:10}{users:6}{columns[0]:>20}{columns[1]:>20}{ratio:7.2f}")
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'part':11}{'of':10}{'users':>6}{'torch p50/p99 us':>20}{'session p50/p99 us':>20}{'ratio':>7}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for features in ("raw", "marginal"):
             for users in (10, 50, 200):
-                for part, functions in zip(
-                    ("network", "allocation"), calls(features, users, Path(folder)), strict=True
-                ):
-                    seen = latencies_us(functions)
-                    ends = {name: np.percentile(durations, [50, 99]) for name, durations in seen.items()}
-                    columns = [f"{p50:.1f}/{p99:.1f}" for p50, p99 in ends.values()]
-                    ratio = ends["torch"][0] / ends["onnxruntime"][0]
-                    print(f"{part:11}{features:10}{users:6}{columns[0]:>20}{columns[1]:>20}{ratio:7.2f}")
+                report(features, users, calls(features, users, folder))
+        policy = USRMNet().eval()
+        session = InferenceSession(export(policy, folder / "beams.onnx"))
+        for users in (6, 16):
+            report("beams", users, beam_calls(session, policy, users))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,10 @@ class PreparedBeams:
     active: Array
 
     def restored(self, wanted: Array) -> Array:
-        """Shares nearest to those wanted that keep every minimum rate, see `torchrrm.kernels.beam_power`."""
+        """Shares nearest to those wanted that keep every minimum rate, see `torchrrm.kernels.beam_power`.
+
+        Where nothing is wanted, nearest to equal ones.
+        """
         if len(wanted) > 1:
             return _restore_batch(*self._arrays(slice(None)), wanted)[0]
         share = np.empty_like(wanted)
@@ -132,10 +135,8 @@ class BeamService:
         with np.errstate(over="ignore", invalid="ignore"):  # of what overflows nothing is accepted
             scale = np.sqrt(limit[..., None] / np.where(here, noise, 1.0))
             relative = amplitude * scale[..., None]
-        per_user = (np.where(here, array, 0.0) for array in (given, payload))
-        rows = tuple(np.ascontiguousarray(array.reshape(-1, users[-1])) for array in (*per_user, here))
-        per_row = tuple(np.ascontiguousarray(array.reshape(-1)) for array in (limit, length, error))
-        return batch, _prepared(relative.reshape(-1, *amplitude.shape[-2:]), rows, per_row)
+        per_user = np.where(here, given, 0.0), np.where(here, payload, 0.0), here
+        return batch, _prepared(relative, per_user, (limit, length, error))
 
     def inputs(self, prepared: PreparedBeams) -> dict[str, Array]:
         """Inputs of `core`, and more than one of them may read."""
@@ -146,6 +147,7 @@ class BeamService:
             "back_off": prepared.back_off,
             "least_sinr": prepared.least_sinr,
             "active": prepared.active,
+            "start": prepared.restored(prepared.active.astype(np.float64)),
         }
 
     def action(self, prepared: PreparedBeams, outputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -172,7 +174,7 @@ class BeamService:
         that is not active, in parts of the limit.
         """
         sent, beam, active = action["downlink_power_w"], action["beam"], prepared.active
-        whole = np.isfinite(sent).all(-1) & np.isfinite(beam).all((-2, -1))
+        whole = np.logical_and(np.isfinite(sent).all(-1), np.isfinite(beam).all((-2, -1)))
         share = np.where(whole[:, None], sent, 0.0) / prepared.limit[:, None]
         beam = np.where(whole[:, None, None], beam, 0.0)
         rate = _rate(_sinr(_coupling(prepared.channel, beam), share), prepared.back_off[:, None])
@@ -226,12 +228,16 @@ def _heard(channel: Array, active: Array) -> Array:
 
 
 def _prepared(
-    channel: Array, rows: tuple[Array, Array, Array], per_row: tuple[Array, Array, Array]
+    channel: Array, per_user: tuple[Array, Array, Array], per_row: tuple[Array, Array, Array]
 ) -> PreparedBeams:
-    (weight, payload, active), (limit, length, error) = rows, per_row
+    """With one batch axis, contiguous."""
+    size = channel.shape[-2:]
+    weight, payload, active = (np.ascontiguousarray(a.reshape(-1, size[0])) for a in per_user)
+    limit, length, error = (np.ascontiguousarray(a.reshape(-1)) for a in per_row)
+    channel = np.ascontiguousarray(channel.reshape(-1, *size))
     back_off, rate, sinr = _terms(payload, length, error, active)
     return PreparedBeams(
-        channel=np.ascontiguousarray(channel),
+        channel=channel,
         limit=limit,
         weight=weight,
         packet=(length, error, payload),
