@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from torchrrm.bench import metrics
@@ -191,9 +192,12 @@ def label(case: Case) -> pictures.Label:
 
 
 def objectives(results: Found) -> dict[str, Tensor]:
-    """Objectives of all draws."""
-    return {
-        f"{case.name} {name}": result.scores(name).objective
-        for case, result in results.items()
-        for name in result.names
-    }
+    """Mean objective over the feasible draws with the ends of its 95 % interval, by case and allocator."""
+    found = {}
+    for case, result in results.items():
+        for name in result.names:
+            values = result.on_feasible(name).objective
+            if len(values):
+                mean, interval = metrics.mean_interval(values)
+                found[f"{case.name} {name}"] = torch.tensor([mean, *(interval or (mean, mean))])
+    return found

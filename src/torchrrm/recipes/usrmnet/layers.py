@@ -96,7 +96,7 @@ def figure7(starts: Mapping[Case, Start], settings: UsrmnetSettings) -> Exhibit:
     """Fig. 7: the true objective of powers and beams over the number of layers, on the draws of the tables."""
     rows: list[list[str]] = []
     panels: dict[str, dict[str, Tensor]] = {}
-    for case, start in starts.items():
+    for case, start in sorted(starts.items(), key=lambda item: (item[0].cell, item[0].users)):
         by_layer, base = _by_layer(case, start, settings.draws)
         series = panels.setdefault(case.cell, {})
         series[f"K = {case.users}"] = torch.stack([scores.objective for scores in by_layer], dim=-1)

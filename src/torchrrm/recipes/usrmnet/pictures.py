@@ -153,7 +153,9 @@ def layer_counts(panels: Mapping[str, Mapping[str, Tensor]], label: str) -> Figu
         label: of the values, with the unit.
     """
     figure, axes = panel_grid(len(panels), width=3.4, height=2.8, sharey=False)
-    names = list(dict.fromkeys(name for series in panels.values() for name in series))
+    names = sorted(
+        {name for series in panels.values() for name in series}, key=lambda name: (len(name), name)
+    )
     for one, (cell, series) in zip(axes, panels.items(), strict=True):
         for name, values in series.items():
             found = [metrics.mean_interval(column) for column in values.T]
