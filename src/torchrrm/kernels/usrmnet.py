@@ -22,6 +22,8 @@ _INPUTS = 2 * _FEATURES + 2 * _SENDS
 _TINY = 1e-9
 _FAR = 3.0
 _LEAST_SLOPE = 0.02
+_FALL = 2.5
+_LEAST_LEFT = 0.1
 _PASSES = 4
 
 
@@ -72,35 +74,51 @@ def _couple(a_real, a_imag, share, error, coupled):
 
 
 @njit(error_model="numpy", cache=True)
+def _charge(share, error, weight, coupled, node):
+    """Write what each user's power brings, and costs, into columns 2 and 3, and the features 7 and 8.
+
+    Column 1 holds what a user is worth, or, at its minimum rate, what it is to be given; whether there are others.
+    """
+    users, free = share.size, False
+    for k in range(users):
+        heard, lost, raised = 0.0, 0.0, 0.0
+        for j in range(users):
+            heard += coupled[k, j]
+            if node[j, 11] > 0.0:
+                raised += coupled[j, k] * node[j, 1]
+            else:
+                lost += coupled[j, k] * node[j, 1]
+                free = True
+        gained = weight[k] * node[k, 6] * (1.0 - max(error[k], _TINY))
+        node[k, 2], node[k, 3] = gained - lost, share[k] + raised
+        node[k, 7] = 1.0 - max(_ratio(gained - lost, gained) * (share[k] / (share[k] + raised)), -1.0)
+        node[k, 8] = heard
+    return free
+
+
+@njit(error_model="numpy", cache=True)
 def _look(a_real, a_imag, gain, links, share, error, coupled, needed, node):
     """Write `T`, `needed` and the features of each user; the relative changes are left in the second column, halved."""
     target, theta, weight = links
     users = share.size
     _couple(a_real, a_imag, share, error, coupled)
     for k in range(users):
-        missing = max(error[k], _TINY) ** 2
-        slope = 1.0 - theta * missing / math.sqrt(max(1.0 - missing, _TINY))
+        down = max(error[k], _TINY)
+        slope = 1.0 - theta * down * down / math.sqrt(max(1.0 - down * down, _TINY))
         node[k, 6] = max(slope, _LEAST_SLOPE)
-    worth_free, share_free, worth_all, share_all = 0.0, 0.0, 0.0, 0.0
+        needed[k] = target[k] * max(error[k], 0.0) / a_real[k, k]
+        node[k, 11] = 1.0 if needed[k] >= share[k] * (1.0 - _TINY) else 0.0
+        given = max(share[k], needed[k]) / max(1.0 - down, _TINY)
+        node[k, 1] = given if node[k, 11] > 0.0 else weight[k] * node[k, 6]
+    free = _charge(share, error, weight, coupled, node)
+    worth, spent = 0.0, 0.0
     for k in range(users):
-        own, heard, lost = a_real[k, k], 0.0, 0.0
-        for j in range(users):
-            heard += coupled[k, j]
-            lost += coupled[j, k] * weight[j] * node[j, 6]
-        gained = weight[k] * node[k, 6] * (1.0 - max(error[k], _TINY))
-        needed[k] = target[k] * max(error[k], 0.0) / own
-        held = needed[k] >= share[k] * (1.0 - _TINY)
-        worth_all, share_all = worth_all + gained - lost, share_all + share[k]
-        if not held:
-            worth_free, share_free = worth_free + gained - lost, share_free + share[k]
-        node[k, 1] = gained - lost
-        node[k, 7] = min(_ratio(lost, gained), 4.0)
-        node[k, 8], node[k, 11] = heard, 1.0 if held else 0.0
-    level = worth_free / max(share_free, _TINY) if share_free > 0.0 else worth_all / max(share_all, _TINY)
-    level = max(level, _TINY)
+        if node[k, 11] == 0.0 or not free:
+            worth, spent = worth + node[k, 2], spent + node[k, 3]
+    level = max(worth / max(spent, _TINY), _TINY)
     for k in range(users):
         down = max(error[k], _TINY)
-        change = (_ratio(node[k, 1], level * share[k]) - 1.0) / max(1.0 - down, _TINY)
+        change = (_ratio(node[k, 2], level * node[k, 3]) - 1.0) / max(1.0 - down, _TINY)
         change = _clip(change, -_FAR, _FAR)
         node[k, 0] = _log(share[k] * users, -4.0, 4.0) / 2.0
         node[k, 1] = change / 2.0
@@ -150,12 +168,13 @@ def _decide(node, coupled, packed, shift, wanted):
             size += row[h] * max(state[h], 0.0)
             move += row[width + h] * max(state[width + h], 0.0)
         x = 2.0 * node[k, 1] * math.exp(size) + move
-        wanted[k] *= 1.0 + x if x > 0.0 else math.exp(x)
+        fall = _clip(x, -_FALL, 0.0)
+        wanted[k] *= 1.0 + x if x > 0.0 else math.exp(fall + 2.0 * fall * fall * fall)
 
 
 @njit(error_model="numpy", cache=True)
 def _settle(wanted, needed, share):
-    """Write the shares `max(s wanted, needed)` of total 1; all in proportion to `needed` if that alone is more."""
+    """Write shares near `max(s wanted, needed)`, of total 1."""
     users, total = wanted.size, 0.0
     for k in range(users):
         total += wanted[k]
@@ -168,7 +187,7 @@ def _settle(wanted, needed, share):
                 left -= needed[k]
             else:
                 free += wanted[k] / total
-        scale = _ratio(max(left, 1e-3), free)
+        scale = _ratio(max(left, _LEAST_LEFT), free)
     added = 0.0
     for k in range(users):
         share[k] = max(scale * (wanted[k] / total), needed[k])
@@ -178,15 +197,23 @@ def _settle(wanted, needed, share):
 
 
 @njit(error_model="numpy", cache=True)
-def run(g_real, g_imag, target, theta, weight, net, share):
-    """Write the shares after the last layer, before they are restored; weights are relative to their mean."""
-    users, depth = share.size, len(net) // 4
+def run(g_real, g_imag, target, theta, weight, net, wanted):
+    """Write the shares that the last layer wants, before they are restored; weights are relative to their mean.
+
+    Whether there are shares that keep the minimum rates; if not, those written are balanced.
+    """
+    users, depth = wanted.size, len(net) // 4
+    share = np.empty(users)
+    wanted[:] = 1.0
+    if not restored(g_real, g_imag, wanted, target, share)[0]:
+        wanted[:] = share
+        return False
     packed, shift = _packed(net, depth)
     a_real, a_imag, error = np.empty((users, users)), np.empty((users, users)), np.empty(users)
     coupled, needed, node = np.empty((users, users)), np.empty(users), np.empty((users, _FEATURES))
-    gain, wanted = np.empty(users), np.empty(users)
+    gain = np.empty(users)
     for k in range(users):
-        gain[k], share[k] = g_real[k, k], 1.0 / users
+        gain[k] = g_real[k, k]
     links = target, theta, weight
     for layer in range(depth):
         sweep(g_real, g_imag, share, a_real, a_imag, error)
@@ -194,7 +221,9 @@ def run(g_real, g_imag, target, theta, weight, net, share):
         for k in range(users):
             wanted[k] = share[k]
         _decide(node, coupled, packed[layer], shift[layer], wanted)
-        _settle(wanted, needed, share)
+        if layer < depth - 1:
+            _settle(wanted, needed, share)
+    return True
 
 
 @njit(error_model="numpy", cache=True)
@@ -224,8 +253,10 @@ def solve(channel, noise_power, max_power, packet, active, weight, net, power, b
     wanted, share = np.empty(chosen.size), np.empty(chosen.size)
     feasible = True
     if chosen.size > 0:
-        run(g_real, g_imag, target, theta, _relative(weight, chosen), net, wanted)
-        feasible, _ = restored(g_real, g_imag, wanted, target, share)
+        feasible = run(g_real, g_imag, target, theta, _relative(weight, chosen), net, wanted)
+        share[:] = wanted
+        if feasible:
+            restored(g_real, g_imag, wanted, target, share)
     spread(share, chosen, max_power, power)
     beams(real, imag, g_real, g_imag, share, chosen, beam)
     return feasible and not lost

@@ -14,6 +14,7 @@ from torchrrm.policies.unrolled import ConstrainedProgram
 from torchrrm.problems.beamforming import MisoInstance, least_sinr, relative_gram
 from torchrrm.rates import packet_back_off
 from torchrrm.records import tensor_record, to
+from torchrrm.solvers.beam_power import restored_share
 
 __all__ = [
     "FEATURES",
@@ -22,7 +23,6 @@ __all__ = [
     "Response",
     "Uplink",
     "Wish",
-    "first_wish",
     "growth",
     "layer_program",
     "messages",
@@ -55,7 +55,9 @@ _TINY = 1e-9
 _FAR = 3.0  # largest relative change of a share that a step aims at before the networks
 _LEAST_SLOPE = 0.02  # of a rate by ln(1 + SINR): below, it would be worth more to send nothing
 _FALL = 2.5
-_LEAST_LEFT = 0.1  # of the limit, for users above their minimum rates, before minimum rates are restored exactly
+_LEAST_LEFT = (
+    0.1  # of the limit, for users above their minimum rates, before minimum rates are restored exactly
+)
 _PASSES = 4
 
 Response = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -73,6 +75,9 @@ class Uplink:
         back_off: `theta` of the rates.
         weight: of the rates, relative to the mean of those served; 0 of the others.
         served: active users that have a channel.
+        start: shares that the first layer begins with: equal ones, restored to the minimum rates (`restored_power`).
+            Equal shares alone would not do where users are nearly parallel: there the rates are far from concave, and
+            what a weak user loses is seen only where the strong one has little.
     """
 
     gram: Tensor
@@ -81,6 +86,7 @@ class Uplink:
     back_off: Float[Tensor, "*batch 1"]
     weight: Float[Tensor, "*batch user"]
     served: Bool[Tensor, "*batch user"]
+    start: Float[Tensor, "*batch user"]
 
 
 @tensor_record
@@ -90,7 +96,7 @@ class Outlook:
     Attributes:
         node: features of each user.
         coupled: `T`, without its diagonal.
-        slope: of the Lagrangian by the relative change of each share: `q_k (mu - price_k)`.
+        slope: of the Lagrangian by the relative change of each share: the power spent times `mu - price_k`.
         scale: step size of each user at which a layer is one of Newton's method for this user alone.
         needed: least shares with the present beams, `nu_k I_k(q)`.
     """
@@ -108,11 +114,11 @@ class Wish:
 
     Attributes:
         wanted: proportions in which users are to get what is left of the power by those at their minimum rates.
-        needed: shares of those, with the beams before the last layer.
+        share: `wanted` with minimum rates kept, under the beams of the last layer; of total 1.
     """
 
     wanted: Float[Tensor, "*batch user"]
-    needed: Float[Tensor, "*batch user"]
+    share: Float[Tensor, "*batch user"]
 
 
 def uplink(instance: MisoInstance) -> Uplink:
@@ -123,15 +129,18 @@ def uplink(instance: MisoInstance) -> Uplink:
     weight = torch.where(served, instance.weight.double(), torch.zeros_like(gain))
     mean = weight.sum(-1, keepdim=True) / served.sum(-1, keepdim=True).clamp_min(1)
     target = least_sinr(instance)
+    target = torch.where(served, target, torch.zeros_like(target))
+    with torch.no_grad():
+        start, _ = restored_share(gram, served.double(), target)
+    back_off = packet_back_off(instance.error_probability.double(), instance.blocklength.double())
     return Uplink(
         gram=gram,
         gain=gain,
-        target=torch.where(served, target, torch.zeros_like(target)),
-        back_off=packet_back_off(instance.error_probability.double(), instance.blocklength.double())[
-            ..., None
-        ],
+        target=target,
+        back_off=back_off[..., None],
         weight=weight / torch.where(mean > 0, mean, torch.ones_like(mean)),
         served=served,
+        start=start,
     )
 
 
@@ -143,12 +152,6 @@ def response(
     matrix = torch.linalg.solve(one + gram * share[..., None, :], gram)
     own = matrix.diagonal(dim1=-2, dim2=-1).real
     return own, matrix.real.square() + matrix.imag.square(), 1 - share * own
-
-
-def first_wish(links: Uplink) -> Wish:
-    """What the first layer begins with: equal shares, and nothing known of what is needed."""
-    served = links.served.to(links.gain.dtype)
-    return Wish(wanted=served / served.sum(-1, keepdim=True).clamp_min(1), needed=torch.zeros_like(served))
 
 
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
@@ -167,12 +170,17 @@ def _log(value: Tensor, least: float, most: float) -> Tensor:
 def outlook(links: Uplink, share: Float[Tensor, "*batch user"], respond: Response = response) -> Outlook:
     """Features and first-order model at the shares.
 
-    The price of a user's power is `price_l = sum_k a_k R'_k d ln(1 + SINR_k) / d q_l`; at an optimum it is the same,
-    `mu`, for all users whose minimum rate does not bind. The relative change that a Newton step for one user alone
-    asks for is `change_k = (price_k / mu - 1) / (1 - e_k)`. Features, in the order of `FEATURES`: `ln(q_k K) / 2`,
-    `change / 2`, `4 change / (1 + 4 |change|)`, `ln(1 + SINR) / 3`, `e`, `ln(q / needed)` up to 3, `R' - 1`, what the
-    others lose by a user's power in parts of what it gains, `sum_l T_kl`, `ln(a / mean a) / 2`, half the logarithm of
-    the gain that its beam gives up to avoid the others, whether its share is below what it needs.
+    With more power for a user, users above their minimum rates lose rate, and those at them are to be given power. At
+    an optimum, what it brings is the same for all users above their minimum rates, per unit of power spent,
+
+        price_k = (a_k R'_k (1 - e_k) - sum_(l free) T_lk a_l R'_l) / (q_k + sum_(l held) T_lk q_l / (1 - e_l)),
+
+    where what users at their minimum rates do to each other is left out. With its mean `mu` over the users above, the
+    relative change that a Newton step for one user alone asks for is `change_k = (price_k / mu - 1) / (1 - e_k)`.
+    Features, in the order of `FEATURES`: `ln(q_k K) / 2`, `change / 2`, `4 change / (1 + 4 |change|)`,
+    `ln(1 + SINR) / 3`, `e`, `ln(q / needed)` up to 3, `R' - 1`, the part of the price that a user pays for the others,
+    `sum_l T_kl`, `ln(a / mean a) / 2`, half the logarithm of the gain that its beam gives up to avoid the others,
+    whether its share is below what it needs.
     """
     own, power, error = respond(links.gram, share)
     served, count = links.served, links.served.sum(-1, keepdim=True).to(share.dtype)
@@ -180,15 +188,18 @@ def outlook(links: Uplink, share: Float[Tensor, "*batch user"], respond: Respons
     coupled = power * share[..., :, None] * share[..., None, :] / error[..., :, None]
     coupled = coupled - torch.diag_embed(coupled.diagonal(dim1=-2, dim2=-1))
     missing = error.square()
-    slope = (1 - links.back_off * missing / torch.sqrt((1 - missing).clamp_min(_TINY))).clamp_min(
-        _LEAST_SLOPE
-    )
-    worth = links.weight * slope
-    gained, lost = worth * (1 - error), (coupled.mT @ worth[..., None])[..., 0]
+    steep = links.back_off * missing / torch.sqrt((1 - missing).clamp_min(_TINY))
+    slope = (1 - steep).clamp_min(_LEAST_SLOPE)
     needed = links.target * (_ratio(torch.ones_like(own), own) - share).clamp_min(0)
     held = needed >= share * (1 - _TINY)
-    level = _price(gained - lost, share, served & ~held, served)
-    raw = _ratio(gained - lost, level * share) - 1
+    zero = torch.zeros_like(share)
+    worth = links.weight * slope
+    given = torch.maximum(share, needed) / (1 - error).clamp_min(_TINY)  # per relative rise of an SINR
+    charge = torch.stack([torch.where(held, zero, worth), torch.where(held, given, zero)], dim=-1)
+    lost, raised = (coupled.mT @ charge).unbind(-1)
+    gained, cost = worth * (1 - error), share + raised
+    level = _price(gained - lost, cost, served & ~held, served)
+    raw = _ratio(gained - lost, level * cost) - 1
     change = (raw / (1 - error).clamp_min(_TINY)).clamp(-_FAR, _FAR)
     columns = (
         _log(share * count, -4.0, 4.0) / 2,
@@ -198,15 +209,14 @@ def outlook(links: Uplink, share: Float[Tensor, "*batch user"], respond: Respons
         error,
         _log(_ratio(share, needed) + (needed <= 0) * 1e9, 0.0, 3.0),
         slope - 1,
-        _ratio(lost, gained).clamp_max(4.0),
+        1 - (_ratio(gained - lost, gained) * _ratio(share, cost)).clamp_min(-1.0),
         coupled.sum(-1),
         _log(links.weight, -3.0, 3.0) / 2,
         _log(_ratio(links.gain * error, own), 0.0, 4.0) / 2,
         held.to(share.dtype),
     )
-    zero = torch.zeros_like(share)
     node = torch.where(served[..., None], torch.stack(columns, dim=-1), zero[..., None])
-    slope = torch.where(served, -level * share * raw, zero)
+    slope = torch.where(served, -level * cost * raw, zero)
     scale = torch.where(slope != 0, -change / torch.where(slope != 0, slope, torch.ones_like(slope)), zero)
     return Outlook(node=node, coupled=coupled, slope=slope, scale=scale, needed=needed)
 
@@ -223,10 +233,10 @@ def messages(
     return torch.cat([node, mean, coupled @ sent, coupled.mT @ sent], dim=-1)
 
 
-def _price(worth: Tensor, share: Tensor, free: Tensor, served: Tensor) -> Float[Tensor, "*batch 1"]:
+def _price(worth: Tensor, cost: Tensor, free: Tensor, served: Tensor) -> Float[Tensor, "*batch 1"]:
     """`mu`: mean price of power over the users whose minimum rate does not bind; over all if there are none."""
-    among = (free | (served & ~free.any(-1, keepdim=True))).to(share.dtype)
-    mean = (worth * among).sum(-1, keepdim=True) / (share * among).sum(-1, keepdim=True).clamp_min(_TINY)
+    among = (free | (served & ~free.any(-1, keepdim=True))).to(cost.dtype)
+    mean = (worth * among).sum(-1, keepdim=True) / (cost * among).sum(-1, keepdim=True).clamp_min(_TINY)
     return mean.clamp_min(_TINY)
 
 
@@ -257,21 +267,27 @@ def settled(
     return share / share.sum(-1, keepdim=True).clamp_min(1e-30)
 
 
-def layer_program(
-    links: Uplink, share: Float[Tensor, "*batch user"], known: Outlook
-) -> ConstrainedProgram:
-    """What a layer of `UPGDNet` solves: the variable `x` is the relative change of each share (see `growth`).
+def layer_program(links: Uplink, share: Float[Tensor, "*batch user"], known: Outlook) -> ConstrainedProgram:
+    """What a layer of `UPGDNet` solves, with two variables of each user.
 
-    The objective is the Lagrangian of the weighted sum rate at the present price of power, to first order. Beams are
-    held fixed: with them, minimum rates are bounds on the shares. The projection onto them and onto the budget is that
-    of `settled` before the next layer; after the last one the exact one takes its place.
+    The first is the relative change of its share (see `growth`). The objective is the Lagrangian of the weighted sum
+    rate at the present price of power, to first order. Beams are held fixed: with them, minimum rates are bounds on
+    the shares. The second is the share after the projection onto these bounds and the budget, `settled`: the next
+    layer begins there, while `restored_power`, which knows the bounds exactly, takes what the first one says.
     """
+
+    def project(x: Tensor) -> Tensor:
+        change = x[..., 0]
+        return torch.stack([change, settled(share * growth(change), known.needed, links.served)], dim=-1)
+
+    zero = torch.zeros_like(share)
+    slope = torch.stack([known.slope, zero], dim=-1)
     return ConstrainedProgram(
-        start=torch.zeros_like(share)[..., None],
+        start=torch.stack([zero, zero], dim=-1),
         objective=lambda x: (known.slope * x[..., 0]).sum(-1),
-        projections=(),
+        projections=(project,),
         coupled=lambda x: {"min_rate": known.needed - share * growth(x[..., 0])},
         features=lambda _: (known.node, known.coupled, links.served, known.scale),
         active=links.served,
-        slope=lambda x: known.slope[..., None].expand_as(x),
+        slope=lambda _: slope,
     )

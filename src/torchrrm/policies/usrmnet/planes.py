@@ -23,6 +23,7 @@ class PlaneInstance:
         back_off: `theta` in nats, see `torchrrm.rates.packet_back_off`.
         least_sinr: the SINR from which on a user has its minimum rate.
         active: users that are to be served.
+        start: shares of the power limit that the first layer begins with, see `torchrrm.policies.usrmnet.core.Uplink`.
     """
 
     channel_real: Float[Tensor, "*batch user ant"]
@@ -31,6 +32,7 @@ class PlaneInstance:
     back_off: Float[Tensor, "*batch"]
     least_sinr: Float[Tensor, "*batch user"]
     active: Bool[Tensor, "*batch user"]
+    start: Float[Tensor, "*batch user"]
 
 
 @tensor_record
@@ -83,6 +85,7 @@ def _uplink(instance: PlaneInstance, real: Tensor, imag: Tensor) -> Uplink:
         back_off=instance.back_off.double()[..., None],
         weight=weight / torch.where(mean > 0, mean, torch.ones_like(mean)),
         served=served,
+        start=torch.where(served, instance.start.double(), zero),
     )
 
 

@@ -14,12 +14,14 @@ from torchrrm.policies.usrmnet.core import (
     FEATURES,
     MESSAGES,
     Uplink,
-    equal_share,
+    Wish,
     growth,
     layer_program,
     messages,
+    outlook,
     uplink,
 )
+from torchrrm.policies.usrmnet.planes import BeamPlanes, PlaneInstance, unroll_planes
 from torchrrm.problems.beamforming import BeamAction, MisoInstance, UrllcBeamforming, mmse_action
 from torchrrm.records import to
 from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays, rows
@@ -68,9 +70,10 @@ class USRMNet(nn.Module):
     the Gram matrix, so that neither antennas nor the auxiliary variables of problem (10) of the paper are needed. Each
     layer inverts one K x K matrix and takes a step along the gradient of the Lagrangian, of learned size, with a
     learned perturbation; both are graph filters whose messages pass over `|E_kl|^2 / e_k`, `E = (I + sqrt(Q) G
-    sqrt(Q))^-1`. Then it projects onto budget and minimum rates, with beams held fixed. It starts from equal powers,
-    and ends with `restored_power`: minimum rates hold exactly wherever they can. Where they cannot, powers are
-    balanced, see `MinimumPowerBeamforming`.
+    sqrt(Q))^-1`. Then it projects onto budget and minimum rates, with beams held fixed; after the last layer the exact
+    `restored_power` does, so that minimum rates hold wherever they can. Where they cannot, powers are balanced, see
+    `MinimumPowerBeamforming`. It starts from
+    equal powers, restored likewise.
 
     One set of weights serves any number of users, which is why it deviates from the paper's network (see
     `LiteralUSRMNet`): features are relative to units, to the number of users and to antennas.
@@ -107,23 +110,63 @@ class USRMNet(nn.Module):
         return UrllcBeamforming()
 
     @property
+    def core_sizes(self) -> dict[str, int | str]:
+        """Axes of `core` that are not free: none."""
+        return {}
+
+    @property
+    def core_most(self) -> int:
+        """Users and antennas at which an exported file is checked: its work grows with the cube of the users."""
+        return 40
+
+    @property
+    def core_dtype(self) -> torch.dtype:
+        """Of what `core` reads: whether a minimum rate binds is seen in double precision only."""
+        return torch.float64
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        """What a control loop without torch needs around `core`, as JSON; read by `torchrrm.deploy.beams`."""
+        return {"service": "beams", "kind": "urllc"}
+
+    def core(
+        self,
+        channel_real: Float[Tensor, "*batch user ant"],
+        channel_imag: Float[Tensor, "*batch user ant"],
+        weight: Float[Tensor, "*batch user"],
+        back_off: Float[Tensor, "*batch"],
+        least_sinr: Float[Tensor, "*batch user"],
+        active: Bool[Tensor, "*batch user"],
+        start: Float[Tensor, "*batch user"],
+    ) -> BeamPlanes:
+        """The layers, in real and imaginary planes: what `torchrrm.deploy` exports; see `PlaneInstance`."""
+        instance = PlaneInstance(
+            channel_real=channel_real,
+            channel_imag=channel_imag,
+            weight=weight,
+            back_off=back_off,
+            least_sinr=least_sinr,
+            active=active,
+            start=start,
+        )
+        return unroll_planes(self, instance)
+
+    @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The parameters as `torchrrm.kernels.usrmnet` takes them, sharing memory with the policy's."""
         return tuple(value.detach().numpy() for net in self._nets for value in (net.inner, net.outer))
 
-    def begin(self, instance: Uplink) -> Float[Tensor, "*batch user"]:
-        """Equal shares."""
-        return equal_share(instance)
+    def begin(self, instance: Uplink) -> Wish:
+        """Equal shares, restored to the minimum rates."""
+        return Wish(wanted=instance.start, share=instance.start)
 
-    def describe(self, instance: Uplink, state: Float[Tensor, "*batch user"]) -> ConstrainedProgram:
+    def describe(self, instance: Uplink, state: Wish) -> ConstrainedProgram:
         """See `layer_program`."""
-        return layer_program(instance, state)
+        return layer_program(instance, state.share, outlook(instance, state.share))
 
-    def advance(
-        self, instance: Uplink, state: Float[Tensor, "*batch user"], x: Tensor
-    ) -> Float[Tensor, "*batch user"]:
-        """The shares after relative changes `x`."""
-        return state * growth(x[..., 0])
+    def advance(self, instance: Uplink, state: Wish, x: Tensor) -> Wish:
+        """What is wanted after relative changes, and the shares projected."""
+        return Wish(wanted=state.share * growth(x[..., 0]), share=x[..., 1])
 
     def forward(self, instance: MisoInstance) -> BeamAction:
         """Uplink powers in W and beams."""
@@ -131,7 +174,7 @@ class USRMNet(nn.Module):
         if is_compilable(instance) and not learning:
             return self._compiled(instance)
         links = uplink(instance)
-        share, _ = restored_share(links.gram, unroll(self, links), links.target)
+        share, _ = restored_share(links.gram, unroll(self, links).wanted, links.target)
         exact = to(instance, dtype=torch.float64)
         action = mmse_action(exact, share * exact.max_power_w[..., None])
         return to(action, dtype=instance.max_power_w.dtype)

@@ -53,9 +53,9 @@ class TrainingSettings:
         early: weight of the loss after each layer but the last.
     """
 
-    cells: int = 192
-    draws: int = 128
-    steps: int = 6000
+    cells: int = 128
+    draws: int = 96
+    steps: int = 3000
     batch_size: int = 32
     learning_rate: float = 4e-3
     floor: float = 1e-7
@@ -177,11 +177,11 @@ class _Shares(nn.Module):
         self.policy = policy
 
     def forward(self, links: Uplink) -> list[Tensor]:
-        share, found = self.policy.begin(links), []
+        wish, found = self.policy.begin(links), []
         for layer in self.policy.layers:
-            program = self.policy.describe(links, share)
-            share = self.policy.advance(links, share, layer(program))
-            found.append(restored_share(links.gram, share, links.target)[0])
+            program = self.policy.describe(links, wish)
+            wish = self.policy.advance(links, wish, layer(program))
+            found.append(restored_share(links.gram, wish.wanted, links.target)[0])
         return found
 
 
