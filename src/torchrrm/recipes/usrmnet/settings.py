@@ -18,8 +18,8 @@ class LiteralSettings:
         watched: draws that objective and violation are watched on.
     """
 
-    samples: int = 2500
-    epochs: int = 30
+    samples: int = 10_000
+    epochs: int = 20
     watched: int = 500
 
 
