@@ -51,6 +51,7 @@ def scale_output(model: onnx.ModelProto, factor: float) -> onnx.ModelProto:
     name = model.graph.output[0].name
     for node in model.graph.node:
         node.output[:] = ["inner" if output == name else output for output in node.output]
-    model.graph.initializer.append(onnx.helper.make_tensor("factor", onnx.TensorProto.FLOAT, [], [factor]))
+    kind = model.graph.output[0].type.tensor_type.elem_type
+    model.graph.initializer.append(onnx.helper.make_tensor("factor", kind, [], [factor]))
     model.graph.node.append(onnx.helper.make_node("Mul", ["inner", "factor"], [name]))
     return model

@@ -190,7 +190,7 @@ def test_the_graph_alone_has_beams_of_its_powers_in_two_planes(opened):
     _, prepared = opened._service.prepare(**arrays(instance))
     found = opened.run(opened._service.inputs(prepared))
     assert set(found) == {"share", "beam_real", "beam_imag", "wanted"}
-    assert all(value.dtype == np.float32 for value in found.values())
+    assert all(value.dtype == np.float64 for value in found.values())
     np.testing.assert_allclose(found["share"].sum(-1), 1.0, rtol=1e-5)
     length = (found["beam_real"] ** 2 + found["beam_imag"] ** 2).sum(-1)
     np.testing.assert_allclose(length, instance.active.numpy().astype(float), atol=1e-5)

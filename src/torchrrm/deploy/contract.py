@@ -27,7 +27,8 @@ class Exportable(Protocol):
         problem: what the policy serves, a dataclass.
         core_sizes: sizes of the axes that are fixed, such as `{"feature": 12}`, or the name of an axis of the same
             size, such as `{"rx": "tx"}`; all others are free. A policy whose work grows as a power of them may state
-            `core_most`, the largest size at which its file is checked.
+            `core_most`, the largest size at which its file is checked; one whose core needs another precision than that
+            of its parameters, `core_dtype`.
         deployment: what a session without torch needs around the core, as JSON; its entry `service` names the
             code of `torchrrm.deploy` that reads it.
     """
@@ -109,8 +110,10 @@ class Contract:
 
 
 def _dtype(hint: Any, policy: Exportable) -> torch.dtype:
-    """Truth values where the annotation says so; else reals in the precision of the policy's parameters."""
+    """Truth values where the annotation says so; else reals in the precision stated or of the policy's parameters."""
     if "bool" in hint.dtypes:
         return torch.bool
+    if hasattr(policy, "core_dtype"):
+        return cast(Any, policy).core_dtype
     parameters = cast(nn.Module, policy).parameters()
     return next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
