@@ -191,7 +191,7 @@ def outlook(links: Uplink, share: Float[Tensor, "*batch user"], respond: Respons
     steep = links.back_off * missing / torch.sqrt((1 - missing).clamp_min(_TINY))
     slope = (1 - steep).clamp_min(_LEAST_SLOPE)
     needed = links.target * (_ratio(torch.ones_like(own), own) - share).clamp_min(0)
-    held = needed >= share * (1 - _TINY)
+    held = needed - share >= -_TINY * share  # written so that constants of single precision, as ONNX has, serve
     zero = torch.zeros_like(share)
     worth = links.weight * slope
     given = torch.maximum(share, needed) / (1 - error).clamp_min(_TINY)  # per relative rise of an SINR
