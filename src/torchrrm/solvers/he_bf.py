@@ -4,6 +4,7 @@ import importlib
 import warnings
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ __all__ = ["HeBF"]
 
 _FLOOR = 1e-6  # of the limit: least share of a user at which a program is expanded
 _TAKEN = ("optimal", "optimal_inaccurate")
+_TRIES: tuple[dict[str, Any], ...] = ({}, {"equilibrate_enable": False}, {"max_step_fraction": 0.9})
+"""Settings of Clarabel, each for programs that fail under those before: some do where gains differ much."""
 
 Progress = Callable[[int, int], None]
 
@@ -189,18 +192,20 @@ class _Program:
         """Powers as fractions of the limit; `None` if the solver finds none."""
         for name, value in _expanded(cell, coupled, share).items():
             self.given[name].value = value.numpy()
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # of a loss of accuracy: the caller looks at the value
-            try:
-                self.problem.solve(solver="CLARABEL", warm_start=False)
-            except self.cvxpy.error.SolverError:
-                return None
-        if self.problem.status not in _TAKEN:
+        if not any(self._solved(**settings) for settings in _TRIES):
             return None
         found = share * torch.from_numpy(self.power.value).clamp(min=0)
         return found / found.sum().clamp(min=1)
+
+    def _solved(self, **settings: Any) -> bool:
+        with warnings.catch_warnings():
+            # of a loss of accuracy: the caller looks at the value
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                self.problem.solve(solver="CLARABEL", warm_start=False, **settings)
+            except self.cvxpy.error.SolverError:
+                return False
+        return self.problem.status in _TAKEN
 
 
 def _expanded(cell: MisoInstance, coupled: Tensor, share: Tensor) -> dict[str, Tensor]:
