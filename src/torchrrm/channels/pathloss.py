@@ -92,7 +92,7 @@ class PowerLaw:
 class BoundedPowerLaw:
     """`gain = 1 / (1 + (d / d_0)^exponent)`, `d` the distance: 1 at the station, a power law far beyond `d_0`.
 
-    The defaults are the cell of Section V-A of [He2022USRMNet], whose gains are relative to the noise.
+    The defaults are the cell of Section IV-A of [He2022USRMNet], whose gains are relative to the noise.
     """
 
     exponent: float = 3.0

@@ -7,7 +7,7 @@ receiver `k` belongs to transmitter `k`.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -79,21 +79,25 @@ class SquareCell:
 
 @dataclass(frozen=True)
 class DiscCell:
-    """Users uniform (by area) in an annulus around the base station at the origin; nodes as in `SquareCell`.
+    """Users uniform in an annulus around the base station at the origin; nodes as in `SquareCell`.
 
-    The radii bound the horizontal distance to the station: `inner_radius_m <= r <= outer_radius_m`.
+    The radii bound the horizontal distance to the station: `inner_radius_m <= r <= outer_radius_m`. Areas are uniform,
+    or distances, in which case users are denser towards the station.
     """
 
     outer_radius_m: float
     inner_radius_m: float = 0.0
     station_height_m: float = 0.0
     user_height_m: float = 0.0
+    uniform: Literal["area", "distance"] = "area"
 
     def __post_init__(self) -> None:
         _require_at_least("inner_radius_m", self.inner_radius_m, 0.0)
         _require_at_least("outer_radius_m", self.outer_radius_m, self.inner_radius_m, strict=True)
         _require_at_least("station_height_m", self.station_height_m, 0.0)
         _require_at_least("user_height_m", self.user_height_m, 0.0)
+        if self.uniform not in ("area", "distance"):
+            raise ValueError(f"uniform: must be 'area' or 'distance', received {self.uniform!r}")
 
     def sample(
         self,
@@ -106,10 +110,15 @@ class DiscCell:
         """See `Topology.sample`."""
         _require_counts(transmitters, receivers)
         shape = (*batch_shape, transmitters + receivers - 1)
-        inner, outer = self.inner_radius_m**2, self.outer_radius_m**2
-        radius = torch.sqrt(inner + (outer - inner) * _uniform(shape, generator, dtype))
-        ground = _polar(radius, _uniform(shape, generator, dtype))
+        ground = _polar(self._radius_m(_uniform(shape, generator, dtype)), _uniform(shape, generator, dtype))
         return _cell_drop(ground, transmitters, self.station_height_m, self.user_height_m)
+
+    def _radius_m(self, uniform: Tensor) -> Tensor:
+        """Distances, of numbers uniform in [0, 1]."""
+        if self.uniform == "distance":
+            return self.inner_radius_m + (self.outer_radius_m - self.inner_radius_m) * uniform
+        inner, outer = self.inner_radius_m**2, self.outer_radius_m**2
+        return torch.sqrt(inner + (outer - inner) * uniform)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ _SENDS = len(_SENT)
 _INPUTS = 2 * _FEATURES + 2 * _SENDS
 _TINY = 1e-9
 _FAR = 3.0
+_LEAP = 1e6
+_HARM = 1.0
 _LEAST_SLOPE = 0.02
 _FALL = 2.5
 _LEAST_LEFT = 0.1
@@ -97,9 +99,10 @@ def _charge(share, error, weight, coupled, node):
 
 
 @njit(error_model="numpy", cache=True)
-def _look(a_real, a_imag, gain, links, share, error, coupled, needed, node):
-    """Write `T`, `needed` and the features of each user; the relative changes are left in the second column, halved."""
-    target, theta, weight = links
+def _look(a_real, a_imag, links, share, error, seen):
+    """Write what is seen at the shares: `T`, `needed`, features, and the relative change that is aimed at."""
+    target, theta, weight, gain = links
+    coupled, needed, node, aim = seen
     users = share.size
     _couple(a_real, a_imag, share, error, coupled)
     for k in range(users):
@@ -118,8 +121,13 @@ def _look(a_real, a_imag, gain, links, share, error, coupled, needed, node):
     level = max(worth / max(spent, _TINY), _TINY)
     for k in range(users):
         down = max(error[k], _TINY)
-        change = (_ratio(node[k, 2], level * node[k, 3]) - 1.0) / max(1.0 - down, _TINY)
-        change = _clip(change, -_FAR, _FAR)
+        harm = 0.0
+        for j in range(users):
+            harm += coupled[j, k]
+        most = _clip(_HARM / max(harm, _TINY), _FAR, _LEAP)
+        aim[k] = (_ratio(node[k, 2], level * node[k, 3]) - 1.0) / max(1.0 - down, _TINY)
+        aim[k] = min(max(aim[k], -_FAR), most)
+        change = min(aim[k], _FAR)
         node[k, 0] = _log(share[k] * users, -4.0, 4.0) / 2.0
         node[k, 1] = change / 2.0
         node[k, 2] = 4.0 * change / (1.0 + 4.0 * abs(change))
@@ -132,8 +140,9 @@ def _look(a_real, a_imag, gain, links, share, error, coupled, needed, node):
 
 
 @njit(error_model="numpy", cache=True, fastmath={"contract"})
-def _decide(node, coupled, packed, shift, wanted):
+def _decide(seen, packed, shift, wanted):
     """Multiply the shares `wanted` with what the networks of a layer make of the features."""
+    coupled, _, node, aim = seen
     users, units = wanted.size, packed.shape[1]
     width = units // 2
     base, state, said = np.empty(units), np.empty(units), np.empty(2 * _SENDS)
@@ -167,7 +176,7 @@ def _decide(node, coupled, packed, shift, wanted):
         for h in range(width):
             size += row[h] * max(state[h], 0.0)
             move += row[width + h] * max(state[width + h], 0.0)
-        x = 2.0 * node[k, 1] * math.exp(size) + move
+        x = aim[k] * math.exp(size) + move
         fall = _clip(x, -_FALL, 0.0)
         wanted[k] *= 1.0 + x if x > 0.0 else math.exp(fall + 2.0 * fall * fall * fall)
 
@@ -210,19 +219,19 @@ def run(g_real, g_imag, target, theta, weight, net, wanted):
         return False
     packed, shift = _packed(net, depth)
     a_real, a_imag, error = np.empty((users, users)), np.empty((users, users)), np.empty(users)
-    coupled, needed, node = np.empty((users, users)), np.empty(users), np.empty((users, _FEATURES))
+    seen = np.empty((users, users)), np.empty(users), np.empty((users, _FEATURES)), np.empty(users)
     gain = np.empty(users)
     for k in range(users):
         gain[k] = g_real[k, k]
-    links = target, theta, weight
+    links = target, theta, weight, gain
     for layer in range(depth):
         sweep(g_real, g_imag, share, a_real, a_imag, error)
-        _look(a_real, a_imag, gain, links, share, error, coupled, needed, node)
+        _look(a_real, a_imag, links, share, error, seen)
         for k in range(users):
             wanted[k] = share[k]
-        _decide(node, coupled, packed[layer], shift[layer], wanted)
+        _decide(seen, packed[layer], shift[layer], wanted)
         if layer < depth - 1:
-            _settle(wanted, needed, share)
+            _settle(wanted, seen[1], share)
     return True
 
 

@@ -30,7 +30,7 @@ USUAL_ANTENNAS = 64
 
 @dataclass(frozen=True)
 class BeamTerms:
-    """What the station has and what its users are owed; the defaults are of Section V-A of [He2022USRMNet].
+    """What the station has and what its users are owed; the defaults are of Section IV-A of [He2022USRMNet].
 
     Attributes:
         noise_power_w: at every user.

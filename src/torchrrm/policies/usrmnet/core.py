@@ -52,7 +52,11 @@ MESSAGES = ("change", "direction", "error", "slack", "held")
 
 _SENT = [FEATURES.index(name) for name in MESSAGES]
 _TINY = 1e-9
-_FAR = 3.0  # largest relative change of a share that a step aims at before the networks
+_FAR = 3.0  # largest relative change of a share that networks see, and largest fall that a step aims at
+_LEAP = 1e6  # largest relative rise that a step aims at
+_HARM = (
+    1.0  # largest rise of what others hear, relative to all they hear, that a rise beyond `_FAR` may bring
+)
 _LEAST_SLOPE = 0.02  # of a rate by ln(1 + SINR): below, it would be worth more to send nothing
 _FALL = 2.5
 _LEAST_LEFT = (
@@ -177,6 +181,8 @@ def outlook(links: Uplink, share: Float[Tensor, "*batch user"], respond: Respons
 
     where what users at their minimum rates do to each other is left out. With its mean `mu` over the users above, the
     relative change that a Newton step for one user alone asks for is `change_k = (price_k / mu - 1) / (1 - e_k)`.
+    A step aims at no more than 3 or, should that be more, at what at most doubles what the others hear: where gains
+    differ by orders of magnitude, so do the shares of users who harm others and of those who do not.
     Features, in the order of `FEATURES`: `ln(q_k K) / 2`, `change / 2`, `4 change / (1 + 4 |change|)`,
     `ln(1 + SINR) / 3`, `e`, `ln(q / needed)` up to 3, `R' - 1`, the part of the price that a user pays for the others,
     `sum_l T_kl`, `ln(a / mean a) / 2`, half the logarithm of the gain that its beam gives up to avoid the others,
@@ -191,7 +197,9 @@ def outlook(links: Uplink, share: Float[Tensor, "*batch user"], respond: Respons
     steep = links.back_off * missing / torch.sqrt((1 - missing).clamp_min(_TINY))
     slope = (1 - steep).clamp_min(_LEAST_SLOPE)
     needed = links.target * (_ratio(torch.ones_like(own), own) - share).clamp_min(0)
-    held = needed - share >= -_TINY * share  # written so that constants of single precision, as ONNX has, serve
+    held = (
+        needed - share >= -_TINY * share
+    )  # written so that constants of single precision, as ONNX has, serve
     zero = torch.zeros_like(share)
     worth = links.weight * slope
     given = torch.maximum(share, needed) / (1 - error).clamp_min(_TINY)  # per relative rise of an SINR
@@ -200,7 +208,9 @@ def outlook(links: Uplink, share: Float[Tensor, "*batch user"], respond: Respons
     gained, cost = worth * (1 - error), share + raised
     level = _price(gained - lost, cost, served & ~held, served)
     raw = _ratio(gained - lost, level * cost) - 1
-    change = (raw / (1 - error).clamp_min(_TINY)).clamp(-_FAR, _FAR)
+    most = (_HARM / coupled.sum(-2).clamp_min(_TINY)).clamp(_FAR, _LEAP)
+    aim = torch.minimum((raw / (1 - error).clamp_min(_TINY)).clamp_min(-_FAR), most)
+    change = aim.clamp(max=_FAR)
     columns = (
         _log(share * count, -4.0, 4.0) / 2,
         change / 2,
@@ -217,7 +227,7 @@ def outlook(links: Uplink, share: Float[Tensor, "*batch user"], respond: Respons
     )
     node = torch.where(served[..., None], torch.stack(columns, dim=-1), zero[..., None])
     slope = torch.where(served, -level * cost * raw, zero)
-    scale = torch.where(slope != 0, -change / torch.where(slope != 0, slope, torch.ones_like(slope)), zero)
+    scale = torch.where(slope != 0, -aim / torch.where(slope != 0, slope, torch.ones_like(slope)), zero)
     return Outlook(node=node, coupled=coupled, slope=slope, scale=scale, needed=needed)
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from torchrrm.channels import BoundedPowerLaw, DiscCell, Drop, Scenario, bundled_snapshot, urllc_scenario
+from torchrrm.channels import bundled_snapshot, urllc_scenario
 from torchrrm.problems import MisoInstance
 from torchrrm.recipes.beams import BeamSource, BeamTerms, draw_beams
 from torchrrm.recipes.usrmnet.published import Regime, Ring
@@ -20,7 +20,6 @@ __all__ = [
     "TRAIN",
     "TRAINED_RING",
     "Case",
-    "DistanceRing",
     "draws_of",
     "generator_of",
     "hard_cases",
@@ -52,35 +51,6 @@ uniform in the ring, by equal power within 0.5 % (but for the last cell of K = 4
 
 _BLOCK = 50  # draws of one generator
 Where = Literal["distance", "area", "munich"]
-
-
-@dataclass(frozen=True)
-class DistanceRing:
-    """Users at distances uniform in a ring around the station; `DiscCell` is uniform by area.
-
-    [He2022USRMNet] does not say which; uniform distances give the numbers of its Tables I and II, uniform areas 0.2
-    to 1 % less.
-    """
-
-    near_m: float
-    far_m: float
-
-    def sample(
-        self,
-        *batch_shape: int,
-        transmitters: int,
-        receivers: int = 1,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float32,
-    ) -> Drop:
-        """See `torchrrm.channels.Topology.sample`."""
-        drop = DiscCell(1.0).sample(
-            *batch_shape, transmitters=transmitters, receivers=receivers, generator=generator, dtype=dtype
-        )
-        place = drop.tx_position_m  # in the unit disc, where the square of the radius is uniform
-        radius = torch.linalg.vector_norm(place, dim=-1, keepdim=True)
-        distance = self.near_m + (self.far_m - self.near_m) * radius.square()
-        return Drop(rx_position_m=drop.rx_position_m, tx_position_m=place / radius * distance)
 
 
 @dataclass(frozen=True)
@@ -135,10 +105,7 @@ def source_of(case: Case) -> BeamSource:
         city = bundled_snapshot("munich_miso64")
         return BeamSource(city, users=case.users, antennas=antennas, dtype=torch.float64)
     near, far = map(float, case.ring)
-    if case.where == "area":
-        scenario = urllc_scenario(near, far)
-    else:
-        scenario = Scenario(topology=DistanceRing(near, far), path_loss=BoundedPowerLaw())
+    scenario = urllc_scenario(near, far, uniform=case.where)
     terms = BeamTerms.at_snr(snr_db, blocklength)
     return BeamSource(scenario, users=case.users, antennas=antennas, terms=terms, dtype=torch.float64)
 
