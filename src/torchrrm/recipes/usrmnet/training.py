@@ -53,9 +53,9 @@ class TrainingSettings:
         early: weight of the loss after each layer but the last.
     """
 
-    cells: int = 128
+    cells: int = 256
     draws: int = 96
-    steps: int = 3000
+    steps: int = 4500
     batch_size: int = 32
     learning_rate: float = 4e-3
     floor: float = 1e-7
@@ -106,17 +106,17 @@ class Labelled(NamedTuple):
 def draw_cell(rng: random.Random) -> Cell:
     """A random cell: 3 to 16 users, 16 to 64 antennas, 10 to 25 dB, all terms within what is tested, and beyond."""
     users, ring = rng.randint(3, 16), rng.choice(_RINGS)
-    antennas = rng.choice([n for n in (16, 16, 24, 32, 48, 64) if n >= users])
-    city = rng.random() < 0.25  # few paths, shadowing, and users with much more than they need
+    antennas = rng.choice([n for n in (16, 16, 24, 32, 48, 64, 64) if n >= users])
+    city = rng.random() < 0.5  # few paths, shadowing, and users with much more than they need
     return Cell(
         users=users,
         antennas=antennas,
         ring=ring,
-        snr_db=rng.uniform(15.0, 40.0) if city else rng.uniform(10.0, 25.0),
+        snr_db=rng.uniform(15.0, 45.0) if city else rng.uniform(10.0, 25.0),
         blocklength=rng.choice((64, 128, 128, 256, 256, 512)),
         payload_bits=rng.uniform(128.0, 320.0),
         paths=rng.randint(1, 6) if city else 0,
-        shadowing_db=rng.uniform(0.0, 12.0) if city else 0.0,
+        shadowing_db=rng.uniform(0.0, 16.0) if city else 0.0,
         spread=rng.uniform(0.2, 1.0) if rng.random() < 0.35 else 0.0,
     )
 
