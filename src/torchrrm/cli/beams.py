@@ -200,7 +200,7 @@ class BeamDraws:
 class BeamEvaluation(BeamDraws):
     """Random users; instances whose minimum rates cannot be met are counted and left out."""
 
-    allocators: Names = "gram-ascent"
+    allocators: Names = "gram-ascent,usrmnet"
     """Solvers and policies that `torchrrm list` names, or files of weights, separated by commas."""
 
 
