@@ -13,12 +13,12 @@ from torchrrm.kernels.beam_power import demands, restored
 from torchrrm.kernels.gram import back_off, beams, gram, planes, spread, sweep
 from torchrrm.kernels.links import picked
 
-__all__ = ["run", "solve", "solve_batch"]
+__all__ = ["INPUTS", "run", "solve", "solve_batch"]
 
 _FEATURES = 12
 _SENT = (1, 2, 4, 5, 11)
 _SENDS = len(_SENT)
-_INPUTS = 2 * _FEATURES + 2 * _SENDS
+INPUTS = 2 * _FEATURES + 2 * _SENDS
 _TINY = 1e-9
 _FAR = 3.0
 _LEAP = 1e6
@@ -51,14 +51,14 @@ def _packed(net, depth):
     The last rows are biases and factors of the outputs; biases of the outputs come apart, `[depth, 2]`.
     """
     width = net[0].shape[1]
-    packed, shift = np.empty((depth, _INPUTS + 2, 2 * width)), np.empty((depth, 2))
+    packed, shift = np.empty((depth, INPUTS + 2, 2 * width)), np.empty((depth, 2))
     for i in range(2 * depth):
         inner, outer = net[2 * i], net[2 * i + 1]
         layer, first = i // 2, (i % 2) * width
         for h in range(width):
-            for f in range(_INPUTS + 1):
+            for f in range(INPUTS + 1):
                 packed[layer, f, first + h] = inner[f, h]
-            packed[layer, _INPUTS + 1, first + h] = outer[h, 0]
+            packed[layer, INPUTS + 1, first + h] = outer[h, 0]
         shift[layer, i % 2] = outer[width, 0]
     return packed, shift
 
@@ -146,7 +146,7 @@ def _decide(seen, packed, shift, wanted):
     users, units = wanted.size, packed.shape[1]
     width = units // 2
     base, state, said = np.empty(units), np.empty(units), np.empty(2 * _SENDS)
-    base[:] = packed[_INPUTS]
+    base[:] = packed[INPUTS]
     for f in range(_FEATURES):
         mean = 0.0
         for k in range(users):
@@ -172,7 +172,7 @@ def _decide(seen, packed, shift, wanted):
             value, row = said[s], packed[2 * _FEATURES + s]
             for h in range(units):
                 state[h] += value * row[h]
-        size, move, row = shift[0], shift[1], packed[_INPUTS + 1]
+        size, move, row = shift[0], shift[1], packed[INPUTS + 1]
         for h in range(width):
             size += row[h] * max(state[h], 0.0)
             move += row[width + h] * max(state[width + h], 0.0)

@@ -8,8 +8,10 @@ import numpy as np
 from torchrrm.kernels import (
     bandwidth,
     beam_ascent,
+    beam_baselines,
     beam_branch,
     beam_power,
+    beam_terms,
     control,
     greedy,
     itlinq,
@@ -25,6 +27,7 @@ from torchrrm.kernels import (
     slicing,
     sparse_wmmse,
     unfolded,
+    usrmnet,
     wmmse,
 )
 from torchrrm.kernels.link_rules import GreedyRule, WmmseRule
@@ -57,9 +60,11 @@ def warm() -> None:
 
 def _warm_beams() -> None:
     """Call the kernels of beams, which take either precision, on a single user and antenna."""
+    inner, outer = np.zeros((usrmnet.INPUTS + 1, 8), np.float32), np.zeros((9, 1), np.float32)
+    net = (inner, outer) * 4  # two layers of two networks
+    share, limit, active = np.ones((1, 1)), np.ones(1), np.ones((1, 1), np.bool_)
     for real, whole in ((np.float32, np.complex64), (np.float64, np.complex128)):
-        channel, row, active = np.ones((1, 1, 1), whole), np.ones((1, 1), real), np.ones((1, 1), np.bool_)
-        limit, share = np.ones(1), np.ones((1, 1))
+        channel, row = np.ones((1, 1, 1), whole), np.ones((1, 1), real)
         single = (channel[0], row[0], 1.0, (1.0, 0.1, row[0]), active[0])
         batch = (channel, row, limit, (limit, 0.1 * limit, row), active)
         plan = (np.ones((1, 1)), 1, 1e-9)
@@ -73,6 +78,11 @@ def _warm_beams() -> None:
         ):
             one(*single, row[0], plan, share[0], channel[0].copy())
             many(*batch, row, plan, share, channel.copy())
+        usrmnet.solve(*single, row[0], net, share[0], channel[0].copy())
+        usrmnet.solve_batch(*batch, row, net, share, channel.copy())
+        beam_baselines.equal_power(*single[:3], active[0], row[0].copy(), channel[0].copy())
+        beam_baselines.equal_power_batch(*batch[:3], active, row.copy(), channel.copy())
+    beam_terms.terms_batch(share, limit, 0.1 * limit, active)
 
 
 def _warm_links() -> None:
