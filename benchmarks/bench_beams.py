@@ -86,6 +86,7 @@ def allocators(users: int) -> dict[str, tuple[Callable[[MisoInstance], Any], flo
         "least power": (MinimumPowerBeamforming(), math.inf),
         "equal, restored": (equal_restored, math.inf),
         "USRMNet": (network, NETWORK_MS.get(users, math.inf)),
+        "ascent, 1 step": (GramAscent(max_steps=1, starts=1), math.inf),
         "ascent, 1 start": (GramAscent(starts=1), math.inf),
         "ascent": (GramAscent(), ASCENT_MS.get(users, math.inf)),
         "ascent, 16 starts": (GramAscent(starts=16), math.inf),

@@ -1,7 +1,6 @@
 """The compiled form of `torchrrm.policies.USRMNet`; names follow `torchrrm.policies.usrmnet.core`.
 
-`net` holds the parameters of each layer's networks as arrays, those of the step sizes and those of the perturbations:
-`(inner [inputs + 1, hidden], outer [hidden + 1, 1], ...)`, biases last.
+`net` holds the parameters of all layers as `pack` arranges them.
 """
 
 import math
@@ -13,7 +12,7 @@ from torchrrm.kernels.beam_power import demands, restored
 from torchrrm.kernels.gram import back_off, beams, gram, planes, spread, sweep
 from torchrrm.kernels.links import picked
 
-__all__ = ["INPUTS", "run", "solve", "solve_batch"]
+__all__ = ["INPUTS", "pack", "run", "solve", "solve_batch"]
 
 _FEATURES = 12
 _SENT = (1, 2, 4, 5, 11)
@@ -44,23 +43,20 @@ def _ratio(above, below):
     return above / below if below > 0.0 else 0.0
 
 
-@njit(error_model="numpy", cache=True)
-def _packed(net, depth):
+def pack(parameters):
     """Both networks of each layer side by side, `[depth, inputs + 2, hidden units of both]`, in float64.
 
-    The last rows are biases and factors of the outputs; biases of the outputs come apart, `[depth, 2]`.
+    `parameters` are those of the step sizes, then those of the perturbations, of each layer in turn: `inner
+    [inputs + 1, hidden], outer [hidden + 1, 1]`, biases last. In the rows the biases follow the inputs, then the
+    factors of the outputs, whose biases come apart, `[depth, 2]`.
     """
-    width = net[0].shape[1]
-    packed, shift = np.empty((depth, INPUTS + 2, 2 * width)), np.empty((depth, 2))
-    for i in range(2 * depth):
-        inner, outer = net[2 * i], net[2 * i + 1]
-        layer, first = i // 2, (i % 2) * width
-        for h in range(width):
-            for f in range(INPUTS + 1):
-                packed[layer, f, first + h] = inner[f, h]
-            packed[layer, INPUTS + 1, first + h] = outer[h, 0]
-        shift[layer, i % 2] = outer[width, 0]
-    return packed, shift
+    sides = [
+        np.concatenate((inner, outer[:-1].T))
+        for inner, outer in zip(parameters[::2], parameters[1::2], strict=True)
+    ]
+    layers = [np.concatenate(pair, axis=1) for pair in zip(sides[::2], sides[1::2], strict=True)]
+    shift = np.array([outer[-1, 0] for outer in parameters[1::2]], np.float64)
+    return np.stack(layers).astype(np.float64), shift.reshape(-1, 2)
 
 
 @njit(error_model="numpy", cache=True)
@@ -211,13 +207,13 @@ def run(g_real, g_imag, target, theta, weight, net, wanted):
 
     Whether there are shares that keep the minimum rates; if not, those written are balanced.
     """
-    users, depth = wanted.size, len(net) // 4
+    packed, shift = net
+    users, depth = wanted.size, packed.shape[0]
     share = np.empty(users)
     wanted[:] = 1.0
     if not restored(g_real, g_imag, wanted, target, share)[0]:
         wanted[:] = share
         return False
-    packed, shift = _packed(net, depth)
     a_real, a_imag, error = np.empty((users, users)), np.empty((users, users)), np.empty(users)
     seen = np.empty((users, users)), np.empty(users), np.empty((users, _FEATURES)), np.empty(users)
     gain = np.empty(users)

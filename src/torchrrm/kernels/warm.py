@@ -61,7 +61,7 @@ def warm() -> None:
 def _warm_beams() -> None:
     """Call the kernels of beams, which take either precision, on a single user and antenna."""
     inner, outer = np.zeros((usrmnet.INPUTS + 1, 8), np.float32), np.zeros((9, 1), np.float32)
-    net = (inner, outer) * 4  # two layers of two networks
+    net = usrmnet.pack([inner, outer] * 4)  # two layers of two networks
     share, limit, active = np.ones((1, 1)), np.ones(1), np.ones((1, 1), np.bool_)
     for real, whole in ((np.float32, np.complex64), (np.float64, np.complex128)):
         channel, row = np.ones((1, 1, 1), whole), np.ones((1, 1), real)

@@ -191,3 +191,16 @@ def test_the_pretrained_policy_in_the_papers_cell():
         PROBLEM.evaluate(instance, load_pretrained("usrmnet")(instance)).objective.mean()
         > 0.999 * best.mean()
     )
+
+
+@torch.no_grad()
+def test_the_compiled_form_follows_parameters_that_change():
+    made, instance = policy(), drawn(CELLS[1])
+    before = made(instance).power_w
+    for value in made.parameters():
+        value.add_(0.1)
+    after = made(instance).power_w
+    state = {name: value - 0.1 for name, value in made.state_dict().items()}
+    made.load_state_dict(state, assign=True)
+    assert not torch.allclose(before, after, rtol=1e-6)
+    torch.testing.assert_close(made(instance).power_w, before, rtol=1e-4, atol=1e-6)

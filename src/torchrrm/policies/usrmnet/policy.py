@@ -98,6 +98,7 @@ class USRMNet(nn.Module):
         self._nets = [
             cast(UserNet, net) for pair in pairs for net in pair
         ]  # at hand: to look them up takes long
+        self._packed: tuple[tuple[tuple[int, int], ...], tuple[np.ndarray, np.ndarray]] | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -152,9 +153,13 @@ class USRMNet(nn.Module):
         return unroll_planes(self, instance)
 
     @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """The parameters as `torchrrm.kernels.usrmnet` takes them, sharing memory with the policy's."""
-        return tuple(value.detach().numpy() for net in self._nets for value in (net.inner, net.outer))
+    def packed(self) -> tuple[np.ndarray, np.ndarray]:
+        """The parameters as `torchrrm.kernels.usrmnet` takes them; arranged anew only when one has changed."""
+        parameters = [value for net in self._nets for value in net._parameters.values() if value is not None]
+        state = tuple((value.data_ptr(), value._version) for value in parameters)
+        if self._packed is None or self._packed[0] != state:
+            self._packed = state, kernels.pack([value.detach().cpu().numpy() for value in parameters])
+        return self._packed[1]
 
     def begin(self, instance: Uplink) -> Wish:
         """Equal shares, restored to the minimum rates."""
@@ -185,7 +190,7 @@ class USRMNet(nn.Module):
         weight = rows(instance.weight, active.shape[-1]) if batch else instance.weight.numpy()
         power, beam = np.empty(active.shape), np.empty_like(channel)
         run = kernels.solve_batch if batch else kernels.solve
-        run(channel, noise, limit, packet, active, weight, self.arrays, power, beam)
+        run(channel, noise, limit, packet, active, weight, self.packed, power, beam)
         return BeamAction(
             power_w=torch.from_numpy(power).to(instance.max_power_w.dtype).reshape(instance.active.shape),
             beam=torch.from_numpy(beam).reshape(instance.channel.shape),
