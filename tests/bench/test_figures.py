@@ -78,6 +78,19 @@ def test_the_front_holds_what_nothing_beats_in_both() -> None:
     assert np.asarray(steps[0].get_xdata()).tolist() == [1.0, 9.0]
 
 
+def test_who_breaks_the_rules_is_hollow_and_on_no_front() -> None:
+    kept, broken = (
+        dataclasses.replace(ROW, allocator=name, p50_us=p50_us, optimality=optimality, violation_rate=rate)
+        for name, p50_us, optimality, rate in (("kept", 9.0, 0.9, 0.0), ("broken", 1.0, 1.1, 0.5))
+    )
+    for least in (None, 1e-4):
+        axes = figures.latency_front([broken, kept], least_missing=least).axes[0]
+        steps = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+        assert np.asarray(steps[0].get_xdata()).tolist() == [9.0]
+        faces = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() not in ("None", "")]
+        assert [face == "white" for face in faces] == [True, False]
+
+
 def test_rows_without_a_bound_cannot_be_held_against_it() -> None:
     unbounded = dataclasses.replace(ROW, bound=None, bound_kind="none", optimality=None)
     with pytest.raises(ValueError, match="must have a bound"):

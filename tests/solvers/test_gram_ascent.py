@@ -86,7 +86,7 @@ def test_conditions_of_an_optimum(generator, case):
     instance = draw(case, generator)
     solution = GramAscent(tol=1e-14).solve(instance)
     assert torch.equal(solution.converged, feasible(instance))
-    instance, action = (index(record, solution.converged) for record in (instance, solution.action))
+    instance, action = index(instance, solution.converged), index(solution.action, solution.converged)
     gram, share = relative_gram(instance), action.power_w / instance.max_power_w[..., None]
     assert torch.allclose(share.sum(-1), torch.ones_like(share[..., 0]), rtol=1e-12)
     level = -torch.log(mmse_error(gram, share))

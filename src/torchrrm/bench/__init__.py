@@ -2,7 +2,7 @@
 
 from torchrrm.bench.metrics import Latency
 from torchrrm.bench.report import Display, Plate, console, html_report, markdown_table, terminal_table
-from torchrrm.bench.results import Measure, Results, Row, plain, source_commit
+from torchrrm.bench.results import Measure, Results, Row, on_front, plain, source_commit
 from torchrrm.bench.runner import Bound, best_known, certified, kind_of, score
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "html_report",
     "kind_of",
     "markdown_table",
+    "on_front",
     "plain",
     "score",
     "source_commit",

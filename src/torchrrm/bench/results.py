@@ -17,7 +17,17 @@ import torch
 import torchrrm
 from torchrrm.files import atomic_write_text
 
-__all__ = ["BoundKind", "Kind", "Measure", "Results", "Row", "case_names", "plain", "source_commit"]
+__all__ = [
+    "BoundKind",
+    "Kind",
+    "Measure",
+    "Results",
+    "Row",
+    "case_names",
+    "on_front",
+    "plain",
+    "source_commit",
+]
 
 Kind = Literal["policy", "solver", "trivial"]
 BoundKind = Literal["certified", "best known", "none"]
@@ -97,6 +107,17 @@ def case_names(rows: Sequence[Row]) -> list[str]:
         return [row.setting for row in rows]
     one_setting = len({row.setting for row in rows}) == 1
     return [row.problem if one_setting else f"{row.problem}, {row.setting}" for row in rows]
+
+
+def on_front(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether the row violates nothing, and no other of its case that does not is better and no slower."""
+    return row.violation_rate == 0 and not any(
+        (other.problem, other.setting) == (row.problem, row.setting)
+        and other.violation_rate == 0
+        and (other.optimality or 0.0) > (row.optimality or 0.0)
+        and other.p50_us <= row.p50_us
+        for other in rows
+    )
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def front_exhibit(rows: Sequence[Row], note: str) -> Exhibit:
             f"{100 * (row.optimality or 0):.2f}",
             row.bound_kind,
             f"{row.p50_us:.0f}",
-            "yes" if _on_front(row, rows) else "",
+            "yes" if bench.on_front(row, rows) else "",
         ]
         for row in rows
     ]
@@ -76,14 +76,6 @@ def front_exhibit(rows: Sequence[Row], note: str) -> Exhibit:
         figure=figures.latency_front(rows),
         header=["", "allocator", "sum rate", "of the bound / %", "bound", "p50 / µs", "on the front"],
         rows=table,
-    )
-
-
-def _on_front(row: Row, rows: Sequence[Row]) -> bool:
-    """Whether none of the same setting is both better and faster."""
-    return not any(
-        other.setting == row.setting and other.objective > row.objective and other.p50_us <= row.p50_us
-        for other in rows
     )
 
 

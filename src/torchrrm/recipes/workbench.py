@@ -320,7 +320,8 @@ def plates(results: Results, display: Display) -> list[bench.Plate]:
         ),
         bench.Plate(
             figures.latency_front(results.rows),
-            f"{what} against latency; the stepped line joins those that none beats in both.",
+            f"{what} against latency; the stepped line joins those that none beats in both. Hollow: violates a "
+            "constraint on some instances, so that its value is not one that the rules allow.",
             "Optimality against latency of each allocator; the table below has the numbers.",
         ),
     ]

@@ -15,7 +15,7 @@ from torchrrm.bench.figures.style import (
     panel_grid,
     second,
 )
-from torchrrm.bench.results import Row, case_names
+from torchrrm.bench.results import Row, case_names, on_front
 
 __all__ = ["bars_against_bound", "bound_word", "latency_front"]
 
@@ -92,48 +92,80 @@ def _half_widths(row: Row) -> tuple[float, float]:
     return 100 * (row.optimality - low), 100 * (high - row.optimality)
 
 
-def latency_front(rows: Sequence[Row], *, title: str = "") -> Figure:
+def latency_front(
+    rows: Sequence[Row],
+    *,
+    title: str = "",
+    names: Mapping[str, str] | None = None,
+    least_missing: float | None = None,
+) -> Figure:
     """Optimality against latency: a panel a case, a marker an allocator, a whisker from p50 to p99.
 
-    The stepped line is the front: allocators that none beats in both.
+    The stepped line is the front: allocators that none beats in both. Hollow: violates a constraint on some instances,
+    so that its objective is not one that the rules allow, and it is never on the front.
+
+    Args:
+        rows: of any cases.
+        title: of the whole.
+        names: titles of cases instead of their own.
+        least_missing: draw what is missing to the bound on a logarithmic scale from this many per cent on, where all
+            are close to it; by default the per cent that are reached.
 
     Raises:
         ValueError: if no row has a bound.
     """
-    cases, names = _cases(rows)
+    cases, allocators = _cases(rows)
     figure, panels = panel_grid(len(cases), width=3.4, height=2.9, sharey=False)
     for axes, (case, mine) in zip(panels, cases.items(), strict=True):
         for row in mine:
-            _draw_point(axes, row, names.index(row.allocator))
-        _draw_front(axes, mine)
-        axes.set(xscale="log", title=case)
-        axes.title.set_fontsize("medium")
+            _draw_point(axes, row, allocators.index(row.allocator), least_missing)
+        _draw_front(axes, mine, least_missing)
+        axes.set(xscale="log", title=(names or {}).get(case, case))
+        if least_missing is not None:
+            axes.set(yscale="log", ylim=(None, 0.7 * least_missing))
+        axes.title.set_fontsize("medium" if names is None else "small")
         axes.grid(alpha=0.25)
+    held = bound_word(rows)
     figure.supxlabel("latency of a call, p50 to p99 / µs", fontsize="medium")
-    figure.supylabel(f"objective / {bound_word(rows)} / %", fontsize="medium")
+    figure.supylabel(
+        f"objective / {held} / %" if least_missing is None else f"less than the {held} / %", fontsize="medium"
+    )
     figure.suptitle(title)
     common_legend(figure, panels)
     return figure
 
 
-def _draw_point(axes: Axes, row: Row, i: int) -> None:
+def _height(row: Row, least_missing: float | None) -> tuple[float, float, float]:
+    """Where a row is drawn, and how far its interval reaches below and above."""
+    value, (below, above) = _percent(row), _half_widths(row)
+    if least_missing is None:
+        return value, below, above
+    missing, low, high = (
+        max(100 - reached, least_missing) for reached in (value, value + above, value - below)
+    )
+    return missing, missing - low, high - missing
+
+
+def _draw_point(axes: Axes, row: Row, i: int, least_missing: float | None) -> None:
+    height, below, above = _height(row, least_missing)
+    colour, kept = PALETTE[i % len(PALETTE)], row.violation_rate == 0
     axes.errorbar(
         row.p50_us,
-        _percent(row),
+        height,
         xerr=[[0.0], [max(0.0, row.p99_us - row.p50_us)]],
-        yerr=np.array(_half_widths(row)).reshape(2, 1),
-        color=PALETTE[i % len(PALETTE)],
+        yerr=[[below], [above]],
+        color=colour,
         marker=second(MARKERS, i),
-        markeredgecolor="#222222",
+        markerfacecolor=colour if kept else "white",
+        markeredgecolor="#222222" if kept else colour,
         linestyle="none",
         elinewidth=1.0,
         label=row.allocator,
     )
 
 
-def _draw_front(axes: Axes, rows: Sequence[Row]) -> None:
-    front: list[tuple[float, float]] = []
-    for row in sorted(rows, key=lambda row: (row.p50_us, -_percent(row))):
-        if not front or _percent(row) > front[-1][1]:
-            front.append((row.p50_us, _percent(row)))
-    axes.step(*zip(*front, strict=True), where="post", color=QUIET, linewidth=0.8, zorder=0)
+def _draw_front(axes: Axes, rows: Sequence[Row], least_missing: float | None) -> None:
+    front = sorted((row for row in rows if on_front(row, rows)), key=lambda row: row.p50_us)
+    if front:
+        steps = [(row.p50_us, _height(row, least_missing)[0]) for row in front]
+        axes.step(*zip(*steps, strict=True), where="post", color=QUIET, linewidth=0.8, zorder=0)

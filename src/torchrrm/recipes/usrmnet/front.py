@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from torchrrm import bench, records
-from torchrrm.bench import Row, metrics
+from torchrrm.bench import Row, figures, metrics, on_front
 from torchrrm.problems import MisoInstance
 from torchrrm.recipes.exhibits import Exhibit
 from torchrrm.recipes.usrmnet import pictures
@@ -90,7 +90,7 @@ def front_exhibit(rows: Sequence[Row], cases: Sequence[Case], settings: UsrmnetS
             f"{100 * one.violation_rate:.1f}",
             f"{one.p50_us:,.0f}",
             f"{one.p99_us:,.0f}",
-            "yes" if _on_front(one, rows) else "",
+            "yes" if on_front(one, rows) else "",
         ]
         for one in rows
     ]
@@ -102,7 +102,7 @@ def front_exhibit(rows: Sequence[Row], cases: Sequence[Case], settings: UsrmnetS
         f"single calls from Python on one thread, {HEBF}'s beside another worker. Hollow: violates minimum rates on "
         "some draws, its objective is not one that the rules allow, and it is never counted as on the front. What is "
         "below 1e-4 % is drawn there.",
-        figure=pictures.front(rows, titles),
+        figure=figures.latency_front(rows, names=titles, least_missing=pictures.LEAST_MISSING),
         header=[
             "",
             "allocator",
@@ -115,15 +115,4 @@ def front_exhibit(rows: Sequence[Row], cases: Sequence[Case], settings: UsrmnetS
             "on the front",
         ],
         rows=table,
-    )
-
-
-def _on_front(one: Row, rows: Sequence[Row]) -> bool:
-    """Whether it violates nothing, and nobody else who does not is both better and faster."""
-    return one.violation_rate == 0 and not any(
-        other.setting == one.setting
-        and other.violation_rate == 0
-        and (other.optimality or 0) > (one.optimality or 0)
-        and other.p50_us <= one.p50_us
-        for other in rows
     )

@@ -9,15 +9,14 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from torchrrm.bench import Row, metrics
-from torchrrm.bench.figures import bound_word
+from torchrrm.bench import metrics
 from torchrrm.bench.figures.style import MARKERS, PALETTE, QUIET, common_legend, panel_grid, second, styles
 
 __all__ = [
+    "LEAST_MISSING",
     "Estimate",
     "Label",
     "Trace",
-    "front",
     "layer_counts",
     "layer_traces",
     "shortfall_map",
@@ -27,7 +26,8 @@ __all__ = [
 Label = tuple[str, int]
 """A cell and a number of users."""
 Estimate = tuple[float, tuple[float, float] | None]
-_LEAST = 1e-4  # per cent: below, a shortfall is drawn at this
+LEAST_MISSING = 1e-4
+"""In per cent: below, a shortfall is drawn at this."""
 
 
 def shortfalls(ratios: Mapping[str, Sequence[Estimate | None]], cases: Sequence[Label], base: str) -> Figure:
@@ -58,7 +58,7 @@ def shortfalls(ratios: Mapping[str, Sequence[Estimate | None]], cases: Sequence[
             label=name,
         )
     axes.set(yscale="log", ylabel=f"less than {base} / %", xlabel="users K", xlim=(-0.5, len(cases) - 0.5))
-    axes.set_ylim(0.7 * _LEAST, None)
+    axes.set_ylim(0.7 * LEAST_MISSING, None)
     axes.set_xticks(range(len(cases)), [str(users) for _, users in cases])
     axes.grid(alpha=0.25, axis="y")
     _mark_cells(axes, cases)
@@ -91,7 +91,7 @@ def _short(ratio: Estimate) -> tuple[float, float, float]:
     """`1 - ratio` in per cent and the ends of its interval, none below what is drawn."""
     value, interval = ratio
     low, high = interval or (value, value)
-    least, middle, most = (max(_LEAST, 100 * (1 - end)) for end in (high, value, low))
+    least, middle, most = (max(LEAST_MISSING, 100 * (1 - end)) for end in (high, value, low))
     return middle, least, most
 
 
@@ -195,11 +195,13 @@ def shortfall_map(ratios: Tensor, users: Sequence[int], antennas: Sequence[int],
     figure = Figure(figsize=(2.6 + 0.85 * len(users), 1.4 + 0.7 * len(antennas)), layout="constrained")
     axes = figure.subplots()
     axes.set_facecolor("#dddddd")
-    values = (100 * (1 - ratios)).clamp_min(_LEAST).numpy()
-    scale = LogNorm(_LEAST, 1.0)
+    values = (100 * (1 - ratios)).clamp_min(LEAST_MISSING).numpy()
+    scale = LogNorm(LEAST_MISSING, 1.0)
     image = axes.imshow(values, cmap="cividis_r", norm=scale, aspect="auto", origin="lower")
     for (i, j), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else f"< {_LEAST:g}" if value <= _LEAST else f"{value:.2g}"
+        text = (
+            "–" if np.isnan(value) else f"< {LEAST_MISSING:g}" if value <= LEAST_MISSING else f"{value:.2g}"
+        )
         dark = not np.isnan(value) and scale(value) > 0.5
         colour = "white" if dark else "#111111"
         axes.text(j, i, text, ha="center", va="center", color=colour, fontsize="small")
@@ -208,59 +210,3 @@ def shortfall_map(ratios: Tensor, users: Sequence[int], antennas: Sequence[int],
     axes.set(xlabel="users K", ylabel="antennas $N_t$")
     figure.colorbar(image, label=label)
     return figure
-
-
-def front(rows: Sequence[Row], names: Mapping[str, str]) -> Figure:
-    """What is missing to the bound, in per cent on a logarithmic scale, against latency: a panel a case.
-
-    Whiskers reach from p50 to p99 and over the 95 % interval. Hollow: violates minimum rates on some draws. The stepped
-    line is the front of those that do not.
-
-    Args:
-        rows: with bounds.
-        names: titles of the cases, by setting.
-    """
-    figure, panels = panel_grid(len(names), width=3.6, height=3.2, sharey=False)
-    allocators = list(dict.fromkeys(row.allocator for row in rows))
-    for axes, (setting, title) in zip(panels, names.items(), strict=True):
-        mine = [row for row in rows if row.setting == setting]
-        for row in mine:
-            _draw_point(axes, row, allocators.index(row.allocator))
-        _draw_front(axes, [row for row in mine if row.violation_rate == 0])
-        axes.set(xscale="log", yscale="log")
-        axes.set_ylim(0.7 * _LEAST, None)
-        axes.invert_yaxis()
-        axes.set_title(title, fontsize="small")
-        axes.grid(alpha=0.25)
-    figure.supxlabel("latency of a call, p50 to p99 / µs", fontsize="medium")
-    figure.supylabel(f"less than the {bound_word(rows)} / %", fontsize="medium")
-    common_legend(figure, panels)
-    return figure
-
-
-def _draw_point(axes: Axes, row: Row, i: int) -> None:
-    height, low, high = _short((row.optimality or 0.0, row.optimality_ci95))
-    colour = PALETTE[i % len(PALETTE)]
-    axes.errorbar(
-        row.p50_us,
-        height,
-        xerr=[[0.0], [max(0.0, row.p99_us - row.p50_us)]],
-        yerr=[[height - low], [high - height]],
-        color=colour,
-        marker=second(MARKERS, i),
-        markerfacecolor="white" if row.violation_rate > 0 else colour,
-        markeredgecolor=colour if row.violation_rate > 0 else "#222222",
-        linestyle="none",
-        elinewidth=1.0,
-        label=row.allocator,
-    )
-
-
-def _draw_front(axes: Axes, rows: Sequence[Row]) -> None:
-    steps: list[tuple[float, float]] = []
-    for row in sorted(rows, key=lambda row: row.p50_us):
-        height = _short((row.optimality or 0.0, None))[0]
-        if not steps or height < steps[-1][1]:
-            steps.append((row.p50_us, height))
-    if steps:
-        axes.step(*zip(*steps, strict=True), where="post", color=QUIET, linewidth=0.8, zorder=0)
