@@ -87,6 +87,10 @@ def test_who_breaks_the_rules_is_hollow_and_on_no_front() -> None:
         axes = figures.latency_front([broken, kept], least_missing=least).axes[0]
         steps = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
         assert np.asarray(steps[0].get_xdata()).tolist() == [9.0]
+        worse, better = axes.get_ylim()
+        low, high = sorted((worse, better))
+        assert low <= np.asarray(steps[0].get_ydata())[0] <= high
+        assert (worse > better) == (least is not None)  # the best is on top
         faces = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() not in ("None", "")]
         assert [face == "white" for face in faces] == [True, False]
 

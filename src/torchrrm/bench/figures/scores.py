@@ -115,14 +115,16 @@ def latency_front(
         ValueError: if no row has a bound.
     """
     cases, allocators = _cases(rows)
-    figure, panels = panel_grid(len(cases), width=3.4, height=2.9, sharey=False)
+    figure, panels = panel_grid(len(cases), width=3.6, height=3.0, sharey=False)
     for axes, (case, mine) in zip(panels, cases.items(), strict=True):
         for row in mine:
             _draw_point(axes, row, allocators.index(row.allocator), least_missing)
         _draw_front(axes, mine, least_missing)
         axes.set(xscale="log", title=(names or {}).get(case, case))
         if least_missing is not None:
-            axes.set(yscale="log", ylim=(None, 0.7 * least_missing))
+            axes.set_yscale("log")
+            axes.set_ylim(bottom=0.7 * least_missing)
+            axes.invert_yaxis()
         axes.title.set_fontsize("medium" if names is None else "small")
         axes.grid(alpha=0.25)
     held = bound_word(rows)
