@@ -204,3 +204,17 @@ def test_the_compiled_form_follows_parameters_that_change():
     made.load_state_dict(state, assign=True)
     assert not torch.allclose(before, after, rtol=1e-6)
     torch.testing.assert_close(made(instance).power_w, before, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_untrained_it_is_close_and_training_takes_away_more_than_half_of_what_is_missing():
+    torch.manual_seed(0)
+    instance = drawn(CELLS[1], count=200, seed=7)
+    best = PROBLEM.evaluate(instance, GramAscent()(instance)).objective
+    kept = feasible(instance)
+    missing = [
+        1 - (PROBLEM.evaluate(instance, made(instance)).objective[kept].sum() / best[kept].sum()).item()
+        for made in (USRMNet(), load_pretrained("usrmnet"))
+    ]
+    assert missing[0] < 1e-3
+    assert missing[1] < missing[0] / 2
