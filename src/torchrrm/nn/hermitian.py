@@ -42,11 +42,11 @@ def loaded_gram(
     place = _two_by_two(one, torch.zeros_like(one)).unflatten(-1, (-1, 2)).movedim(-2, 0)
     place = place[:, None].expand(
         -1, share.shape[0], -1, -1
-    )  # [user batch 2*user 2]: of a graph's one batch axis
+    )  # [user batch part 2]: of a graph's one batch axis
     inverse = (1 / share).mT[..., None, None]  # [user batch 1 1]; infinite without power
 
     def add(loaded: Tensor, place: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-        own = torch.bmm(loaded, place)  # [batch 2*user 2]: of A_:l
+        own = torch.bmm(loaded, place)  # [batch part 2]: of A_:l
         pivot = inverse + (own * place).amax((-2, -1), keepdim=True)  # [batch 1 1]; all but A_ll are 0
         return loaded - torch.bmm(own / pivot, own.mT), pivot
 
@@ -78,7 +78,7 @@ def beam_planes(
     return along / length, across / length
 
 
-def _two_by_two(real: Tensor, imag: Tensor) -> Float[Tensor, "*batch 2*user 2*user"]:
-    """Each complex entry `a + i b` as the real block `[[a, -b], [b, a]]`."""
+def _two_by_two(real: Tensor, imag: Tensor) -> Float[Tensor, "*batch part part"]:
+    """Each complex entry `a + i b` as the real block `[[a, -b], [b, a]]`: twice as many rows and columns."""
     rows = torch.stack([torch.stack([real, -imag], dim=-1), torch.stack([imag, real], dim=-1)], dim=-3)
     return rows.flatten(-4, -3).flatten(-2, -1)
