@@ -1,6 +1,5 @@
 """The commands on short packets from a station of many antennas: `--problem urllc`."""
 
-import csv
 import json
 import math
 import re
@@ -9,6 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from tests.tables import rows
 
 from torchrrm import cli
 from torchrrm.bench import Results
@@ -45,11 +45,6 @@ def mast(tmp_path_factory: pytest.TempPathFactory) -> Path:
     channel[:, 2, :2] = 1e-5
     channel[1] *= 0.1
     return station(tmp_path_factory.mktemp("mast") / "mast.npz", channel)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    return list(csv.DictReader(lines))
 
 
 def column(table: list[dict[str, str]], name: str) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The commands on interference links: `--problem sum-rate` and `--problem ergodic-power`."""
 
-import csv
 import json
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.tables import rows
 
 from torchrrm import cli
 from torchrrm.bench import Results
@@ -51,11 +51,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         save_weights(path, PowerGNN("weight", widths=(8, 8)), {})
     return path
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    return list(csv.DictReader(lines))
 
 
 def test_allocate_writes_a_row_a_link(city: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.testing.beams import BEAMS, complex_normal, loaded, sample
+from tests.testing.beams import BEAMS, Cell, complex_normal, in_cell, loaded, sample, traced
 
 from torchrrm.problems import UrllcBeamforming, miso_instance
 from torchrrm.problems.beamforming import least_sinr, mmse_action, mmse_sinr, relative_gram
@@ -12,7 +12,7 @@ from torchrrm.solvers.minimum_power_beamforming import feasible
 from torchrrm.testing import check_solver
 
 PROBLEM, SOLVER = UrllcBeamforming(), MinimumPowerBeamforming()
-CASES = {  # users, antennas, near and far in m, SNR in dB, blocklength
+CASES: dict[str, Cell] = {
     "easy": (6, 64, 120.0, 140.0, 15.0, 128.0),
     "far": (8, 32, 30.0, 200.0, 15.0, 128.0),
     "loaded": (12, 16, 120.0, 140.0, 16.5, 256.0),
@@ -21,14 +21,7 @@ CASES = {  # users, antennas, near and far in m, SNR in dB, blocklength
 
 
 def draw(case, generator, batch=20):
-    users, antennas, near_m, far_m, snr_db, blocklength = CASES[case]
-    channel = loaded(batch, users, antennas, generator=generator, near_m=near_m, far_m=far_m)
-    return miso_instance(channel, max_power_w=10 ** (snr_db / 10), blocklength=blocklength)
-
-
-def traced(instance):
-    """The same instance, as only the torch form takes it."""
-    return replace(instance, channel=instance.channel.clone().requires_grad_())
+    return in_cell(CASES[case], generator, batch)
 
 
 def reached(instance, power_w):

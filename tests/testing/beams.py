@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from torchrrm.problems import MisoInstance
+from torchrrm.problems import MisoInstance, miso_instance
+from torchrrm.records import replace
 from torchrrm.testing import Expected
 
 BEAMS = Expected(closeness=2e-5)
@@ -44,3 +45,19 @@ def loaded(
     distance_m = torch.sqrt(near_m**2 + (far_m**2 - near_m**2) * draw)
     fading = complex_normal(batch_size, users, antennas, generator=generator, dtype=dtype)
     return torch.sqrt(1 / (1 + (distance_m / 50.0) ** 3)) * fading
+
+
+Cell = tuple[int, int, float, float, float, float]
+"""Users, antennas, near and far in m, SNR in dB, blocklength."""
+
+
+def in_cell(cell: Cell, generator: torch.Generator, batch_size: int = 20) -> MisoInstance:
+    """Instances of a ring in double precision, feasible or not."""
+    users, antennas, near_m, far_m, snr_db, blocklength = cell
+    channel = loaded(batch_size, users, antennas, generator=generator, near_m=near_m, far_m=far_m)
+    return miso_instance(channel, max_power_w=10 ** (snr_db / 10), blocklength=blocklength)
+
+
+def traced(instance: MisoInstance) -> MisoInstance:
+    """The same instance, as only torch forms take it."""
+    return replace(instance, channel=instance.channel.clone().requires_grad_())

@@ -273,8 +273,9 @@ def _sinr(coupled: Array, share: Array) -> Array:
 
 
 def _rate(sinr: Array, back_off: Array) -> Array:
-    """Nats a channel use, see `torchrrm.rates.packet_rate`."""
-    return np.log1p(sinr) - back_off * np.sqrt(np.maximum(sinr * (sinr + 2), 0.0)) / (1 + sinr)
+    """Nats a channel use, see `torchrrm.rates.packet_rate`; not a number of powers that are none."""
+    with np.errstate(invalid="ignore"):
+        return np.log1p(sinr) - back_off * np.sqrt(np.maximum(sinr * (sinr + 2), 0.0)) / (1 + sinr)
 
 
 def _action(prepared: PreparedBeams, share: Array, beam: Array) -> dict[str, Array]:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
 
@@ -37,6 +38,65 @@ class PowerState:
     safe: Float[Tensor, "*batch tx"]
 
 
+@dataclass(frozen=True)
+class _Links:
+    """Links in relative units, `x[..., 0]` being `ln(p / p_max)`; weights add up to 1."""
+
+    direct: Float[Tensor, "*batch tx"]
+    cross: Float[Tensor, "*batch rx tx"]
+    weight: Float[Tensor, "*batch tx"]
+    needed: Float[Tensor, "*batch tx"]
+    active: Bool[Tensor, "*batch tx"]
+
+    @classmethod
+    def of(cls, instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> "_Links":
+        gain = relative_gain(instance)
+        direct = gain.diagonal(dim1=-2, dim2=-1)
+        weight = torch.where(instance.active, instance.weight, torch.zeros_like(instance.weight))
+        return cls(
+            direct=direct,
+            cross=gain - torch.diag_embed(direct),
+            weight=weight / weight.sum(-1, keepdim=True).clamp_min(1e-12),
+            needed=demanded_rate(instance, min_rate_bps_hz),
+            active=instance.active,
+        )
+
+    def heard(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shares, interference with noise, SINR; shares beyond the limit count as the limit."""
+        share = torch.exp(x[..., 0].clamp(min=2 * _FLOOR, max=0)) * self.active
+        unrest = 1 + (self.cross @ share[..., None])[..., 0]
+        return share, unrest, self.direct * share / unrest
+
+    def rate(self, x: Tensor) -> Float[Tensor, "*batch tx"]:
+        return torch.log2(1 + self.heard(x)[2])
+
+    def slope(self, x: Tensor) -> Float[Tensor, "*batch tx 1"]:
+        """Of minus the mean weighted rate."""
+        share, unrest, sinr = self.heard(x)
+        part = self.weight * sinr / (1 + sinr)
+        lost = share * ((part / unrest)[..., None, :] @ self.cross)[..., 0, :]
+        return (lost - part)[..., None] / math.log(2)
+
+    def features(self, x: Tensor, least: Float[Tensor, "*batch tx"]) -> tuple[Tensor, ...]:
+        """Of each link, of what each hears of another, and of the harm that does."""
+        share, unrest, sinr = self.heard(x)
+        edge = self.cross * share[..., None, :] / unrest[..., None]  # [*batch rx tx]: part of what rx hears
+        harm = (self.weight * sinr / (1 + sinr))[..., None] * edge * self.active.sum(-1)[..., None, None]
+        spare = torch.log2(1 + sinr) - self.needed
+        count = self.active.sum(-1, keepdim=True)
+        columns = [
+            x[..., 0] / 5,
+            (x[..., 0] - least) / 5,
+            torch.log1p(self.direct) / 7,
+            torch.log1p(sinr) / 7,
+            (spare / 2).clamp(-2, 2),
+            self.slope(x)[..., 0] * count,
+            self.weight * count,
+        ]
+        node = torch.where(self.active[..., None], torch.stack(columns, dim=-1), 0.0)
+        return node, edge, harm.mT
+
+
 def qos_power_program(
     instance: LinkInstance, min_rate_bps_hz: float | Tensor, state: PowerState
 ) -> ConstrainedProgram:
@@ -45,54 +105,15 @@ def qos_power_program(
     In logarithms the slopes of a rate are between -1 and 1 nat. The least powers that reach all rates bound every
     power from below, which is a projectable constraint besides `x <= 0`.
     """
-    gain, active = relative_gain(instance), instance.active
-    direct = gain.diagonal(dim1=-2, dim2=-1)
-    cross = gain - torch.diag_embed(direct)
-    needed = demanded_rate(instance, min_rate_bps_hz)
-    weight = torch.where(active, instance.weight, torch.zeros_like(instance.weight))
-    weight = weight / weight.sum(-1, keepdim=True).clamp_min(1e-12)
-
-    def heard(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Shares, interference with noise, SINR; shares beyond the limit count as the limit."""
-        share = torch.exp(x[..., 0].clamp(min=2 * _FLOOR, max=0)) * active
-        unrest = 1 + (cross @ share[..., None])[..., 0]
-        return share, unrest, direct * share / unrest
-
-    def rate(x: Tensor) -> Tensor:
-        return torch.log2(1 + heard(x)[2])
-
-    def slope(x: Tensor) -> Tensor:
-        share, unrest, sinr = heard(x)
-        part = weight * sinr / (1 + sinr)
-        lost = share * ((part / unrest)[..., None, :] @ cross)[..., 0, :]
-        return (lost - part)[..., None] / math.log(2)
-
-    def features(x: Tensor) -> tuple[Tensor, ...]:
-        share, unrest, sinr = heard(x)
-        edge = cross * share[..., None, :] / unrest[..., None]  # [*batch rx tx]: part of what rx hears
-        harm = (weight * sinr / (1 + sinr))[..., None] * edge * active.sum(-1)[..., None, None]
-        spare = torch.log2(1 + sinr) - needed
-        count = active.sum(-1, keepdim=True)
-        columns = [
-            x[..., 0] / 5,
-            (x[..., 0] - state.least) / 5,
-            torch.log1p(direct) / 7,
-            torch.log1p(sinr) / 7,
-            (spare / 2).clamp(-2, 2),
-            slope(x)[..., 0] * count,
-            weight * count,
-        ]
-        node = torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)
-        return node, edge, harm.mT
-
+    links = _Links.of(instance, min_rate_bps_hz)
     return ConstrainedProgram(
         start=state.level,
-        objective=lambda x: -(weight * rate(x)).sum(-1),
+        objective=lambda x: -(links.weight * links.rate(x)).sum(-1),
         projections=(at_least(0, state.least), at_most(0, 0.0)),
-        coupled=lambda x: {"min_rate": needed - rate(x)},
-        features=features,
-        active=active,
-        slope=slope,
+        coupled=lambda x: {"min_rate": links.needed - links.rate(x)},
+        features=lambda x: links.features(x, state.least),
+        active=links.active,
+        slope=links.slope,
     )
 
 

@@ -19,8 +19,10 @@ from torchrrm.solvers import GramAscent
 __all__ = ["by_case", "by_scale", "figure7", "figures5and6", "literal_jobs"]
 
 FIGURE_CASE = Case(6)
+_WHAT = ("objective", "loss", "violation", "kept", "scale")
 _SCALE = 1.0  # start of both scales in the paper's tables
 Histories = Mapping[float, dict[str, Tensor]]
+Named = Mapping[str, dict[str, Tensor]]
 
 
 def literal_jobs(settings: UsrmnetSettings, seed: int) -> list[LiteralTraining]:
@@ -40,22 +42,53 @@ def figures5and6(histories: Histories, settings: UsrmnetSettings) -> list[Exhibi
     """Figs. 5 and 6: objective, loss, violation and scales over the training of every layer."""
     epochs = torch.arange(1, settings.literal.epochs + 1)
     named = {f"s = ({scale:g}, {scale:g})": made for scale, made in histories.items()}
-    first = [
-        pictures.Trace(
-            {n: made["objective"] for n, made in named.items()}, "objective (10a)\n/ (nat/channel use)"
-        ),
-        pictures.Trace({n: made["loss"] for n, made in named.items()}, "loss (19)"),
-        pictures.Trace({n: made["violation"] for n, made in named.items()}, "violation $V_g$", log=True),
-    ]
-    second = [
-        pictures.Trace({n: made["scale"][..., i] for n, made in named.items()}, f"$s_{i + 1}$")
-        for i in (0, 1)
-    ]
     note = (
         f"{FIGURE_CASE.setting}; {settings.literal.samples} samples and {settings.literal.epochs} epochs a layer (the "
         f"paper: 10 000 and 50), one run each, watched on {settings.literal.watched} draws that are not trained on. "
     )
-    ends = [
+    ends = _ends(named)
+    return [
+        Exhibit(
+            name="fig05",
+            title="Fig. 5: objective, loss and violation while layers learn",
+            note=f"{note}The objective is that of the auxiliary variables, which may promise more than powers and "
+            f"beams give; `V_g` is the mean violation of (10h) to (10k). Published: {FIGURES['fig05']}.",
+            figure=pictures.layer_traces(_traces(named), epochs),
+            header=["start", "layer", "objective (10a)", "loss (19)", "V_g", "V_g = 0 / %", "s_1", "s_2"],
+            rows=ends,
+            data={f"{name} {what}": made[what] for name, made in named.items() for what in _WHAT},
+        ),
+        Exhibit(
+            name="fig06",
+            title="Fig. 6: scales of the loss while layers learn",
+            note=f"{note}Each layer begins with its own scales anew. Published: {FIGURES['fig06']}.",
+            figure=pictures.layer_traces(_scale_traces(named), epochs),
+            header=["start", "layer", "s_1, end", "s_2, end"],
+            rows=[[*row[:2], *row[-2:]] for row in ends],
+        ),
+    ]
+
+
+def _traces(named: Named) -> list[pictures.Trace]:
+    """Objective, loss and violation, a curve a start."""
+    shown = (("objective", "objective (10a)\n/ (nat/channel use)"), ("loss", "loss (19)"))
+    return [
+        *(pictures.Trace({n: made[what] for n, made in named.items()}, label) for what, label in shown),
+        pictures.Trace({n: made["violation"] for n, made in named.items()}, "violation $V_g$", log=True),
+    ]
+
+
+def _scale_traces(named: Named) -> list[pictures.Trace]:
+    """Both scales, a curve a start."""
+    return [
+        pictures.Trace({n: made["scale"][..., i] for n, made in named.items()}, f"$s_{i + 1}$")
+        for i in (0, 1)
+    ]
+
+
+def _ends(named: Named) -> list[list[str]]:
+    """Where each layer of each start ends."""
+    return [
         [
             name,
             str(layer + 1),
@@ -67,29 +100,6 @@ def figures5and6(histories: Histories, settings: UsrmnetSettings) -> list[Exhibi
         for name, made in named.items()
         for layer in range(len(made["objective"]))
     ]
-    return [
-        Exhibit(
-            name="fig05",
-            title="Fig. 5: objective, loss and violation while layers learn",
-            note=f"{note}The objective is that of the auxiliary variables, which may promise more than powers and "
-            f"beams give; `V_g` is the mean violation of (10h) to (10k). Published: {FIGURES['fig05']}.",
-            figure=pictures.layer_traces(first, epochs),
-            header=["start", "layer", "objective (10a)", "loss (19)", "V_g", "V_g = 0 / %", "s_1", "s_2"],
-            rows=ends,
-            data={f"{name} {what}": made[what] for name, made in named.items() for what in _WHAT},
-        ),
-        Exhibit(
-            name="fig06",
-            title="Fig. 6: scales of the loss while layers learn",
-            note=f"{note}Each layer begins with its own scales anew. Published: {FIGURES['fig06']}.",
-            figure=pictures.layer_traces(second, epochs),
-            header=["start", "layer", "s_1, end", "s_2, end"],
-            rows=[[*row[:2], *row[-2:]] for row in ends],
-        ),
-    ]
-
-
-_WHAT = ("objective", "loss", "violation", "kept", "scale")
 
 
 def figure7(starts: Mapping[Case, Start], settings: UsrmnetSettings) -> Exhibit:
