@@ -1,5 +1,13 @@
 """Problems: what an instance and an action are, and how an action is scored."""
 
+from torchrrm.problems.association import (
+    AssociationAction,
+    CellInstance,
+    ProportionalFairAssociation,
+    RelaxedAssociation,
+    SumRateAssociation,
+    cell_instance,
+)
 from torchrrm.problems.base import Allocator, Evaluation, Problem, Task
 from torchrrm.problems.beamforming import (
     BeamAction,
@@ -40,7 +48,9 @@ from torchrrm.problems.slicing import (
 __all__ = [
     "KINDS",
     "Allocator",
+    "AssociationAction",
     "BeamAction",
+    "CellInstance",
     "DownlinkAction",
     "ErgodicAction",
     "ErgodicInstance",
@@ -50,17 +60,21 @@ __all__ = [
     "MisoInstance",
     "PowerAction",
     "Problem",
+    "ProportionalFairAssociation",
     "QoS",
     "QosSumRate",
+    "RelaxedAssociation",
     "SliceAction",
     "SliceBandwidth",
     "SliceInstance",
     "SliceSchedule",
     "SparseLinkInstance",
     "SparseSumRate",
+    "SumRateAssociation",
     "Task",
     "UrllcBeamforming",
     "WeightedSumRate",
+    "cell_instance",
     "ergodic_instance",
     "link_instance",
     "miso_instance",
