@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
-from torchrrm.records import batch_shape, index, map_tensors, pad, replace, stack, tensor_record, to
+from torchrrm.problems import cell_instance, link_instance
+from torchrrm.records import (
+    batch_shape,
+    index,
+    map_tensors,
+    pad,
+    replace,
+    stack,
+    tensor_record,
+    to,
+    user_mask,
+)
 
 
 @tensor_record
@@ -189,3 +200,9 @@ def test_export_takes_and_gives_records():
     masked = program.module()(record)
     assert isinstance(masked, Cell)
     assert torch.equal(masked.gain, Total()(record).gain)
+
+
+def test_users_have_a_mask_by_either_name() -> None:
+    links, cells = link_instance(torch.rand(2, 3, 3)), cell_instance(torch.rand(2, 4, 3))
+    assert user_mask(links) is links.active
+    assert user_mask(cells) is cells.active_user

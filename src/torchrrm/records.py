@@ -26,6 +26,7 @@ __all__ = [
     "stack",
     "tensor_record",
     "to",
+    "user_mask",
 ]
 
 R = TypeVar("R")
@@ -138,6 +139,11 @@ def to(record: R, device: torch.device | str | None = None, dtype: torch.dtype |
         return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
 
     return map_tensors(move, record)
+
+
+def user_mask(record: Any) -> Tensor:
+    """Which users of an instance take part: its `active`, or `active_user` where others have a mask, too."""
+    return record.active if hasattr(record, "active") else record.active_user
 
 
 def is_plain(*tensors: Tensor) -> bool:

@@ -185,7 +185,7 @@ def _quality(
         "optimality_ci95": optimality_ci95,
         "violation_max": metrics.worst_violation(evaluation),
         "violation_rate": metrics.violated(evaluation).double().mean().item(),
-        "served_fraction": metrics.served_fraction(evaluation, instances.active),
+        "served_fraction": metrics.served_fraction(evaluation, records.user_mask(instances)),
         "measures": told,
     }
 
@@ -195,5 +195,5 @@ def _latency(allocator: Allocator[Any, Any], instances: Any, how: Latency) -> di
     count = min(records.batch_shape(instances)[0], how.calls)
     calls = [partial(allocator, records.index(instances, i)) for i in range(count)]
     with torch.no_grad():
-        p50_us, p99_us = metrics.measure_latency(calls, how, instances.active.device)
+        p50_us, p99_us = metrics.measure_latency(calls, how, records.user_mask(instances).device)
     return {"p50_us": p50_us, "p99_us": p99_us}
