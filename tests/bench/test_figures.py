@@ -33,6 +33,10 @@ def drawn() -> dict[str, Figure]:
         "bars": figures.bars_against_bound(ROWS),
         "front": figures.latency_front(ROWS),
         "cdf": figures.rate_cdf({"a": AMOUNT, "b": 2 * AMOUNT}),
+        "cdf panels": figures.cdf_panels(
+            {"x": {"a": AMOUNT}, "y": {"a": 2 * AMOUNT}}, label="rate / Mbit", log=True
+        ),
+        "print": figures.values_beside_print({"a": [1.0, 2.0], "b": [3.0]}, {"a": 1.2}, label="rate / Mbit"),
         "panels": figures.curve_panels({"one": {"a": AMOUNT, "b": -AMOUNT}, "two": {"a": AMOUNT}}),
         "least": figures.mean_against_least({"a": np.ones((3, 2)), "b": np.eye(3)}, demand=1.0),
         "curves": figures.curves({"a": np.random.default_rng(2).normal(size=(5, 20)), "b": np.ones(20)}),

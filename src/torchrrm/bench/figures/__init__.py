@@ -6,7 +6,14 @@ say the same. Legends stand outside of the data.
 
 from torchrrm.bench.figures.city import city_map
 from torchrrm.bench.figures.demands import DemandTraces, demands_over_slots
-from torchrrm.bench.figures.samples import curve_panels, curves, mean_against_least, rate_cdf
+from torchrrm.bench.figures.samples import (
+    cdf_panels,
+    curve_panels,
+    curves,
+    mean_against_least,
+    rate_cdf,
+    values_beside_print,
+)
 from torchrrm.bench.figures.scores import bars_against_bound, bound_word, latency_front
 from torchrrm.bench.figures.style import render, save
 
@@ -14,6 +21,7 @@ __all__ = [
     "DemandTraces",
     "bars_against_bound",
     "bound_word",
+    "cdf_panels",
     "city_map",
     "curve_panels",
     "curves",
@@ -23,4 +31,5 @@ __all__ = [
     "rate_cdf",
     "render",
     "save",
+    "values_beside_print",
 ]

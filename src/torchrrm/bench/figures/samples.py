@@ -22,7 +22,7 @@ from torchrrm.bench.figures.style import (
     styles,
 )
 
-__all__ = ["curve_panels", "curves", "mean_against_least", "rate_cdf"]
+__all__ = ["cdf_panels", "curve_panels", "curves", "mean_against_least", "rate_cdf", "values_beside_print"]
 
 
 def rate_cdf(
@@ -46,17 +46,50 @@ def rate_cdf(
     """
     figure = Figure(figsize=(5.6, 3.8), layout="constrained")
     axes = figure.subplots()
-    for (name, values), (colour, line) in zip(samples.items(), styles(), strict=False):
-        known = np.asarray(values, float).reshape(-1)
-        axes.ecdf(known[~np.isnan(known)], label=name, color=colour, linestyle=line)
+    _draw_cdf(axes, samples)
     for (name, value), line in zip((demands or {}).items(), cycle(LINES[::-1]), strict=False):
         axes.axvline(value, label=name, color=QUIET, linewidth=1.0, linestyle=line)
     axes.set(xlabel=label, ylabel=f"fraction of {population}", ylim=(0, 1), title=title)
     if log:
         axes.set_xscale("log")
-    axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)
     return figure
+
+
+def cdf_panels(
+    panels: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    label: str,
+    log: bool = False,
+    population: str = "users",
+    title: str = "",
+) -> Figure:
+    """`rate_cdf` of several cases, a panel each; names have the same colour and line in all, and one legend.
+
+    Args:
+        panels: values of any shape by case and name.
+        label: of the values, with the unit.
+        log: values on a logarithmic scale.
+        population: what the values are of.
+        title: of the figure.
+    """
+    figure, grid = panel_grid(len(panels), width=3.2, height=3.0, sharey=True)
+    for axes, (case, samples) in zip(grid, panels.items(), strict=True):
+        _draw_cdf(axes, samples)
+        axes.set(ylim=(0, 1), title=case, xscale="log" if log else "linear")
+    figure.supxlabel(label, fontsize="medium")
+    figure.supylabel(f"fraction of {population}", fontsize="medium")
+    figure.suptitle(title)
+    common_legend(figure, grid)
+    return figure
+
+
+def _draw_cdf(axes: Axes, samples: Mapping[str, ArrayLike]) -> None:
+    """The distribution functions of one panel."""
+    for (name, values), (colour, line) in zip(samples.items(), styles(), strict=False):
+        known = np.asarray(values, float).reshape(-1)
+        axes.ecdf(known[~np.isnan(known)], label=name, color=colour, linestyle=line)
+    axes.grid(alpha=0.25)
 
 
 def mean_against_least(
@@ -192,3 +225,31 @@ def _draw_curves(axes: Axes, series: Mapping[str, ArrayLike], x: ArrayLike | Non
             half = metrics.t_975(len(runs) - 1) * runs.std(axis=0, ddof=1) / math.sqrt(len(runs))
             axes.fill_between(at, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
     axes.grid(alpha=0.25)
+
+
+def values_beside_print(
+    samples: Mapping[str, ArrayLike], published: Mapping[str, float], *, label: str, title: str = ""
+) -> Figure:
+    """Bars of means with 95 % intervals, and a diamond at each number in print.
+
+    Args:
+        samples: `[instance]` values by name.
+        published: printed counterparts of some of them.
+        label: of the values, with the unit.
+        title: of the figure.
+    """
+    figure = Figure(figsize=(1.6 + 0.5 * len(samples), 4.0), layout="constrained")
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(samples.items()):
+        mean, interval = metrics.mean_interval(torch.as_tensor(np.asarray(values, float)))
+        spread = _whiskers((mean, interval))
+        axes.bar(i, mean, yerr=spread, width=0.7, color=PALETTE[0], edgecolor="#222222", capsize=2.0)
+        axes.text(i, 0.02 * mean, f"{mean:.1f}", ha="center", va="bottom", fontsize="x-small", color="white")
+    places = [i for i, name in enumerate(samples) if name in published]
+    printed = [published[name] for name in samples if name in published]
+    axes.plot(places, printed, "D", color=PALETTE[1], markeredgecolor="#222222", label="in print")
+    axes.set_xticks(range(len(samples)), list(samples), rotation=35, ha="right")
+    axes.set(ylabel=label, title=title)
+    axes.grid(alpha=0.25, axis="y")
+    figure.legend(loc="outside upper right", frameon=False)
+    return figure
