@@ -33,13 +33,13 @@ def _grid(position):
 
 
 @njit(error_model="numpy", cache=True)
-def nearest(receiver, transmitter, degree):
-    """The `degree` transmitters nearest to each receiver but its own, and their distances, nearest first.
+def nearest(receiver, transmitter, degree, paired):
+    """The `degree` transmitters nearest to each receiver, and their distances `[rx degree]`, nearest first.
 
-    Positions are `[link 2]` in metres; receiver `k` belongs to transmitter `k`, and there are more links than
-    `degree`.
+    Positions are `[rx 2]` and `[tx 2]` in metres. If `paired`, transmitter `k` is receiver `k`'s own and left out; there
+    are as many transmitters as asked for, or more.
     """
-    links = receiver.shape[0]
+    receivers, links = receiver.shape[0], transmitter.shape[0]
     low, size, columns, rows = _grid(transmitter)
     cell = _cells(transmitter, low, size, columns, rows)
     begin = np.zeros(columns * rows + 1, np.int64)
@@ -50,17 +50,28 @@ def nearest(receiver, transmitter, degree):
     for j in range(links):
         member[free[cell[j]]] = j
         free[cell[j]] += 1
-    index, distance = np.empty((links, degree), np.int64), np.empty((links, degree))
+    index, distance = np.empty((receivers, degree), np.int64), np.empty((receivers, degree))
     home = _cells(receiver, low, size, columns, rows)
     grid = (low[0], low[1], size, columns, rows)
-    for k in range(links):
-        _search(k, home[k], receiver[k], transmitter, degree, begin, member, grid, index[k], distance[k])
+    for k in range(receivers):
+        _search(
+            k if paired else -1,
+            home[k],
+            receiver[k],
+            transmitter,
+            degree,
+            begin,
+            member,
+            grid,
+            index[k],
+            distance[k],
+        )
     return index, np.sqrt(distance)
 
 
 @njit(error_model="numpy", cache=True)
-def _search(link, home, place, transmitter, degree, begin, member, grid, index, distance):
-    """Go through rings of cells around the receiver's until none further out can hold a nearer transmitter."""
+def _search(own, home, place, transmitter, degree, begin, member, grid, index, distance):
+    """Go through rings of cells around the receiver's own until none further out can hold a nearer transmitter."""
     left, bottom, size, columns, rows = grid
     x, y, found = home % columns, home // columns, 0
     for ring in range(max(columns, rows)):
@@ -72,7 +83,7 @@ def _search(link, home, place, transmitter, degree, begin, member, grid, index, 
                 cell = row * columns + column
                 for slot in range(begin[cell], begin[cell + 1]):
                     j = member[slot]
-                    if j != link:
+                    if j != own:
                         dx, dy = transmitter[j, 0] - place[0], transmitter[j, 1] - place[1]
                         found = _insert(j, dx * dx + dy * dy, found, degree, index, distance)
         # Distance to the nearest side of the square searched; a side that is the grid's own has nothing behind.

@@ -111,7 +111,7 @@ def _warm_links() -> None:
         order = link_graph.neighbourly(lists[0])
         rows = link_graph.rows(lists[0], row[0], row, order)
         link_graph.mix(row, rows, link_graph.transpose(*rows), True, 0, np.empty((1, 8), dtype))
-    neighbours.nearest(np.zeros((2, 2)), np.zeros((2, 2)), 1)
+    neighbours.nearest(np.zeros((2, 2)), np.zeros((2, 2)), 1, True)
 
 
 def _warm_loops() -> None:

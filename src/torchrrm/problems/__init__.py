@@ -5,8 +5,12 @@ from torchrrm.problems.association import (
     CellInstance,
     ProportionalFairAssociation,
     RelaxedAssociation,
+    SparseAssociation,
+    SparseCellInstance,
     SumRateAssociation,
     cell_instance,
+    sparse_cells,
+    sparsify_cells,
 )
 from torchrrm.problems.base import Allocator, Evaluation, Problem, Task
 from torchrrm.problems.beamforming import (
@@ -68,6 +72,8 @@ __all__ = [
     "SliceBandwidth",
     "SliceInstance",
     "SliceSchedule",
+    "SparseAssociation",
+    "SparseCellInstance",
     "SparseLinkInstance",
     "SparseSumRate",
     "SumRateAssociation",
@@ -82,7 +88,9 @@ __all__ = [
     "relative_gain",
     "reserve_bandwidth",
     "slice_instance",
+    "sparse_cells",
     "sparse_links",
     "sparsify",
+    "sparsify_cells",
     "to_downlink",
 ]

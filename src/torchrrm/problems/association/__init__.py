@@ -28,6 +28,13 @@ from torchrrm.problems.association.records import (
     harden,
     one_hot,
 )
+from torchrrm.problems.association.sparse import (
+    SparseAssociation,
+    SparseCellInstance,
+    listed,
+    sparse_cells,
+    sparsify_cells,
+)
 
 __all__ = [
     "BANDWIDTH_HZ",
@@ -40,11 +47,14 @@ __all__ = [
     "CellInstance",
     "ProportionalFairAssociation",
     "RelaxedAssociation",
+    "SparseAssociation",
+    "SparseCellInstance",
     "SumRateAssociation",
     "cell_instance",
     "harden",
     "in_reach",
     "jain_index",
+    "listed",
     "load",
     "low_rate",
     "one_hot",
@@ -53,6 +63,8 @@ __all__ = [
     "relative_snr",
     "relaxed_rate",
     "served_users",
+    "sparse_cells",
+    "sparsify_cells",
     "station_rate",
     "station_sinr",
     "user_rate",

@@ -159,7 +159,7 @@ def sparse_links(
         received = f"{list(receiver.shape)} and {list(transmitter.shape)}"
         raise ValueError(f"drop: must be one drop of pairs, positions [link, 3], received {received}")
     _require_degree(degree, len(receiver))
-    index, horizontal = nearest(_ground(receiver), _ground(transmitter), degree)
+    index, horizontal = nearest(_ground(receiver), _ground(transmitter), degree, True)
     neighbour = torch.from_numpy(index).to(receiver.device)
     height, other = receiver[:, 2], transmitter[:, 2]
     own = torch.linalg.vector_norm(receiver[:, :2] - transmitter[:, :2], dim=-1)
