@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
 A checkpoint is one safetensors file with a JSON header, written atomically. Its tensors are groups of named
-tensors (parameters, the optimiser's state, the generator's state, the losses so far); its header says whose
+tensors (parameters, the optimiser's state, the generator's state, losses and measures so far); its header says whose
 run it is of.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchrrm.learning.history import LOSS
 from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch, write_tensors
 
 __all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
@@ -68,7 +69,7 @@ def load_checkpoint(path: Path | str, expected: Checkpoint) -> Checkpoint:
     _check_identity(path, expected.identity, header.get("identity"))
     groups = _unflatten(tensors)
     mismatch = shape_mismatch(_fixed(expected.groups), _fixed(groups))
-    if mismatch or "losses" not in groups:
+    if mismatch or LOSS not in groups.get("losses", {}):
         raise CheckpointError(
             f"checkpoint: must be of the same policy, received {path}: {mismatch or 'no losses'}"
         )

@@ -36,6 +36,8 @@ class FineTuneSettings(DescentSettings):
         super().__post_init__()
         if self.samples < 1:
             raise ValueError(f"samples: must be at least 1, received {self.samples}")
+        if self.decay is not None:
+            raise ValueError(f"decay: must be none for a few epochs, received {self.decay}")
 
 
 @dataclass(frozen=True)

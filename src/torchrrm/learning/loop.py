@@ -13,14 +13,22 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from torchrrm.learning.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from torchrrm.learning.history import LOSS, History
 from torchrrm.learning.monitor import Monitor
 from torchrrm.learning.objectives import Parameters
 from torchrrm.learning.optimisers import DescentSettings, Optimiser, clip, make_optimiser, rate_at
+from torchrrm.learning.windowed_decay import DecayedRate
 
 __all__ = ["Gradient", "RunSettings", "adopt", "buffers_of", "descend", "parameters_of"]
 
-Gradient = Callable[[Parameters, torch.Generator], tuple[Parameters, Tensor]]
-"""`gradient(parameters, generator) -> (gradients, loss)` of one step; draws its own samples."""
+_RATE = "learning_rate"
+
+Gradient = Callable[
+    [Parameters, torch.Generator],
+    tuple[Parameters, Tensor] | tuple[Parameters, Tensor, Mapping[str, Tensor]],
+]
+"""`gradient(parameters, generator) -> (gradients, loss)` of one step, and measures by name if there are any; draws its
+own samples."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,14 @@ class RunSettings:
         checkpoint_every: steps from one checkpoint to the next.
         tensorboard: directory for TensorBoard scalars.
         progress: show a progress bar, if standard error is a terminal.
+        history: to be filled with the loss, the learning rate and the measures of each step.
     """
 
     checkpoint: Path | None = None
     checkpoint_every: int = 100
     tensorboard: Path | None = None
     progress: bool = True
+    history: History | None = None
 
     def __post_init__(self) -> None:
         if self.checkpoint_every < 1:
@@ -94,13 +104,15 @@ def descend(
         ValueError: if the loss is not finite; the last checkpoint is then left as it is.
     """
     run = run or RunSettings()
+    history = History() if run.history is None else run.history
     identity = _identity(policy, settings)
     optimiser = make_optimiser(settings)
-    state, losses = _start(policy, optimiser, generator, run, identity)
+    state = _start(policy, optimiser, generator, run, identity, history)
     if state.step > settings.steps:
         raise CheckpointError(
             f"checkpoint: must be of at most {settings.steps} steps, received {state.step} ({run.checkpoint})"
         )
+    rates = _Rates(settings, history)
     saved = state.step
     monitor = Monitor(
         steps=settings.steps, start=state.step, progress=run.progress, tensorboard=run.tensorboard
@@ -108,22 +120,47 @@ def descend(
     try:
         with monitor:
             while state.step < settings.steps:
-                gradients, loss = gradient(state.parameters, generator)
-                losses.append(_finite(loss, state.step))
+                gradients, loss, *measured = gradient(state.parameters, generator)
+                scalars = {LOSS: _finite(loss, state.step), _RATE: rates.at(state.step)}
+                scalars |= {name: value.item() for each in measured for name, value in each.items()}
+                history.add(scalars)
                 gradients, buffers = clip(gradients, settings.clip_norm), buffers_of(policy)
-                state = _advance(state, gradients, buffers, optimiser, settings, generator)
+                state = _advance(state, gradients, buffers, optimiser, scalars[_RATE], generator)
+                rates.learn(scalars)
                 if state.step % run.checkpoint_every == 0:
-                    _save(run, identity, state, losses)
+                    _save(run, identity, state, history)
                     saved = state.step
-                monitor.update(state.step, losses[-1])
+                monitor.update(state.step, scalars)
         if state.step > saved:
-            _save(run, identity, state, losses)
+            _save(run, identity, state, history)
     except KeyboardInterrupt:
-        _save(run, identity, state, losses)
+        _save(run, identity, state, history)
         raise
     finally:
         adopt(policy, state.parameters | state.buffers)
-    return torch.tensor(losses, dtype=torch.float64)
+    return history.upto(state.step)[LOSS]
+
+
+class _Rates:
+    """The learning rate of each step: that of the schedule, times that of the decay."""
+
+    def __init__(self, settings: DescentSettings, history: History) -> None:
+        self._settings, decay = settings, settings.decay
+        self._decayed = None if decay is None else DecayedRate(decay)
+        if self._decayed is not None and len(history[LOSS]):
+            name = self._decayed.decay.measure
+            self._decayed.replay((-history[LOSS] if name is None else history[name]).tolist())
+
+    def at(self, step: int) -> float:
+        return rate_at(self._settings, step) * (1.0 if self._decayed is None else self._decayed.factor)
+
+    def learn(self, scalars: Mapping[str, float]) -> None:
+        if self._decayed is None:
+            return
+        name = self._decayed.decay.measure
+        if name is not None and name not in scalars:
+            raise ValueError(f"measure: must be one of {', '.join(scalars)}, received {name!r}")
+        self._decayed.after(-scalars[LOSS] if name is None else scalars[name])
 
 
 def _advance(
@@ -131,10 +168,9 @@ def _advance(
     gradients: Parameters,
     buffers: Parameters,
     optimiser: Optimiser,
-    settings: DescentSettings,
+    rate: float,
     generator: torch.Generator,
 ) -> _State:
-    rate = rate_at(settings, state.step)
     parameters, memory = optimiser.update(gradients, state.optimiser, state.parameters, rate)
     return _State(state.step + 1, parameters, buffers, memory, generator.get_state())
 
@@ -164,21 +200,21 @@ def _identity(policy: nn.Module, settings: DescentSettings) -> dict[str, Any]:
     return json.loads(json.dumps(identity))
 
 
-def _checkpoint(identity: dict[str, Any], state: _State, losses: list[float]) -> Checkpoint:
+def _checkpoint(identity: dict[str, Any], state: _State, history: History) -> Checkpoint:
     groups = {
         "parameters": state.parameters,
         "buffers": state.buffers,
         "optimiser": state.optimiser,
         "generator": {"state": state.generator},
         # An interrupt may come between a step's loss and its state: the loss is then one too many.
-        "losses": {"step": torch.tensor(losses[: state.step], dtype=torch.float64)},
+        "losses": history.upto(state.step),
     }
     return Checkpoint(identity=identity, step=state.step, groups=groups)
 
 
-def _save(run: RunSettings, identity: dict[str, Any], state: _State, losses: list[float]) -> None:
+def _save(run: RunSettings, identity: dict[str, Any], state: _State, history: History) -> None:
     if run.checkpoint is not None:
-        save_checkpoint(run.checkpoint, _checkpoint(identity, state, losses))
+        save_checkpoint(run.checkpoint, _checkpoint(identity, state, history))
 
 
 def _start(
@@ -187,15 +223,17 @@ def _start(
     generator: torch.Generator,
     run: RunSettings,
     identity: dict[str, Any],
-) -> tuple[_State, list[float]]:
-    """The first state of a run, or the one that its checkpoint holds, to which generator and buffers are then set."""
+    history: History,
+) -> _State:
+    """The first state of a run, or the one that its checkpoint holds, to which all the others are then set."""
     parameters = parameters_of(policy)
     state = _State(0, parameters, buffers_of(policy), optimiser.init(parameters), generator.get_state())
     if run.checkpoint is None or not run.checkpoint.exists():
         # Written at once: a path that cannot be written to is found before hours of training, not after.
-        _save(run, identity, state, [])
-        return state, []
-    found = load_checkpoint(run.checkpoint, _checkpoint(identity, state, []))
+        history.restore({})
+        _save(run, identity, state, history)
+        return state
+    found = load_checkpoint(run.checkpoint, _checkpoint(identity, state, History()))
     generator.set_state(found.groups["generator"]["state"])
     resumed = _State(
         step=found.step,
@@ -205,7 +243,8 @@ def _start(
         generator=generator.get_state(),
     )
     adopt(policy, resumed.buffers)
-    return resumed, found.groups["losses"]["step"].tolist()
+    history.restore(found.groups["losses"])
+    return resumed
 
 
 def _moved(tensors: Mapping[str, Tensor], like: Parameters) -> Parameters:

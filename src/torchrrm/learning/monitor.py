@@ -1,6 +1,7 @@
 """What a run shows while it goes on: a progress bar and TensorBoard scalars."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from torchrrm.learning.history import LOSS
+
 __all__ = ["Monitor"]
 
 
@@ -28,7 +31,7 @@ class _RateColumn(ProgressColumn):
 
 
 class Monitor:
-    """Context that reports the loss of each step.
+    """Context that reports the loss of each step, and what else is measured.
 
     The bar (steps, rate, time left, loss) goes to standard error, and only if that is a terminal.
     """
@@ -49,12 +52,13 @@ class Monitor:
             self._bar = self._progress.add_task("training", total=self._steps, completed=self._start, loss="")
         return self
 
-    def update(self, step: int, loss: float) -> None:
-        """Report that `step` steps are done, and the last one's loss."""
+    def update(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Report that `step` steps are done, and what was measured at the last; the bar shows the loss."""
         if self._writer:
-            self._writer.add_scalar("loss", loss, step)
+            for name, value in scalars.items():
+                self._writer.add_scalar(name, value, step)
         if self._progress:
-            self._progress.update(self._bar, completed=step, loss=f"loss {loss:.5g}")
+            self._progress.update(self._bar, completed=step, loss=f"loss {scalars[LOSS]:.5g}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

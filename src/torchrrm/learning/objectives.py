@@ -1,6 +1,6 @@
 """What a policy is trained for: a loss of its actions, minimised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,15 @@ from torch.func import functional_call
 
 from torchrrm.problems.base import Problem
 
-__all__ = ["CertifiedGap", "Objective", "Parameters", "PolicyLoss", "Unsupervised", "slice_bandwidth"]
+__all__ = [
+    "CertifiedGap",
+    "Measuring",
+    "Objective",
+    "Parameters",
+    "PolicyLoss",
+    "Unsupervised",
+    "slice_bandwidth",
+]
 
 Parameters = dict[str, Tensor]
 
@@ -20,6 +28,17 @@ class Objective(Protocol):
     """Loss of a batch of actions, a scalar to be minimised; the lower, the better."""
 
     def __call__(self, problem: Problem[Any, Any], instance: Any, action: Any, /) -> Float[Tensor, ""]: ...
+
+
+class Measuring(Objective, Protocol):
+    """An objective that also measures, at each step of a training, what its loss does not say.
+
+    Measures are scalars without a gradient, of the same names at every step; see `History`.
+    """
+
+    def measures(
+        self, problem: Problem[Any, Any], instance: Any, action: Any, /
+    ) -> Mapping[str, Float[Tensor, ""]]: ...
 
 
 def slice_bandwidth(instance: Any) -> Float[Tensor, "*batch"]:
@@ -93,5 +112,19 @@ class PolicyLoss:
     def __call__(
         self, parameters: Parameters, problem: Problem[Any, Any], instance: Any
     ) -> Float[Tensor, ""]:
-        action = functional_call(self.bind(self.policy, problem), parameters, (instance,))
-        return self.objective(problem, instance, action)
+        return self.objective(problem, instance, self._action(parameters, problem, instance))
+
+    def measured(
+        self, parameters: Parameters, problem: Problem[Any, Any], instance: Any
+    ) -> tuple[Float[Tensor, ""], Mapping[str, Float[Tensor, ""]]]:
+        """The loss, and the measures of an objective that is `Measuring`."""
+        action = self._action(parameters, problem, instance)
+        loss = self.objective(problem, instance, action)
+        measures = getattr(self.objective, "measures", None)
+        if measures is None:
+            return loss, {}
+        with torch.no_grad():
+            return loss, measures(problem, instance, action)
+
+    def _action(self, parameters: Parameters, problem: Problem[Any, Any], instance: Any) -> Any:
+        return functional_call(self.bind(self.policy, problem), parameters, (instance,))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.learning.objectives import Parameters
+from torchrrm.learning.windowed_decay import WindowedDecay
 
 __all__ = [
     "DescentSettings",
@@ -36,6 +37,7 @@ class DescentSettings:
         optimiser: `"adam"`, or `"ascent"` for the plain gradient ascent that [Hao2024] prints.
         schedule: `"constant"`, or `"cosine"`: from `learning_rate` down to 0 at the last step.
         clip_norm: largest Euclidean norm of the whole gradient; `None` leaves it alone.
+        decay: lets the learning rate fall, on top of the schedule, while training stalls; `None` does not.
     """
 
     steps: int = 1000
@@ -43,6 +45,7 @@ class DescentSettings:
     optimiser: Literal["adam", "ascent"] = "adam"
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: float | None = None
+    decay: WindowedDecay | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -122,7 +125,7 @@ def make_optimiser(settings: DescentSettings) -> Optimiser:
 
 
 def rate_at(settings: DescentSettings, step: int) -> float:
-    """Learning rate of a step, counted from 0; cosine: `rate * (1 + cos(pi * step / steps)) / 2`."""
+    """Learning rate of a step by the schedule, counted from 0; cosine: `rate * (1 + cos(pi * step / steps)) / 2`."""
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / settings.steps))

@@ -12,7 +12,16 @@ from torchrrm import records
 from torchrrm.learning.objectives import Parameters, PolicyLoss
 from torchrrm.problems.base import Problem, Task
 
-__all__ = ["Batch", "TaskSource", "all_tasks", "draw_batch", "draw_tasks", "joint_loss", "merge"]
+__all__ = [
+    "Batch",
+    "TaskSource",
+    "all_tasks",
+    "draw_batch",
+    "draw_tasks",
+    "joint_loss",
+    "joint_measured",
+    "merge",
+]
 
 TaskSource = Sequence[Task[Any, Any]] | Callable[[torch.Generator], Task[Any, Any]]
 
@@ -90,6 +99,20 @@ def _stack(group: Sequence[Batch]) -> Batch:
 
 def joint_loss(loss: PolicyLoss, parameters: Parameters, batches: Sequence[Batch]) -> Float[Tensor, ""]:
     """Mean loss over the tasks of all batches, each task weighing the same."""
+    return _weighted([loss(parameters, batch.problem, batch.instance) for batch in batches], batches)
+
+
+def joint_measured(
+    loss: PolicyLoss, parameters: Parameters, batches: Sequence[Batch]
+) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+    """`joint_loss`, and the means of the measures, each task weighing the same."""
+    parts = [loss.measured(parameters, batch.problem, batch.instance) for batch in batches]
+    names = parts[0][1]
+    measures = {name: _weighted([part[1][name] for part in parts], batches) for name in names}
+    return _weighted([part[0] for part in parts], batches), measures
+
+
+def _weighted(values: Sequence[Float[Tensor, ""]], batches: Sequence[Batch]) -> Float[Tensor, ""]:
     total = sum(batch.tasks for batch in batches)
-    parts = [loss(parameters, batch.problem, batch.instance) * (batch.tasks / total) for batch in batches]
+    parts = [value * (batch.tasks / total) for value, batch in zip(values, batches, strict=True)]
     return torch.stack(parts).sum()

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torchrrm.learning.loop import RunSettings, descend
 from torchrrm.learning.objectives import Parameters, PolicyLoss
 from torchrrm.learning.optimisers import DescentSettings, gradient_and_value
-from torchrrm.learning.tasks import TaskSource, all_tasks, draw_batch, draw_tasks, joint_loss, merge
+from torchrrm.learning.tasks import TaskSource, all_tasks, draw_batch, draw_tasks, joint_measured, merge
 
 __all__ = ["TrainerSettings", "train"]
+
+_Measured = tuple[Parameters, Tensor, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,25 @@ def train(
         tasks: a sequence, or a function of a generator that draws one. A resumed run needs the same.
         settings: of the training.
         generator: draws the tasks and the samples.
-        run: checkpoints, progress and TensorBoard.
+        run: checkpoints, progress, TensorBoard and the history of losses and measures.
 
     Raises:
         CheckpointError: if there is a checkpoint and it is not of this run, or if it cannot be written.
         ValueError: if the loss is not finite, or if there are too few tasks.
     """
 
-    def gradient(parameters: Parameters, generator: torch.Generator) -> tuple[Parameters, Tensor]:
+    def gradient(parameters: Parameters, generator: torch.Generator) -> _Measured:
         count = settings.tasks_per_step
         drawn = all_tasks(tasks) if count is None else draw_tasks(tasks, count, generator=generator)
         batches = merge([draw_batch(task, settings.batch_size, generator=generator) for task in drawn])
-        return gradient_and_value(lambda theta: joint_loss(loss, theta, batches), parameters)
+        measures: dict[str, Tensor] = {}
+
+        def value(theta: Parameters) -> Tensor:
+            mean, measured = joint_measured(loss, theta, batches)
+            measures.update(measured)
+            return mean
+
+        return *gradient_and_value(value, parameters), measures
 
     with _in_training(loss.policy):
         return descend(loss.policy, gradient, settings, generator=generator, run=run)
