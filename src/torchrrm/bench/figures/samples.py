@@ -240,7 +240,7 @@ def values_beside_print(
     """
     figure = Figure(figsize=(1.6 + 0.5 * len(samples), 4.0), layout="constrained")
     axes = figure.subplots()
-    for i, (name, values) in enumerate(samples.items()):
+    for i, values in enumerate(samples.values()):
         mean, interval = metrics.mean_interval(torch.as_tensor(np.asarray(values, float)))
         spread = _whiskers((mean, interval))
         axes.bar(i, mean, yerr=spread, width=0.7, color=PALETTE[0], edgecolor="#222222", capsize=2.0)
