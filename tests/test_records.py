@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
-from torchrrm.problems import cell_instance, link_instance
+from torchrrm.problems import AssociationAction, cell_instance, link_instance
 from torchrrm.records import (
     batch_shape,
     index,
+    index_axes,
     map_tensors,
     pad,
     replace,
@@ -206,3 +207,12 @@ def test_users_have_a_mask_by_either_name() -> None:
     links, cells = link_instance(torch.rand(2, 3, 3)), cell_instance(torch.rand(2, 4, 3))
     assert user_mask(links) is links.active
     assert user_mask(cells) is cells.active_user
+
+
+def test_padding_points_nowhere():
+    action = AssociationAction(station=torch.tensor([1, -1]), power_w=torch.ones(2))
+    padded = pad(action, user=4, bs=3)
+    assert padded.station.tolist() == [1, -1, -1, -1]
+    assert padded.power_w.tolist() == [1.0, 1.0, 0.0]
+    assert index_axes(AssociationAction) == {"station": "bs"}
+    assert index_axes(type(cell())) == {}

@@ -8,7 +8,7 @@ pytrees: `torch.func` transforms map over them and `torch.export` accepts them.
 import dataclasses
 import functools
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, dataclass_transform
 
 import torch
@@ -19,6 +19,7 @@ __all__ = [
     "axis_names",
     "batch_shape",
     "index",
+    "index_axes",
     "is_plain",
     "map_tensors",
     "pad",
@@ -54,6 +55,14 @@ def axis_names(cls: type) -> dict[str, tuple[str, ...]]:
     return axes
 
 
+def index_axes(cls: type) -> Mapping[str, str]:
+    """The axis whose entries a field of integers names, a field: `{"station": "bs"}`, as its `index_of` says.
+
+    -1 names none of them.
+    """
+    return getattr(cls, "index_of", {})
+
+
 def _fields(record: Any) -> dict[str, Tensor]:
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
@@ -79,24 +88,27 @@ def index(record: R, key: Any) -> R:
 
 
 def pad(record: R, **sizes: int) -> R:
-    """The record with each named axis padded to the given size by zeros (`False` in masks).
+    """The record with each named axis padded to the given size by zeros (`False` in masks, -1 in indices of an axis).
 
-    A padded user is thus not `active`. Shapes: `pad(instance, user=50)` turns `[*batch user]` into `[*batch
-    50]`.
+    A padded user is thus not `active`, and points nowhere. Shapes: `pad(instance, user=50)` turns `[*batch user]`
+    into `[*batch 50]`.
 
     Raises:
         ValueError: if an axis is longer than the size asked for, or if no tensor has an axis of that name.
     """
-    axes = axis_names(type(record))
+    axes, indices = axis_names(type(record)), index_axes(type(record))
     unknown = set(sizes) - {name for names in axes.values() for name in names}
     if unknown:
         raise ValueError(f"sizes: must name axes of {type(record).__name__}, received {sorted(unknown)}")
     return type(record)(
-        **{name: _pad_axes(value, axes[name], sizes) for name, value in _fields(record).items()}
+        **{
+            name: _pad_axes(value, axes[name], sizes, -1 if name in indices else 0)
+            for name, value in _fields(record).items()
+        }
     )
 
 
-def _pad_axes(tensor: Tensor, names: tuple[str, ...], sizes: dict[str, int]) -> Tensor:
+def _pad_axes(tensor: Tensor, names: tuple[str, ...], sizes: dict[str, int], filling: int) -> Tensor:
     widths: list[int] = []
     for axis, name in zip(range(-1, -len(names) - 1, -1), reversed(names), strict=True):
         missing = sizes.get(name, tensor.shape[axis]) - tensor.shape[axis]
@@ -105,7 +117,7 @@ def _pad_axes(tensor: Tensor, names: tuple[str, ...], sizes: dict[str, int]) -> 
                 f"{name}: must be at least {tensor.shape[axis]} to pad to, received {sizes[name]}"
             )
         widths += [0, missing]
-    return torch.nn.functional.pad(tensor, widths) if any(widths) else tensor
+    return torch.nn.functional.pad(tensor, widths, value=filling) if any(widths) else tensor
 
 
 def stack(records: Sequence[R]) -> R:

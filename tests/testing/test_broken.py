@@ -106,7 +106,7 @@ def without_guard(instance, action):
 @pytest.mark.parametrize(
     ("alter", "rule"),
     [
-        (ignoring_padding, "form: bandwidth_hz of inactive users must be 0"),
+        (ignoring_padding, "form: bandwidth_hz of inactive user must be 0"),
         (counting_padding, "padding: bandwidth_hz must not change"),
         (reading_inactive, "inactive: bandwidth_hz must not change"),
         (sorting, "feasibility: violation 'min_rate' must be at most 1e-05"),
@@ -252,7 +252,7 @@ def mean_of_batch(instance, evaluation):
         ),
         (
             violating("min_rate", lambda i, e: ~i.active + e.violation["min_rate"]),
-            "inactive: violation 'min_rate' of",
+            "inactive: violation 'min_rate' must be 0 outside active",
         ),
         (violating("bandwidth", mean_of_batch), "batch: violation 'bandwidth'"),
         (

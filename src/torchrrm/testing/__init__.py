@@ -7,6 +7,10 @@
 `sample(batch_size, *, generator)` draws instances, as a task's does. Nothing is returned; the first rule that
 is broken raises a `ConformanceError` that names it. `Expected` says what holds for one problem and not for
 all.
+
+An instance's masks are its fields `active`, or `active_<axis>` where several axes have one each. A field of an action
+that names entries of an axis is listed in the record's `index_of`; it holds -1 where it names none, and moves with
+that axis where its entries are renumbered.
 """
 
 from torchrrm.testing.expected import ConformanceError, Expected

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.problems import Allocator, Problem
-from torchrrm.records import axis_names, batch_shape, map_tensors, pad, replace, to
+from torchrrm.records import axis_names, batch_shape, index_axes, map_tensors, pad, replace, to
 from torchrrm.testing.expected import Expected, require, require_close
 from torchrrm.testing.surgery import (
     Sample,
@@ -14,7 +14,8 @@ from torchrrm.testing.surgery import (
     axis_sizes,
     draw,
     each,
-    nobody,
+    emptied,
+    mask_axes,
     permutation,
     reshape_batch,
     take,
@@ -64,9 +65,9 @@ class AllocatorSuite:
         self.check_permutation(allocator, instance, action)
         self.check_batches(allocator, instance, action)
         self.check_hard_instances(allocator, instance)
-        if hasattr(instance, "active"):
+        if mask_axes(type(instance)):
             self.check_inactive(allocator, instance, action)
-        if hasattr(instance, "active") and self.expected.any_size:
+        if mask_axes(type(instance)) and self.expected.any_size:
             self.check_padding(allocator, instance, action)
 
     def check_form(self, allocator: Allocator[Any, Any], instance: Any, rule: str = "form") -> Any:
@@ -90,10 +91,27 @@ class AllocatorSuite:
                 require(value.dtype == dtype, rule, f"{name} must be {dtype}, received {value.dtype}")
                 odd = value[~torch.isfinite(value)]
                 require(not odd.numel(), rule, f"{name} must be finite, received {odd[:1].tolist()}")
+            nothing = -1 if name in index_axes(type(action)) else 0
             mask = active_like(instance, axes)
-            odd = value[:0] if mask is None else value[~mask.expand_as(value) & (value != 0)]
-            require(not odd.numel(), rule, f"{name} of inactive users must be 0, received {odd[:1].tolist()}")
+            odd = value[:0] if mask is None else value[~mask.expand_as(value) & (value != nothing)]
+            received = f"received {odd[:1].tolist()}"
+            require(
+                not odd.numel(), rule, f"{name} of inactive {'/'.join(axes)} must be {nothing}, {received}"
+            )
+        self._check_indices(action, sizes, rule)
         return action
+
+    @staticmethod
+    def _check_indices(action: Any, sizes: dict[str, int], rule: str) -> None:
+        """Fields that name entries of an axis name those that are there, or -1."""
+        for name, axis in index_axes(type(action)).items():
+            value = getattr(action, name)
+            require(value.dtype == torch.int64, rule, f"{name} must be torch.int64, received {value.dtype}")
+            odd = value[(value < -1) | (value >= sizes[axis])]
+            received = f"received {odd[:1].tolist()}"
+            require(
+                not odd.numel(), rule, f"{name} must be -1 or an index of {sizes[axis]} {axis}, {received}"
+            )
 
     def check_purity(self, allocator: Allocator[Any, Any], instance: Any, before: Any, action: Any) -> None:
         """The same instance, left as it was before, gets the same action."""
@@ -120,10 +138,10 @@ class AllocatorSuite:
 
     def check_inactive(self, allocator: Allocator[Any, Any], instance: Any, action: Any) -> None:
         """What the fields of inactive users hold does not matter: they get those of another instance."""
-        changed = {}
+        changed, masks = {}, mask_axes(type(instance))
         for name, axes in axis_names(type(instance)).items():
             mask, value = active_like(instance, axes), getattr(instance, name)
-            if mask is not None and name != "active":
+            if mask is not None and name not in masks:
                 changed[name] = torch.where(mask, value, value.roll(1, dims=0))
         received = allocator(replace(instance, **changed))
         self._decide_alike(instance, received, action, "inactive")
@@ -151,9 +169,8 @@ class AllocatorSuite:
             axes = [name for group in user_axes(instance, self.expected) for name in group]
             one = take(instance, dict.fromkeys(axes, torch.zeros(1, dtype=torch.int64)))
             self.check_feasible(one, self.check_form(allocator, one, "one user"), "one user")
-        if hasattr(instance, "active"):
-            empty = nobody(instance)
-            self.check_feasible(empty, self.check_form(allocator, empty, "nobody active"), "nobody active")
+        for case, empty in emptied(instance).items():
+            self.check_feasible(empty, self.check_form(allocator, empty, case), case)
 
     def check_precision(self, allocator: Allocator[Any, Any], dtype: torch.dtype) -> None:
         """Form and feasibility in a precision."""
@@ -171,4 +188,6 @@ class AllocatorSuite:
             same_shape = f"{name} must have shape {list(value.shape)}, received {list(found.shape)}"
             require(found.shape == value.shape, rule, same_shape)
             apart = tied.reshape(shape + (1,) * (value.ndim - len(shape)))
-            require_close(torch.where(apart, value, found), value, self.expected.closeness, rule, name)
+            exact = not (value.is_floating_point() or value.is_complex())
+            closeness = 0.0 if exact else self.expected.closeness
+            require_close(torch.where(apart, value, found), value, closeness, rule, name)

@@ -19,8 +19,8 @@ class Expected:
 
     Attributes:
         axes: named axes that are permuted and padded, those of one tuple together, such as `(("rx", "tx"),)`
-            where receiver `k` belongs to transmitter `k`. By default each axis of the instance's `active`
-            mask by itself.
+            where receiver `k` belongs to transmitter `k`. By default each axis of the instance's masks by
+            itself.
         utility_sums: whether the objective is the sum of the utilities.
         closeness: largest relative difference between results that must agree.
         violation: largest violation that counts as satisfied, by the constraint's name.

@@ -14,7 +14,7 @@ from torchrrm.policies.weights import load_policy, save_weights
 from torchrrm.problems import Problem
 from torchrrm.testing.allocator import AllocatorSuite
 from torchrrm.testing.expected import ConformanceError, Expected, require, require_close
-from torchrrm.testing.surgery import Sample, nobody
+from torchrrm.testing.surgery import Sample, emptied
 
 __all__ = ["check_policy"]
 
@@ -30,9 +30,10 @@ def check_policy(
     """Check that a policy allocates as every allocator does, that it can be trained, and that it can be kept.
 
     For the first see `check_solver`. Gradients of the objective reach every parameter and are finite, also
-    where nobody is active; its class makes it anew from its `arguments`, which are JSON; weights written by
-    `save_weights` and read by `load_policy` give the same actions. A copy in double precision takes instances
-    in double precision. The policy itself is left as it is.
+    where nobody is active; those of a discrete decision are of `problem.relaxed(instance, policy.relax(instance))`.
+    Its class makes it anew from its `arguments`, which are JSON; weights written by `save_weights` and read by
+    `load_policy` give the same actions. A copy in double precision takes instances in double precision. The policy
+    itself is left as it is.
 
     Raises:
         ConformanceError: naming the first rule that is broken.
@@ -69,15 +70,19 @@ def _check_gradient(policy: nn.Module, suite: AllocatorSuite) -> None:
     some = any(bool(parameter.grad.any()) for parameter in trained.values() if parameter.grad is not None)
     require(some, "gradient", "the objective must depend on the parameters, received gradients of zero")
     _require_finite(policy, "gradient")
-    if hasattr(instance, "active"):
-        _backward(policy, suite, nobody(instance))
-        _require_finite(policy, "gradient, nobody active")
+    for case, empty in emptied(instance).items():
+        _backward(policy, suite, empty)
+        _require_finite(policy, f"gradient, {case}")
     policy.zero_grad()
 
 
 def _backward(policy: nn.Module, suite: AllocatorSuite, instance: Any) -> None:
     policy.zero_grad()
-    objective = suite.problem.evaluate(instance, policy(instance)).objective.sum()
+    relax, relaxed = getattr(policy, "relax", None), getattr(suite.problem, "relaxed", None)
+    if relax is None or relaxed is None:
+        objective = suite.problem.evaluate(instance, policy(instance)).objective.sum()
+    else:
+        objective = relaxed(instance, relax(instance)).sum()
     require(objective.requires_grad, "gradient", "the objective must be differentiable by the parameters")
     objective.backward()
 

@@ -15,7 +15,9 @@ from torchrrm.testing.surgery import (
     draw,
     draw_action,
     each,
-    nobody,
+    emptied,
+    mask_axes,
+    mask_of,
     permutation,
     reshape_batch,
     take,
@@ -87,7 +89,7 @@ class _Suite:
         self.check_hard_instances(instance)
         self.check_precision(instance, action, evaluation)
         self.check_gradient()
-        if hasattr(instance, "active"):
+        if mask_axes(type(instance)):
             self.check_inactive(instance, evaluation)
             self.check_padding(instance, action, evaluation)
 
@@ -148,11 +150,11 @@ class _Suite:
     def check_inactive(self, instance: Any, evaluation: Evaluation) -> None:
         """Neither utility nor violation where a user is inactive and gets nothing."""
         for name, value in _parts(evaluation).items():
-            if value.shape == instance.active.shape:
-                odd = value[~instance.active & (value != 0)]
-                require(
-                    not odd.numel(), "inactive", f"{name} of inactive users must be 0, received {_first(odd)}"
-                )
+            mask = mask_of(instance, value.shape)
+            if mask is not None:
+                odd = value[~getattr(instance, mask) & (value != 0)]
+                message = f"{name} must be 0 outside {mask}, received {_first(odd)}"
+                require(not odd.numel(), "inactive", message)
 
     def check_permutation(self, instance: Any, action: Any, evaluation: Evaluation) -> None:
         chosen = permutation(instance, self.expected, self.generator)
@@ -161,13 +163,10 @@ class _Suite:
         self._agree(moved, wanted, "permutation")
 
     def _renumbered(self, instance: Any, evaluation: Evaluation, chosen: dict[str, Tensor]) -> Evaluation:
-        """The evaluation with its values of users in another order; values of other axes stay."""
-        names = axis_names(type(instance)).get("active", ())
-        shape = instance.active.shape if names else None
+        """The evaluation with its values of users, or of what else has a mask, in another order; others stay."""
 
         def move(value: Tensor) -> Tensor:
-            if value.shape != shape:
-                return value
+            names = mask_axes(type(instance)).get(mask_of(instance, value.shape) or "", ())
             for axis, name in enumerate(names, start=-len(names)):
                 value = value.index_select(axis, chosen[name]) if name in chosen else value
             return value
@@ -180,12 +179,12 @@ class _Suite:
         longer = {
             name: sizes[name] + _PADDING for group in user_axes(instance, self.expected) for name in group
         }
-        padded = self.problem.evaluate(pad(instance, **longer), _pad_action(action, longer))
-        cut = tuple(slice(0, size) for size in instance.active.shape)
-        padded_shape = pad(instance, **longer).active.shape
+        longer_instance = pad(instance, **longer)
+        padded = self.problem.evaluate(longer_instance, _pad_action(action, longer))
         for name, wanted in _parts(evaluation).items():
-            received = _parts(padded)[name]
-            if wanted.shape == instance.active.shape and received.shape == padded_shape:
+            received, mask = _parts(padded)[name], mask_of(instance, wanted.shape)
+            if mask is not None and received.shape == getattr(longer_instance, mask).shape:
+                cut = tuple(slice(0, size) for size in wanted.shape)
                 rest = torch.ones_like(received, dtype=torch.bool)
                 rest[cut] = False
                 odd = received[rest & (received != 0)]
@@ -213,14 +212,11 @@ class _Suite:
         }
         one = take(instance, alone)
         self.check_form(one, self.action(one), "one user")
-        if hasattr(instance, "active"):
-            empty = nobody(instance)
-            evaluation = self.check_form(empty, self.action(empty), "nobody active")
+        for case, empty in emptied(instance).items():
+            evaluation = self.check_form(empty, self.action(empty), case)
             if self.expected.utility_sums:
                 zero = not bool(evaluation.objective.any())
-                require(
-                    zero, "nobody active", f"objective must be 0, received {_first_odd(evaluation.objective)}"
-                )
+                require(zero, case, f"objective must be 0, received {_first_odd(evaluation.objective)}")
 
     def _close(self, received: Tensor, wanted: Tensor, rule: str, name: str, part: str = "") -> None:
         """Agreement of one part of an evaluation; violations are relative already."""

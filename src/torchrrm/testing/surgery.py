@@ -1,5 +1,6 @@
 """Cuts of records by the names of their axes, and random actions."""
 
+import functools
 import inspect
 import math
 import typing
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from torchrrm.records import axis_names, batch_shape, index, map_tensors, replace
+from torchrrm.records import axis_names, batch_shape, index, index_axes, map_tensors, replace
 from torchrrm.testing.expected import ConformanceError, Expected
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "draw",
     "draw_action",
     "each",
-    "nobody",
+    "emptied",
+    "mask_axes",
+    "mask_of",
     "permutation",
     "reshape_batch",
     "take",
@@ -40,25 +43,49 @@ def axis_sizes(record: Any) -> dict[str, int]:
     return sizes
 
 
+def mask_axes(cls: type) -> dict[str, tuple[str, ...]]:
+    """Axes of each mask of a record: `active`, or one mask each for several axes, `active_user` and `active_bs`."""
+    fields = axis_names(cls).items()
+    return {name: axes for name, axes in fields if name == "active" or name.startswith("active_")}
+
+
+def mask_of(instance: Any, shape: torch.Size) -> str | None:
+    """The mask that a value of that shape belongs to, by which it is renumbered and padded."""
+    found = [name for name in mask_axes(type(instance)) if getattr(instance, name).shape == shape]
+    if len(found) > 1:
+        raise ConformanceError(f"sample: axes of different masks must differ in size, received {list(shape)}")
+    return found[0] if found else None
+
+
 def user_axes(instance: Any, expected: Expected) -> tuple[tuple[str, ...], ...]:
     """Groups of axes that are permuted together."""
     if expected.axes is not None:
         return expected.axes
-    fields = axis_names(type(instance))
-    names = fields.get("active", tuple(dict.fromkeys(name for names in fields.values() for name in names)))
-    return tuple((name,) for name in names)
+    fields = mask_axes(type(instance)) or axis_names(type(instance))
+    return tuple((name,) for name in dict.fromkeys(name for names in fields.values() for name in names))
 
 
 def take(record: R, chosen: dict[str, Tensor]) -> R:
-    """The chosen entries of named axes, in the order given; axes that the record lacks are passed over."""
-    fields = {}
+    """The chosen entries of named axes, in the order given; axes that the record lacks are passed over.
+
+    Indices of such an axis are renumbered; those of entries that were left out become -1.
+    """
+    fields, indices = {}, index_axes(type(record))
     for field, names in axis_names(type(record)).items():
         tensor = getattr(record, field)
         for axis, name in enumerate(names, start=-len(names)):
             if name in chosen:
                 tensor = tensor.index_select(axis, chosen[name])
+        if indices.get(field) in chosen:
+            tensor = _renumbered(tensor, chosen[indices[field]])
         fields[field] = tensor
     return type(record)(**fields)
+
+
+def _renumbered(indices: Tensor, chosen: Tensor) -> Tensor:
+    """Where the entries that indices name are among the chosen ones; -1 where they are not."""
+    matches = indices[..., None] == chosen
+    return torch.where(matches.any(-1), matches.int().argmax(-1), -1)
 
 
 def permutation(instance: Any, expected: Expected, generator: torch.Generator) -> dict[str, Tensor]:
@@ -72,17 +99,21 @@ def permutation(instance: Any, expected: Expected, generator: torch.Generator) -
 
 
 def draw(sample: Sample, batch_size: int, generator: torch.Generator) -> Any:
-    """Instances of which about a quarter of the users are inactive, where the record has a mask."""
+    """Instances of which about a quarter of each mask's entries are inactive, such as users and stations."""
     instance = sample(batch_size, generator=generator)
-    if not hasattr(instance, "active"):
-        return instance
-    kept = torch.rand(instance.active.shape, generator=generator) < 0.75
-    return replace(instance, active=instance.active & kept)
+    masks = {name: getattr(instance, name) for name in mask_axes(type(instance))}
+    kept = {name: torch.rand(mask.shape, generator=generator) < 0.75 for name, mask in masks.items()}
+    return replace(instance, **{name: mask & kept[name] for name, mask in masks.items()})
 
 
-def nobody(instance: Any) -> Any:
-    """The instance with nobody active."""
-    return replace(instance, active=torch.zeros_like(instance.active))
+def emptied(instance: Any) -> dict[str, Any]:
+    """The instance with nobody active; with several masks, also with nobody in one of them; by what it is."""
+    nobody = {name: torch.zeros_like(getattr(instance, name)) for name in mask_axes(type(instance))}
+    if not nobody:
+        return {}
+    alone = {f"no {name}": {name: mask} for name, mask in nobody.items()} if len(nobody) > 1 else {}
+    cases = {"nobody active": nobody} | alone
+    return {case: replace(instance, **masks) for case, masks in cases.items()}
 
 
 def reshape_batch(record: R, *shape: int) -> R:
@@ -92,10 +123,16 @@ def reshape_batch(record: R, *shape: int) -> R:
 
 
 def active_like(instance: Any, names: tuple[str, ...]) -> Tensor | None:
-    """The mask as it broadcasts to `[*batch, *names]`; `None` where its axes are not all among them."""
-    if not hasattr(instance, "active"):
-        return None
-    return _broadcast(instance.active, axis_names(type(instance))["active"], names)
+    """Where all is active, as it broadcasts to `[*batch, *names]`; `None` where no mask's axes are all among them."""
+    masks = mask_axes(type(instance)).items()
+    fitting = [_broadcast(getattr(instance, name), axes, names) for name, axes in masks]
+    return functools.reduce(_and, fitting, None)
+
+
+def _and(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left & right
 
 
 def _broadcast(tensor: Tensor, names: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor | None:
@@ -124,7 +161,8 @@ def draw_action(problem: Any, instance: Any, generator: torch.Generator) -> Any:
 
     Reals are uniform in 0.05 to 1 times the instance's field of the same name, or of that with `max_` before
     it (a limit), where there is one; complex numbers have such absolute values and phases that are uniform;
-    truth values are tosses of a coin.
+    truth values are tosses of a coin; indices are those of random active entries, -1 where there is none and for
+    inactive users.
     """
     cls, sizes, batch = _action_type(problem), axis_sizes(instance), batch_shape(instance)
     hints, fields = typing.get_type_hints(cls), {}
@@ -132,7 +170,12 @@ def draw_action(problem: Any, instance: Any, generator: torch.Generator) -> Any:
     for name, names in axis_names(cls).items():
         if not set(names) <= sizes.keys():
             raise ConformanceError(f"action: {cls.__name__}.{name} has axes of its own; give draw_action")
-        value = _draw_value(hints[name].dtypes, (*batch, *(sizes[axis] for axis in names)), generator)
+        mask, shape = active_like(instance, names), (*batch, *(sizes[axis] for axis in names))
+        if name in index_axes(cls):
+            index = _draw_index(instance, index_axes(cls)[name], shape, generator)
+            fields[name] = index if mask is None else torch.where(mask, index, -1)
+            continue
+        value = _draw_value(hints[name].dtypes, shape, generator)
         if value is None:
             raise ConformanceError(f"action: {cls.__name__}.{name} is no number; give draw_action")
         if value.is_floating_point():
@@ -140,7 +183,6 @@ def draw_action(problem: Any, instance: Any, generator: torch.Generator) -> Any:
         elif value.is_complex():
             value = value.to(device=like.device, dtype=like.dtype.to_complex())
         limit = _limit(instance, name, names)
-        mask = active_like(instance, names)
         value = value if limit is None else value * limit
         fields[name] = value if mask is None else value * mask
     return cls(**fields)
@@ -156,6 +198,17 @@ def _draw_value(kinds: Sequence[str], shape: tuple[int, ...], generator: torch.G
     if any(kind.startswith("complex") for kind in kinds):
         return torch.polar(size, 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64))
     return None
+
+
+def _draw_index(instance: Any, axis: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Random entries of the axis that are active, -1 where none is."""
+    batch, score = batch_shape(instance), torch.rand(*shape, axis_sizes(instance)[axis], generator=generator)
+    mask = active_like(instance, (axis,))
+    if mask is not None:
+        among = mask.reshape(*batch, *(1,) * (len(shape) - len(batch)), -1)
+        score = torch.where(among, score, -1.0)
+    best, index = score.max(-1)
+    return torch.where(best >= 0, index, -1)
 
 
 def _limit(instance: Any, name: str, names: tuple[str, ...]) -> Tensor | None:
