@@ -1,7 +1,8 @@
 """Channels: random scenarios, and snapshots that somebody brings."""
 
 from torchrrm.channels.doppler import CorrelatedRayleigh
-from torchrrm.channels.fading import Fading, LogNormal, Nakagami, Rayleigh, Rice
+from torchrrm.channels.draws import AntennaDraw, ChannelDraw, UrbanDraw
+from torchrrm.channels.fading import Fading, LogNormal, Nakagami, NoFading, Rayleigh, Rice
 from torchrrm.channels.pathloss import (
     BoundedPowerLaw,
     ConstantLoss,
@@ -17,10 +18,9 @@ from torchrrm.channels.pathloss import (
 )
 from torchrrm.channels.scenario import (
     SCENARIOS,
-    AntennaDraw,
-    ChannelDraw,
     Scenario,
     hml_scenario,
+    hudn_scenario,
     metagnn_scenario,
     rayleigh_scenario,
     seven_cell_scenario,
@@ -48,6 +48,7 @@ from torchrrm.channels.topology import (
     SquareCell,
     Topology,
 )
+from torchrrm.channels.urban import UrbanDrop, UrbanSquare, line_of_sight
 
 __all__ = [
     "SCENARIOS",
@@ -65,6 +66,7 @@ __all__ = [
     "LogNormal",
     "LosNlos",
     "Nakagami",
+    "NoFading",
     "PairedLinks",
     "PathLoss",
     "PowerLaw",
@@ -76,13 +78,18 @@ __all__ = [
     "SnapshotError",
     "SquareCell",
     "Topology",
+    "UrbanDraw",
+    "UrbanDrop",
     "UrbanMacro",
     "UrbanMicro",
+    "UrbanSquare",
     "breakpoint_distance_m",
     "bundled_snapshot",
     "from_sionna_cir",
     "from_sionna_h_freq",
     "hml_scenario",
+    "hudn_scenario",
+    "line_of_sight",
     "load_deepmimo",
     "load_snapshot",
     "metagnn_scenario",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from torchrrm.units import db_to_linear
 
-__all__ = ["Fading", "LogNormal", "Nakagami", "Rayleigh", "Rice"]
+__all__ = ["Fading", "LogNormal", "Nakagami", "NoFading", "Rayleigh", "Rice"]
 
 
 class Fading(Protocol):
@@ -77,6 +77,39 @@ class LogNormal:
     ) -> Tensor:
         """Independent linear gains `psi`, shaped `shape`."""
         return db_to_linear(self.sigma_db * _normal(shape, generator, dtype))
+
+
+@dataclass(frozen=True)
+class NoFading:
+    """A power gain of 1 always: channels are their large-scale gains.
+
+    The density is a unit mass at 1, which `log_pdf` and `pdf` give as infinity there and as 0 elsewhere.
+    """
+
+    def sample_gain(
+        self, shape: tuple[int, ...], *, generator: torch.Generator, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """See `Fading.sample_gain`."""
+        return torch.ones(shape, dtype=dtype, device=generator.device)
+
+    def sample_channel(
+        self, shape: tuple[int, ...], *, generator: torch.Generator, dtype: torch.dtype = torch.complex64
+    ) -> Tensor:
+        """See `Fading.sample_channel`."""
+        phase = _phase(shape, generator, dtype.to_real())
+        return torch.polar(torch.ones_like(phase), phase)
+
+    def log_pdf(self, gain: Tensor) -> Tensor:
+        """See `Fading.log_pdf`."""
+        return torch.where(gain == 1.0, math.inf, -math.inf).to(gain.dtype)
+
+    def pdf(self, gain: Tensor) -> Tensor:
+        """See `Fading.pdf`."""
+        return self.log_pdf(gain).exp()
+
+    def quadrature(self, nodes: int | None = None) -> tuple[Tensor, Tensor]:
+        """See `Fading.quadrature`: one node, which is exact, whatever the number asked for."""
+        return torch.ones(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
 
 
 @dataclass(frozen=True)

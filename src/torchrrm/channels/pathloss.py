@@ -72,10 +72,12 @@ class PowerLaw:
 
     With the default loss of 0 dB this is the literal `alpha = d^-gamma` of Table III of [Hao2024]: no
     reference distance, no carrier frequency. The clip, which the paper leaves open, keeps the gain at most 1.
+    With `horizontal` the distance is that on the ground, heights left out.
     """
 
     exponent: float
     loss_at_1m_db: float = 0.0
+    horizontal: bool = False
 
     def __post_init__(self) -> None:
         _require_positive("exponent", self.exponent)
@@ -84,8 +86,8 @@ class PowerLaw:
         self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
     ) -> Float[Tensor, "*batch rx tx"]:
         """See `PathLoss.gain`."""
-        distance = _distance_m(horizontal_m, rx_height_m, tx_height_m).clamp_min(_SHORTEST_M)
-        return db_to_linear(-self.loss_at_1m_db) * distance.pow(-self.exponent)
+        distance = horizontal_m if self.horizontal else _distance_m(horizontal_m, rx_height_m, tx_height_m)
+        return db_to_linear(-self.loss_at_1m_db) * distance.clamp_min(_SHORTEST_M).pow(-self.exponent)
 
 
 @dataclass(frozen=True)
@@ -298,15 +300,21 @@ class LosNlos:
     """Two path losses and the probability that a link has line of sight.
 
     `probability(horizontal_m, user_height_m)` is a function such as `umi_los_probability`; the lower end of a
-    link is its user.
+    link is its user. It is None where a topology with buildings tells who sees whom.
     """
 
     los: PathLoss
     nlos: PathLoss
-    probability: Callable[[Tensor, Tensor], Tensor]
+    probability: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def los_probability(self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor) -> Tensor:
-        """Probability of line of sight of each link, shaped as `horizontal_m`."""
+        """Probability of line of sight of each link, shaped as `horizontal_m`.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.probability is None:
+            raise ValueError("probability: must be given where no buildings tell the state, received None")
         user_height_m = torch.minimum(rx_height_m, tx_height_m).expand_as(horizontal_m)
         return self.probability(horizontal_m, user_height_m)
 

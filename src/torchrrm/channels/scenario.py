@@ -6,10 +6,10 @@ from functools import partial
 from typing import Literal
 
 import torch
-from jaxtyping import Complex, Float
 from torch import Tensor
 
-from torchrrm.channels.fading import Fading, LogNormal, Rayleigh
+from torchrrm.channels.draws import AntennaDraw, ChannelDraw, UrbanDraw
+from torchrrm.channels.fading import Fading, LogNormal, NoFading, Rayleigh
 from torchrrm.channels.pathloss import (
     BoundedPowerLaw,
     ConstantLoss,
@@ -23,15 +23,22 @@ from torchrrm.channels.pathloss import (
     umi_los_probability,
 )
 from torchrrm.channels.slots import SlotDraw, slot_fading
-from torchrrm.channels.topology import CellularLinks, Colocated, DiscCell, PairedLinks, SquareCell, Topology
-from torchrrm.records import tensor_record
+from torchrrm.channels.topology import (
+    CellularLinks,
+    Colocated,
+    DiscCell,
+    Drop,
+    PairedLinks,
+    SquareCell,
+    Topology,
+)
+from torchrrm.channels.urban import UrbanDrop, UrbanSquare
 
 __all__ = [
     "SCENARIOS",
-    "AntennaDraw",
-    "ChannelDraw",
     "Scenario",
     "hml_scenario",
+    "hudn_scenario",
     "metagnn_scenario",
     "rayleigh_scenario",
     "seven_cell_scenario",
@@ -41,45 +48,7 @@ __all__ = [
 ]
 
 _RAYLEIGH = Rayleigh()
-
-
-@tensor_record
-class ChannelDraw:
-    """Channels of one draw of a scenario. `gain[..., k, j]` is the link from transmitter `j` to receiver `k`.
-
-    Attributes:
-        large_scale_gain: path loss and shadowing, linear.
-        small_scale_gain: fading, linear, of unit mean.
-        rx_position_m: positions of the receivers.
-        tx_position_m: positions of the transmitters.
-    """
-
-    large_scale_gain: Float[Tensor, "*batch rx tx"]
-    small_scale_gain: Float[Tensor, "*batch rx tx"]
-    rx_position_m: Float[Tensor, "*batch rx 3"]
-    tx_position_m: Float[Tensor, "*batch tx 3"]
-
-    @property
-    def gain(self) -> Float[Tensor, "*batch rx tx"]:
-        """`|h|^2`, the product of both."""
-        return self.large_scale_gain * self.small_scale_gain
-
-
-@tensor_record
-class AntennaDraw:
-    """Complex channels of one draw of a scenario; the middle axis counts independent samples of the fading.
-
-    Attributes:
-        channel: amplitudes from antenna `tx_ant` of transmitter `tx` to antenna `rx_ant` of receiver `rx`.
-        large_scale_gain: path loss and shadowing, linear, the mean of `|channel|^2`.
-        rx_position_m: positions of the receivers.
-        tx_position_m: positions of the transmitters.
-    """
-
-    channel: Complex[Tensor, "*batch sample rx rx_ant tx tx_ant"]
-    large_scale_gain: Float[Tensor, "*batch rx tx"]
-    rx_position_m: Float[Tensor, "*batch rx 3"]
-    tx_position_m: Float[Tensor, "*batch tx 3"]
+_NO_FADING = NoFading()
 
 
 @dataclass(frozen=True)
@@ -87,9 +56,9 @@ class Scenario:
     """A random source of channels.
 
     Shadowing and fading are independent over links. Over slots (`sample_slots`) the fading is independent, too,
-    unless it is a `CorrelatedRayleigh`. With a `LosNlos` path loss the state of each link is
-    drawn from its probability of line of sight, and `nlos_shadowing_db` (by default `shadowing_db`) applies
-    without it.
+    unless it is a `CorrelatedRayleigh`. With a `LosNlos` path loss the state of each link is that which the
+    topology's buildings leave it, if it has some, or else is drawn from its probability of line of sight;
+    `nlos_shadowing_db` (by default `shadowing_db`) applies without it.
     """
 
     topology: Topology
@@ -118,15 +87,17 @@ class Scenario:
         drop = self.topology.sample(
             *batch_shape, transmitters=transmitters, receivers=receivers, generator=generator, dtype=dtype
         )
-        large_scale_gain = self._large_scale_gain(drop.rx_position_m, drop.tx_position_m, generator)
-        return ChannelDraw(
-            large_scale_gain=large_scale_gain,
-            small_scale_gain=self.fading.sample_gain(
-                tuple(large_scale_gain.shape), generator=generator, dtype=dtype
-            ),
-            rx_position_m=drop.rx_position_m,
-            tx_position_m=drop.tx_position_m,
-        )
+        large_scale_gain = self._large_scale_gain(drop, generator)
+        shape = tuple(large_scale_gain.shape)
+        fields = {
+            "large_scale_gain": large_scale_gain,
+            "small_scale_gain": self.fading.sample_gain(shape, generator=generator, dtype=dtype),
+            "rx_position_m": drop.rx_position_m,
+            "tx_position_m": drop.tx_position_m,
+        }
+        if isinstance(drop, UrbanDrop):
+            return UrbanDraw(**fields, building_m=drop.building_m, line_of_sight=drop.line_of_sight)
+        return ChannelDraw(**fields)
 
     def sample_slots(
         self,
@@ -151,7 +122,7 @@ class Scenario:
         drop = self.topology.sample(
             *batch_shape, transmitters=transmitters, receivers=receivers, generator=generator, dtype=dtype
         )
-        large_scale_gain = self._large_scale_gain(drop.rx_position_m, drop.tx_position_m, generator)
+        large_scale_gain = self._large_scale_gain(drop, generator)
         return slot_fading(large_scale_gain, self.fading, slots=slots, generator=generator)
 
     def sample_channel(
@@ -184,7 +155,7 @@ class Scenario:
             generator=generator,
             dtype=dtype.to_real(),
         )
-        gain = self._large_scale_gain(drop.rx_position_m, drop.tx_position_m, generator)
+        gain = self._large_scale_gain(drop, generator)
         at_receiver, at_transmitter = antennas
         shape = (*batch_shape, samples, receivers, at_receiver, transmitters, at_transmitter)
         fading = self.fading.sample_channel(shape, generator=generator, dtype=dtype)
@@ -196,21 +167,23 @@ class Scenario:
             tx_position_m=drop.tx_position_m,
         )
 
-    def _large_scale_gain(
-        self, rx_position_m: Tensor, tx_position_m: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        offset = rx_position_m[..., :, None, :2] - tx_position_m[..., None, :, :2]  # [*batch rx tx 2]
+    def _large_scale_gain(self, drop: Drop, generator: torch.Generator) -> Tensor:
+        offset = (
+            drop.rx_position_m[..., :, None, :2] - drop.tx_position_m[..., None, :, :2]
+        )  # [*batch rx tx 2]
         horizontal_m = torch.hypot(offset[..., 0], offset[..., 1])
-        rx_height_m = rx_position_m[..., :, None, 2]  # [*batch rx 1]
-        tx_height_m = tx_position_m[..., None, :, 2]  # [*batch 1 tx]
+        rx_height_m = drop.rx_position_m[..., :, None, 2]  # [*batch rx 1]
+        tx_height_m = drop.tx_position_m[..., None, :, 2]  # [*batch 1 tx]
         shape, dtype = tuple(horizontal_m.shape), horizontal_m.dtype
         shadowing = LogNormal(self.shadowing_db).sample_gain(shape, generator=generator, dtype=dtype)
         if not isinstance(self.path_loss, LosNlos):
             return self.path_loss.gain(horizontal_m, rx_height_m, tx_height_m) * shadowing
-        probability = self.path_loss.los_probability(horizontal_m, rx_height_m, tx_height_m)
-        line_of_sight = (
-            torch.rand(shape, generator=generator, dtype=dtype, device=generator.device) < probability
-        )
+        if isinstance(drop, UrbanDrop):
+            line_of_sight = drop.line_of_sight
+        else:
+            probability = self.path_loss.los_probability(horizontal_m, rx_height_m, tx_height_m)
+            uniform = torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
+            line_of_sight = uniform < probability
         if self.nlos_shadowing_db is not None:
             blocked = LogNormal(self.nlos_shadowing_db).sample_gain(shape, generator=generator, dtype=dtype)
             shadowing = torch.where(line_of_sight, shadowing, blocked)
@@ -332,6 +305,29 @@ def urllc_scenario(
     )
 
 
+def hudn_scenario(layout_seed: int | None = None, fading: Fading = _NO_FADING) -> Scenario:
+    """The heterogeneous ultra-dense network of Section IV of [Zhang2022HBGNN]: stations transmit, users receive.
+
+    At `R` kilometres on the ground, at least 1 m, the loss is `103.8 + 20.9 log10 R` dB with and
+    `145.4 + 37.5 log10 R` dB without line of sight, which the buildings of `UrbanSquare` decide; there is no
+    shadowing and no fading. Table I prints `D^L, D^NL` as 10.38 and 14.54 without a unit: they are read as 103.8 and
+    145.4 dB, the constants that 3GPP uses for outdoor small cells with slopes of the paper's exponents, 2.09 and
+    3.75. Below 3 m the second loss is the smaller one. Powers and the noise, which with gains of antennas the paper
+    leaves open (-174 dBm/Hz and 0 dBi), are those of `torchrrm.problems.association.cell_instance`.
+
+    The paper's network has 105 transmitters, the first 5 of them macro base stations, and 120 receivers. It keeps its
+    stations while users come anew, as with a `layout_seed`; without one each draw is another city.
+    """
+    return Scenario(
+        topology=UrbanSquare(layout_seed=layout_seed),
+        path_loss=LosNlos(
+            PowerLaw(2.09, loss_at_1m_db=103.8 - 3 * 20.9, horizontal=True),
+            PowerLaw(3.75, loss_at_1m_db=145.4 - 3 * 37.5, horizontal=True),
+        ),
+        fading=fading,
+    )
+
+
 SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "hml": hml_scenario,
     "umi": umi_scenario,
@@ -342,4 +338,5 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "urllc": urllc_scenario,
     "urllc-wide": partial(urllc_scenario, 30.0, 200.0),
     "urllc-edge": partial(urllc_scenario, 50.0, 300.0),
+    "hudn": hudn_scenario,
 }
