@@ -1,5 +1,6 @@
 """Layers and masked reductions."""
 
+from torchrrm.nn.bipartite import BipartiteLayer, EdgeNet, edge_softmax
 from torchrrm.nn.dense_leconv import DenseLEConv
 from torchrrm.nn.hwgcn import HWGCN, GraphFilter
 from torchrrm.nn.link_gnn import LinkGNN
@@ -10,10 +11,13 @@ from torchrrm.nn.sparse_leconv import SparseLEConv
 __all__ = [
     "HWGCN",
     "MLP",
+    "BipartiteLayer",
     "DenseLEConv",
+    "EdgeNet",
     "GraphFilter",
     "LinkGNN",
     "SparseLEConv",
+    "edge_softmax",
     "masked_max",
     "masked_mean",
     "masked_softmax",

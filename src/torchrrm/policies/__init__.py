@@ -9,6 +9,7 @@ from torchrrm.policies import weights
 from torchrrm.policies.compose import BestOf, Guarded, Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair, SharingSettings, TimeSharing
+from torchrrm.policies.hbgnn import HBGNN
 from torchrrm.policies.local_power import LocalMemory, LocalPower
 from torchrrm.policies.metagnn import MetaGNN
 from torchrrm.policies.mlp_power import CentralPower
@@ -22,6 +23,7 @@ from torchrrm.policies.usrmnet import LiteralUSRMNet, USRMNet
 from torchrrm.policies.weights import list_pretrained, load_weights, save_weights
 
 __all__ = [
+    "HBGNN",
     "POLICIES",
     "BestOf",
     "CentralPower",
@@ -54,6 +56,7 @@ __all__ = [
 
 POLICIES: dict[str, type[nn.Module]] = {
     "CentralPower": CentralPower,
+    "HBGNN": HBGNN,
     "LiteralUSRMNet": LiteralUSRMNet,
     "LocalPower": LocalPower,
     "MetaGNN": MetaGNN,

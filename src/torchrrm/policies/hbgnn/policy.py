@@ -1,0 +1,201 @@
+"""HBGNN for any number of users and stations, with one set of weights: it scores edges."""
+
+from typing import Any, Literal, NamedTuple, cast
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from torchrrm.nn import BipartiteLayer, EdgeNet, edge_softmax
+from torchrrm.policies.hbgnn.core import (
+    EDGE_FEATURES,
+    NOT_REACHABLE,
+    STATION_FEATURES,
+    USER_FEATURES,
+    AssociationScores,
+    Radio,
+    equal_reach,
+    first_matching,
+    outlook,
+    power_step,
+    radio,
+    soft_matching,
+)
+from torchrrm.policies.hbgnn.heads import straight_through, tempered_softmax
+from torchrrm.problems.association import (
+    UNSERVED,
+    AssociationAction,
+    CellInstance,
+    ProportionalFairAssociation,
+    RelaxedAssociation,
+    SumRateAssociation,
+    reachable,
+    relative_snr,
+)
+
+__all__ = ["HBGNN", "Head", "Stage"]
+
+Head = Literal["softmax", "gumbel"]
+_PROBLEMS = {"association": SumRateAssociation, "fair-association": ProportionalFairAssociation}
+
+
+class Stage(NamedTuple):
+    """A soft matching, as logarithms, and the logarithms of the shares that a stage ends with."""
+
+    log_match: Float[Tensor, "*batch user bs"]
+    log_share: Float[Tensor, "*batch bs"]
+
+
+class HBGNN(nn.Module):
+    """Heterogeneous bipartite graph network of [Zhang2022HBGNN] that scores edges: who serves whom, how loud.
+
+    Two layers of first- and second-order aggregation (`torchrrm.nn.BipartiteLayer`). What enters and what they
+    decide is relative, so that one set of weights serves networks of all sizes; the paper's network, whose inputs are
+    rows of gains of fixed length, is `LiteralHBGNN`. Before each layer and after the last a small net scores each pair
+    of user and station; the scores are balanced to a soft matching, under which powers take a few steps of WMMSE,
+    from which the next layer sees rates, prices of interference and who is matched.
+
+    Args:
+        problem: what it is trained for, `association` or `fair-association`.
+        width: of users' and stations' states.
+        heads: weights of an edge in a layer.
+        hidden: width of the nets of edges.
+        layers: how many.
+        steps: of powers after each matching.
+        head: how `relax` makes probabilities, `softmax` or `gumbel`.
+    """
+
+    def __init__(
+        self,
+        problem: str = "association",
+        *,
+        width: int = 128,
+        heads: int = 4,
+        hidden: int = 16,
+        layers: int = 2,
+        steps: int = 4,
+        head: Head = "softmax",
+    ):
+        super().__init__()
+        if problem not in _PROBLEMS:
+            raise ValueError(f"problem: must be one of {', '.join(_PROBLEMS)}, received {problem!r}")
+        if head not in ("softmax", "gumbel"):
+            raise ValueError(f"head: must be softmax or gumbel, received {head!r}")
+        self._serves = problem
+        self.width, self.heads, self.hidden, self.steps = width, heads, hidden, steps
+        self.head: Head = head
+        states = [0, *[width] * layers]
+        sizes = [(s + USER_FEATURES, s + STATION_FEATURES) for s in states]
+        self.layers = nn.ModuleList(BipartiteLayer(*s, width=width, heads=heads) for s in sizes[:-1])
+        self.edges = nn.ModuleList(
+            EdgeNet(EDGE_FEATURES, *s, hidden=hidden, outputs=1 + 2 * heads) for s in sizes[:-1]
+        )
+        self.edges.append(EdgeNet(EDGE_FEATURES, *sizes[-1], hidden=hidden))
+        self.choice = EdgeNet(EDGE_FEATURES, *sizes[-1], hidden=hidden)
+        self.loudness = nn.ModuleList(nn.Linear(s[1], 1) for s in sizes)
+        self.stride = nn.Parameter(torch.full((layers + 1, steps), 2.0))
+        for net in self.loudness:
+            nn.init.zeros_(cast(nn.Linear, net).weight)
+            nn.init.zeros_(cast(nn.Linear, net).bias)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What rebuilds the policy, as JSON."""
+        return {
+            "problem": self._serves,
+            "width": self.width,
+            "heads": self.heads,
+            "hidden": self.hidden,
+            "layers": len(self.layers),
+            "steps": self.steps,
+            "head": self.head,
+        }
+
+    @property
+    def problem(self) -> SumRateAssociation | ProportionalFairAssociation:
+        """What the policy serves."""
+        return _PROBLEMS[self._serves]()
+
+    def forward(self, instance: CellInstance) -> AssociationAction:
+        """The best-scored station of each user, and powers in W."""
+        scores = self.score(instance)
+        best, station = scores.score.max(-1)
+        station = torch.where(best > NOT_REACHABLE / 2, station, UNSERVED)
+        return AssociationAction(station=station, power_w=scores.share * instance.max_power_w)
+
+    def relax(
+        self,
+        instance: CellInstance,
+        *,
+        temperature: float | Tensor = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> RelaxedAssociation:
+        """Probabilities of stations and powers in W, differentiable.
+
+        Args:
+            instance: the network.
+            temperature: of the softmax, see `temperature_of`.
+            generator: of the noise of a Gumbel head; without, it takes the likeliest station.
+        """
+        scores, reach = self.score(instance), reachable(instance)
+        if self.head == "gumbel":
+            chosen = straight_through(scores.score, reach, temperature, generator=generator)
+        else:
+            chosen = tempered_softmax(scores.score, reach, temperature)
+        return RelaxedAssociation(probability=chosen, power_w=scores.share * instance.max_power_w)
+
+    def score(self, instance: CellInstance) -> AssociationScores:
+        """`core` of an instance; where there are no users, stations are silent."""
+        if not instance.gain.numel():
+            return AssociationScores(score=instance.gain, share=torch.zeros_like(instance.max_power_w))
+        return self.core(relative_snr(instance), instance.active_user, instance.active_bs)
+
+    def core(
+        self,
+        relative_snr: Float[Tensor, "*batch user bs"],
+        active_user: Bool[Tensor, "*batch user"],
+        active_bs: Bool[Tensor, "*batch bs"],
+    ) -> AssociationScores:
+        """The network: what `torchrrm.deploy` exports."""
+        return self.unroll(relative_snr, active_user, active_bs)[0]
+
+    def unroll(
+        self,
+        relative_snr: Float[Tensor, "*batch user bs"],
+        active_user: Bool[Tensor, "*batch user"],
+        active_bs: Bool[Tensor, "*batch bs"],
+    ) -> tuple[AssociationScores, list[Stage]]:
+        """The scores, and what each stage ended with: for losses on all of them."""
+        both = active_user[..., :, None] & active_bs[..., None, :]
+        air = radio(torch.where(both, relative_snr, 0.0))
+        start = equal_reach(air)
+        stage = Stage(first_matching(air, start), start)
+        user = torch.zeros_like(air.snr[..., :0])
+        station = torch.zeros_like(air.snr.mT[..., :0])
+        stages: list[Stage] = []
+        for number, edges in enumerate(self.edges):
+            seen = outlook(air, stage.log_share, stage.log_match)
+            states = torch.cat([user, seen.user], -1), torch.cat([station, seen.station], -1)
+            planes = edges(seen.edge, *states)  # [*batch 1 + 2 head user bs]
+            stage = self._stage(number, air, stage, planes[..., 0, :, :], states[1])
+            stages.append(stage)
+            if number < len(self.layers):
+                inward, outward = planes[..., 1:, :, :].chunk(2, -3)
+                reach = air.reach[..., None, :, :]
+                weights = edge_softmax(inward, reach, -1), edge_softmax(outward, reach, -2)
+                user, station = self.layers[number](*states, *weights)
+        return self._choose(air, stage, states), stages
+
+    def _stage(self, number: int, air: Radio, stage: Stage, score: Tensor, station: Tensor) -> Stage:
+        log_match = soft_matching(score, air.reach)
+        match = torch.exp(log_match)
+        log_share = stage.log_share + self.loudness[number](station)[..., 0]
+        for stride in self.stride[number]:
+            log_share = power_step(air, match, log_share, stride)
+        return Stage(log_match, log_share)
+
+    def _choose(self, air: Radio, stage: Stage, states: tuple[Tensor, Tensor]) -> AssociationScores:
+        seen = outlook(air, stage.log_share, stage.log_match)
+        score = self.choice(seen.edge, *states)[..., 0, :, :]
+        share = torch.where(air.audible, torch.exp(stage.log_share), 0.0)
+        return AssociationScores(score=torch.where(air.reach, score, NOT_REACHABLE), share=share)
