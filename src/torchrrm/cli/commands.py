@@ -127,11 +127,11 @@ class Allocate(Generic[AllocationCase]):
         setup.validate(given.instance)
         with torch.no_grad():
             action = allocator(given.instance)
-            columns = setup.columns(given, action)
+            columns, told = setup.columns(given, action), setup.summary(given, action)
         about = {"command": line, "problem": setup.label, "attribution": given.attribution}
         self.case.keep(given, action, about)
         write_columns(self.out, {name: value.numpy() for name, value in columns.items()}, about)
-        Console().print(f"{setup.summary(columns)}; wrote {self.out}", highlight=False, soft_wrap=True)
+        Console().print(f"{told}; wrote {self.out}", highlight=False, soft_wrap=True)
         rows = workbench.judge(setup, records.stack([given.instance]), {name: allocator}, given.setting)
         self.run.show(
             Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self)), setup.display

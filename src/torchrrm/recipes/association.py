@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from torchrrm.channels import Scenario, Snapshot
+from torchrrm.channels import Scenario, Snapshot, UrbanSquare
 from torchrrm.channels.snapshot import SMALL_STATION, THERMAL_NOISE_PSD_W_PER_HZ
 from torchrrm.problems import Problem, Task
 from torchrrm.problems.association import (
@@ -28,10 +28,11 @@ __all__ = [
     "instance_of",
     "is_uplink",
     "macros_of",
+    "snapshot_cells",
 ]
 
-USUAL_USERS, USUAL_STATIONS, USUAL_MACROS = 120, 105, 5
-"""Of a scenario, Table I of [Zhang2022HBGNN]; the first stations are macro base stations."""
+USUAL_USERS, USUAL_STATIONS = 120, 105
+"""Of a scenario, Table I of [Zhang2022HBGNN]."""
 
 CellProblem = Problem[CellInstance, AssociationAction]
 
@@ -62,6 +63,9 @@ class CellTerms:
     def noise_w(self, density_w_per_hz: float = THERMAL_NOISE_PSD_W_PER_HZ) -> float:
         """Noise power at each user, of this density where none is given."""
         return density_w_per_hz * self.bandwidth_hz if self.noise_power_w is None else self.noise_power_w
+
+
+_TERMS = CellTerms()
 
 
 def is_uplink(snapshot: Snapshot) -> bool:
@@ -100,13 +104,17 @@ def downlink(snapshot: Snapshot) -> Snapshot:
     return plain.reciprocal() if is_uplink(snapshot) else plain
 
 
-def macros_of(snapshot: Snapshot) -> Bool[Tensor, " bs"]:
-    """Which stations of a downlink are macro base stations: none, unless the snapshot has small ones, too.
+def macros_of(channels: Scenario | Snapshot, stations: int) -> Bool[Tensor, " bs"]:
+    """Which of so many stations are macro base stations: the first ones of `UrbanSquare`, and those a snapshot tells.
 
-    A snapshot whose kinds are not told has the same zeros as one of macro stations only.
+    All are small in a snapshot without small ones: kinds that are not told are the same zeros.
     """
-    small = snapshot.tx_kind == SMALL_STATION
-    return ~small & small.any()
+    if isinstance(channels, Snapshot):
+        small = channels.tx_kind == SMALL_STATION
+        return ~small & small.any()
+    if isinstance(channels.topology, UrbanSquare):
+        return channels.topology.macro_mask(stations)
+    return torch.zeros(stations, dtype=torch.bool)
 
 
 @dataclass(frozen=True)
@@ -117,8 +125,7 @@ class CellSource:
         channels: where gains come from.
         users: how many; of a range `(least, most)` each instance has a uniform number, and is padded to the most by
             users that are not active. None takes all of a snapshot's, 120 of a scenario.
-        stations: the same of stations, 105 of a scenario. Of a scenario the first 5 are macro base stations,
-            of a snapshot those that it tells (`macros_of`).
+        stations: the same of stations, 105 of a scenario; which ones are macro base stations `macros_of` tells.
         terms: of the network.
         drops: of a snapshot's drops those from the first up to the second index, so that some can be kept for
             testing; None takes all.
@@ -128,7 +135,7 @@ class CellSource:
     channels: Scenario | Snapshot
     users: int | tuple[int, int] | None = None
     stations: int | tuple[int, int] | None = None
-    terms: CellTerms = CellTerms()
+    terms: CellTerms = _TERMS
     drops: tuple[int, int] | None = None
     dtype: torch.dtype = torch.float32
 
@@ -181,9 +188,8 @@ class CellSource:
             draw = self.channels.sample(
                 batch, transmitters=stations, receivers=users, generator=generator, dtype=self.dtype
             )
-            macro = torch.arange(stations, device=device) < USUAL_MACROS
-            return draw.gain, macro.expand(batch, -1)
-        gain, macro = self.channels.gain, macros_of(self.channels)
+            return draw.gain, macros_of(self.channels, stations).to(device).expand(batch, -1)
+        gain, macro = self.channels.gain, macros_of(self.channels, self.channels.gain.shape[-1])
         gain = gain.reshape(-1, *gain.shape[-2:])
         first, last = self.drops or (0, len(gain))
         drop = torch.randint(first, last, (batch,), generator=generator, device=device).to(gain.device)
@@ -252,6 +258,16 @@ def draw_cells(source: CellSource, batch_size: int, *, generator: torch.Generato
     active = source.sample_active(batch_size, generator=generator)
     gain, macro = source.sample_gain(*active, generator=generator)
     return instance_of(gain, macro, source.terms, source.noise_power_w, active)
+
+
+def snapshot_cells(
+    snapshot: Snapshot, terms: CellTerms = _TERMS, *, dtype: torch.dtype = torch.float32
+) -> CellInstance:
+    """All users and stations of all drops of a snapshot, `[drop user bs]`."""
+    down = downlink(snapshot)
+    gain = down.gain.reshape(-1, *down.gain.shape[-2:]).to(dtype)
+    macro = macros_of(down, gain.shape[-1]).expand(len(gain), -1)
+    return instance_of(gain, macro, terms, terms.noise_w(down.noise_psd_w_per_hz))
 
 
 def cell_task(source: CellSource, problem: CellProblem) -> Task[CellInstance, AssociationAction]:

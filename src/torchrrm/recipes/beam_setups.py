@@ -214,8 +214,9 @@ class BeamSetup:
             "max_power_w": instance.max_power_w.expand_as(rate),
         }
 
-    def summary(self, columns: Mapping[str, Tensor]) -> str:
+    def summary(self, given: Given[MisoInstance], action: BeamAction) -> str:
         """How many users have their minimum rate, and where that cannot be all, what it would take."""
+        columns = self.columns(given, action)
         slack, least = columns["slack_nats"], columns["min_rate_nats"]
         met = slack >= -metrics.VIOLATION_TOLERANCE * least
         told = f"{int(met.sum())} of {len(met)} users have their minimum rate"

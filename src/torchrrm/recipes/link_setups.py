@@ -189,8 +189,8 @@ class SumRateSetup:
             "rate_bps_hz": self.problem.rate(given.instance, action.power_w),
         }
 
-    def summary(self, columns: Mapping[str, Tensor]) -> str:
-        power = columns["power_w"]
+    def summary(self, given: Given[LinkInstance], action: PowerAction) -> str:
+        power = action.power_w
         return f"{int((power > _TRANSMITS * power.max()).sum())} of {len(power)} links transmit"
 
 
@@ -261,7 +261,8 @@ class ErgodicSetup:
             "shortfall_bps_hz": torch.clamp(least - rate, min=0),
         }
 
-    def summary(self, columns: Mapping[str, Tensor]) -> str:
+    def summary(self, given: Given[ErgodicInstance], action: ErgodicAction) -> str:
+        columns = self.columns(given, action)
         met = columns["shortfall_bps_hz"] <= metrics.VIOLATION_TOLERANCE * columns["min_rate_bps_hz"]
         return f"{int(met.sum())} of {len(met)} links have their minimum rate"
 

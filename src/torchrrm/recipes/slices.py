@@ -229,7 +229,7 @@ class SliceSetup:
             "rate_bps": self.problem.evaluate(given.instance, action).utility,
         }
 
-    def summary(self, columns: Mapping[str, Tensor]) -> str:
-        scheduled = columns["scheduled"]
+    def summary(self, given: Given[SliceInstance], action: SliceAction) -> str:
+        scheduled = self.problem.schedule(given.instance).active
         note = "" if scheduled.any() else ": the slice is too small for any of them"
         return f"{int(scheduled.sum())} of {len(scheduled)} users scheduled{note}"

@@ -130,8 +130,8 @@ class Setup(Known[I, A], Protocol[I, A]):
         """The allocation of one instance as columns of a table."""
         ...
 
-    def summary(self, columns: Mapping[str, Tensor]) -> str:
-        """These columns in a few words."""
+    def summary(self, given: Given[I], action: A) -> str:
+        """The allocation in a few words."""
         ...
 
 
