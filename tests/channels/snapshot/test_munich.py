@@ -168,6 +168,20 @@ def test_dense_network(tmp_path):
     assert np.array_equal(present(snapshot.rx_position_m), raw["ue_pos"])
 
 
+def test_dense_network_is_user_by_station(tmp_path):
+    """As many users as stations, so that a transposed gain would pass unseen: station 2 is weak at user 0."""
+    raw = dense_network(users=4)
+    raw["gain_db"][1] = -60.0 - np.arange(16.0).reshape(4, 4)
+    raw["los"][1] = np.arange(16).reshape(4, 4) == 2
+    raw["bs_type"] = np.array([1, 0, 1, 0], dtype=np.int8)
+    snapshot = load(write(tmp_path, raw))
+    assert float(snapshot.gain[1, 0, 2]) == pytest.approx(10.0**-6.2)
+    assert float(snapshot.gain[1, 2, 0]) == pytest.approx(10.0**-6.8)
+    assert present(snapshot.los)[1].nonzero().tolist() == [[0, 2]]
+    assert snapshot.tx_kind.tolist() == [1, 0, 1, 0]
+    assert snapshot.rx_kind.tolist() == [0, 0, 0, 0]
+
+
 def test_device_to_device(tmp_path):
     raw = device_to_device()
     snapshot = load(write(tmp_path, raw))
@@ -270,6 +284,34 @@ class TestBundled:
         ]
         assert exponent[0] < -0.9 < exponent[1]
 
+    @pytest.mark.parametrize(("side_m", "drops", "linked"), [(200, 20, 0.59), (600, 10, 0.10)])
+    def test_the_dense_networks(self, side_m, drops, linked):
+        snapshot = bundled_snapshot(f"munich_hudn_{side_m}m")
+        assert snapshot.name == f"munich_hudn_{side_m}m"
+        assert snapshot.gain.shape == present(snapshot.los).shape == (drops, 120, 105)
+        assert snapshot.tx_kind.tolist() == [0] * 5 + [1] * 100
+        assert not bool(snapshot.eavesdropper.any())
+        assert snapshot.channel is None
+        assert snapshot.carrier_hz == 3.5e9
+        assert snapshot.attribution == MUNICH_ATTRIBUTION
+        assert float((snapshot.gain > 0).double().mean()) == pytest.approx(linked, abs=0.005)
+        assert float(snapshot.gain.amax(dim=-1).min()) > 10.0**-14  # everybody is covered
+        stations, users = present(snapshot.tx_position_m), present(snapshot.rx_position_m)
+        assert torch.equal(stations, stations[:1].expand_as(stations))
+        assert bool((users[..., 2] == 1.5).all())
+        for places in (users, stations):
+            assert (
+                float(torch.aminmax(places[..., :2].flatten(0, 1), dim=0).max.sub(side_m / 2).max()) <= 20.0
+            )
+
+    def test_users_of_dense_networks_are_rows(self):
+        """Gains of links that are seen fall with the distance from the row's user to the column's station."""
+        snapshot = bundled_snapshot("munich_hudn_200m")
+        distance = torch.cdist(present(snapshot.rx_position_m), present(snapshot.tx_position_m))
+        seen = present(snapshot.los) & (snapshot.gain > 0.0)
+        logs = torch.stack((distance[seen].log10(), snapshot.gain[seen].log10()))
+        assert float(torch.corrcoef(logs)[0, 1]) < -0.9
+
     def test_the_station_of_64_antennas(self):
         snapshot = bundled_snapshot("munich_miso64")
         channel = present(snapshot.channel)
@@ -280,6 +322,6 @@ class TestBundled:
         assert float(ratio.median()) == pytest.approx(1.0, abs=0.1)
 
     def test_unknown_name(self):
-        known = "munich_cell_uplink, munich_d2d, munich_miso64"
+        known = "munich_cell_uplink, munich_d2d, munich_hudn_200m, munich_hudn_600m, munich_miso64"
         with pytest.raises(SnapshotError, match=f"name: must be one of {known}, received 'berlin'"):
             bundled_snapshot("berlin")

@@ -12,7 +12,13 @@ from torchrrm.channels.snapshot.schema import SCHEMA, load_snapshot, parse_schem
 
 __all__ = ["BUNDLED", "bundled_snapshot", "load"]
 
-BUNDLED = ("munich_cell_uplink", "munich_d2d", "munich_miso64")
+BUNDLED = (
+    "munich_cell_uplink",
+    "munich_d2d",
+    "munich_hudn_200m",
+    "munich_hudn_600m",
+    "munich_miso64",
+)
 """Names of the snapshots that ship with the package."""
 
 
@@ -46,8 +52,10 @@ def bundled_snapshot(name: str = "munich_cell_uplink") -> Snapshot:
 
     "munich_cell_uplink": 200 users, one station (receiver 0) and 50 eavesdroppers in the centre of Munich at
     3.5 GHz, with channels at 8 frequencies over 90 MHz. "munich_d2d": 50 drops of 20 pairs of devices there, 10
-    to 50 m from each other, with channels at 6 frequencies over 10 MHz. "munich_miso64": 400 users, each of one
-    antenna, of one station of 64 antennas there, with channels at 2 frequencies. The `attribution` goes with every use.
+    to 50 m from each other, with channels at 6 frequencies over 10 MHz. "munich_hudn_200m" and "munich_hudn_600m":
+    gains of 5 macro and 100 small base stations at 120 users there, 20 drops of users in 200 m and 10 in 600 m.
+    "munich_miso64": 400 users, each of one antenna, of one station of 64 antennas there, with channels at 2
+    frequencies. The `attribution` goes with every use.
 
     >>> tuple(bundled_snapshot().gain.shape)
     (51, 200)
