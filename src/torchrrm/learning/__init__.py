@@ -9,9 +9,17 @@ from torchrrm.learning.adaptation import (
     meta_gradient,
     meta_train,
 )
+from torchrrm.learning.association import (
+    AssociationLoss,
+    AssociationTrainee,
+    LabelledCells,
+    LabelledSource,
+    SoftAssociation,
+)
 from torchrrm.learning.checkpoint import CheckpointError
 from torchrrm.learning.duals import NetRates, PrimalDual, PrimalDualSettings
 from torchrrm.learning.fine_tuning import FineTuned, FineTuneSettings, fine_tune, fine_tune_many
+from torchrrm.learning.history import History
 from torchrrm.learning.layerwise import LayerHistory, LayerwiseSettings, multitask_loss, train_layers
 from torchrrm.learning.learned_step import LearnedStep, Retrained, RetrainSettings, retrain
 from torchrrm.learning.loop import RunSettings, adopt, buffers_of, descend, parameters_of
@@ -25,6 +33,7 @@ from torchrrm.learning.multipliers import (
 )
 from torchrrm.learning.objectives import (
     CertifiedGap,
+    Measuring,
     Objective,
     Parameters,
     PolicyLoss,
@@ -35,18 +44,25 @@ from torchrrm.learning.optimisers import DescentSettings, adam, ascent
 from torchrrm.learning.penalty import DEMAND_PENALTY, OverSlots, PenalisedRates, penalised_reward
 from torchrrm.learning.switching import Switching, switching_gain
 from torchrrm.learning.trainer import TrainerSettings, train
+from torchrrm.learning.windowed_decay import WindowedDecay
 
 __all__ = [
     "DEMAND_PENALTY",
+    "AssociationLoss",
+    "AssociationTrainee",
     "CertifiedGap",
     "CheckpointError",
     "DescentSettings",
     "FineTuneSettings",
     "FineTuned",
     "FirstOrderSettings",
+    "History",
+    "LabelledCells",
+    "LabelledSource",
     "LayerHistory",
     "LayerwiseSettings",
     "LearnedStep",
+    "Measuring",
     "MetaSettings",
     "NetRates",
     "Objective",
@@ -60,10 +76,12 @@ __all__ = [
     "RetrainSettings",
     "Retrained",
     "RunSettings",
+    "SoftAssociation",
     "Switching",
     "TrainerSettings",
     "Trajectories",
     "Unsupervised",
+    "WindowedDecay",
     "adam",
     "adapt",
     "adopt",

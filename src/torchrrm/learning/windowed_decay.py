@@ -17,9 +17,9 @@ class WindowedDecay:
     The test of Algorithm 2 of [Zhang2022HBGNN] is ambiguous in print. It compares the mean `R_l` of the window with
     `R_B`, the rate of the batch at hand, trains if `R_l` is higher and lets the learning rate fall if not. Read so,
     every batch better than the average, about every second, would not be trained on. Its first lines set an "average
-    best rate `r_b = 0`" that nothing else reads. Here `R_B` is read as that `r_b`, which follows the best windowed mean;
-    every step trains, also one at which the rate falls, since otherwise the weights would not change again; and means
-    of fewer rewards than a window, which scatter, decide nothing.
+    best rate `r_b = 0`" that nothing else reads. Here `R_B` is read as that `r_b`, which follows the best windowed
+    mean; every step trains, also one at which the rate falls, since otherwise the weights would not change again; and
+    means of fewer rewards than a window, which scatter, decide nothing.
 
     Attributes:
         window: how many rewards a mean has.
