@@ -23,6 +23,7 @@ __all__ = [
     "outlook",
     "power_step",
     "radio",
+    "settled",
     "soft_matching",
 ]
 
@@ -76,11 +77,13 @@ class Outlook:
         edge: features of each pair, as planes.
         user: features of each user.
         station: features of each station.
+        rate: `ln(1 + SINR)` of each pair.
     """
 
     edge: Float[Tensor, "*batch edge_feature user bs"]
     user: Float[Tensor, "*batch user user_feature"]
     station: Float[Tensor, "*batch bs bs_feature"]
+    rate: Float[Tensor, "*batch user bs"]
 
 
 def radio(snr: Float[Tensor, "*batch user bs"]) -> Radio:
@@ -164,7 +167,21 @@ def outlook(
     own = gained.sum(-2)
     user = [torch.log(total[..., 0]) * 0.2, best_user[..., 0] * 0.3, match.sum(-1)]
     station = [log_share * 0.1, best_station[..., 0, :] * 0.3, match.sum(-2), own, torch.log1p(harm)]
-    return Outlook(edge=torch.stack(edges, -3), user=torch.stack(user, -1), station=torch.stack(station, -1))
+    return Outlook(
+        edge=torch.stack(edges, -3), user=torch.stack(user, -1), station=torch.stack(station, -1), rate=rate
+    )
+
+
+def settled(radio: Radio, log_match: Float[Tensor, "*batch user bs"]) -> Float[Tensor, "*batch user bs"]:
+    """Scores that turn a soft matching to an association: a station of one's own, or else one that is silent.
+
+    `ln(a_ij + e^-3 s_ij (1 - sum_k a_kj))`, where `s_ij` is the SNR relative to the user's strongest.
+    """
+    strongest = torch.where(radio.reach, radio.level, NOT_REACHABLE).amax(-1, keepdim=True)
+    match = torch.exp(log_match)
+    free = torch.log((1.0 - match.sum(-2, keepdim=True)).clamp_min(1e-4))
+    parked = free + 0.5 * (radio.level - strongest).clamp_min(-10.0) - 3.0
+    return torch.logaddexp(log_match.clamp_min(-20.0), parked)
 
 
 def power_step(

@@ -19,6 +19,7 @@ from torchrrm.policies.hbgnn.core import (
     outlook,
     power_step,
     radio,
+    settled,
     soft_matching,
 )
 from torchrrm.policies.hbgnn.heads import straight_through, tempered_softmax
@@ -93,6 +94,8 @@ class HBGNN(nn.Module):
         self.edges.append(EdgeNet(EDGE_FEATURES, *sizes[-1], hidden=hidden))
         self.choice = EdgeNet(EDGE_FEATURES, *sizes[-1], hidden=hidden)
         self.loudness = nn.ModuleList(nn.Linear(s[1], 1) for s in sizes)
+        self.greed = nn.Parameter(torch.full((layers + 1,), 4.0))
+        self.sharpness = nn.Parameter(torch.tensor(2.0))
         self.stride = nn.Parameter(torch.full((layers + 1, steps), 2.0))
         for net in self.loudness:
             nn.init.zeros_(cast(nn.Linear, net).weight)
@@ -177,7 +180,8 @@ class HBGNN(nn.Module):
             seen = outlook(air, stage.log_share, stage.log_match)
             states = torch.cat([user, seen.user], -1), torch.cat([station, seen.station], -1)
             planes = edges(seen.edge, *states)  # [*batch 1 + 2 head user bs]
-            stage = self._stage(number, air, stage, planes[..., 0, :, :], states[1])
+            score = planes[..., 0, :, :] + self.greed[number] * (seen.rate - 1.0)
+            stage = self._stage(number, air, stage, score, states[1])
             stages.append(stage)
             if number < len(self.layers):
                 inward, outward = planes[..., 1:, :, :].chunk(2, -3)
@@ -197,5 +201,6 @@ class HBGNN(nn.Module):
     def _choose(self, air: Radio, stage: Stage, states: tuple[Tensor, Tensor]) -> AssociationScores:
         seen = outlook(air, stage.log_share, stage.log_match)
         score = self.choice(seen.edge, *states)[..., 0, :, :]
+        score = score + self.sharpness * settled(air, stage.log_match)
         share = torch.where(air.audible, torch.exp(stage.log_share), 0.0)
         return AssociationScores(score=torch.where(air.reach, score, NOT_REACHABLE), share=share)
