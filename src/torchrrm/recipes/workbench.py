@@ -249,9 +249,10 @@ def adapted(
 ) -> M:
     """A copy of the policy, fine-tuned to the task."""
     tuned = setup.serving(copy.deepcopy(policy))
-    start = learning.parameters_of(tuned)
-    found = learning.fine_tune(setup.loss(tuned), start, task, settings, generator=generator)
-    learning.adopt(tuned, found.parameters)
+    loss = setup.loss(tuned)
+    start = learning.parameters_of(loss.policy)
+    found = learning.fine_tune(loss, start, task, settings, generator=generator)
+    learning.adopt(loss.policy, found.parameters)
     return tuned
 
 

@@ -12,6 +12,7 @@ from torchrrm.channels.snapshot.record import (
 )
 from torchrrm.channels.snapshot.schema import SCHEMA, VERSION, load_snapshot, save_snapshot
 from torchrrm.channels.snapshot.sionna import from_sionna_cir, from_sionna_h_freq
+from torchrrm.channels.snapshot.table import load_table
 
 __all__ = [
     "BUNDLED",
@@ -30,5 +31,6 @@ __all__ = [
     "load",
     "load_deepmimo",
     "load_snapshot",
+    "load_table",
     "save_snapshot",
 ]

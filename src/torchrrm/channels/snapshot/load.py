@@ -9,6 +9,7 @@ from torchrrm.channels.snapshot.deepmimo import load_deepmimo
 from torchrrm.channels.snapshot.munich import parse_munich, recognise_munich
 from torchrrm.channels.snapshot.record import Snapshot
 from torchrrm.channels.snapshot.schema import SCHEMA, load_snapshot, parse_schema
+from torchrrm.channels.snapshot.table import load_table
 
 __all__ = ["BUNDLED", "bundled_snapshot", "load"]
 
@@ -25,8 +26,8 @@ BUNDLED = (
 def load(path: str | os.PathLike[str]) -> Snapshot:
     """The snapshot in a file or folder.
 
-    Known are our own schema (`load_snapshot`), the raw arrays of the Munich sets and a DeepMIMO scenario
-    folder (`load_deepmimo`).
+    Known are our own schema (`load_snapshot`), the raw arrays of the Munich sets, a `.csv` file of gains in dB
+    (`load_table`) and a DeepMIMO scenario folder (`load_deepmimo`).
 
     Raises:
         SnapshotError: in one line, the file, the array, the rule and what was received.
@@ -34,6 +35,8 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
     path = Path(path)
     if path.is_dir():
         return load_deepmimo(path)
+    if path.suffix == ".csv":
+        return load_table(path)
     arrays = read_archive(path)
     try:
         if "schema" in arrays:
