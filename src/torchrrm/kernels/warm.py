@@ -6,6 +6,8 @@ Compiled code is cached on disk beside the sources: `python -m torchrrm.kernels.
 import numpy as np
 
 from torchrrm.kernels import (
+    assignment,
+    association,
     bandwidth,
     beam_ascent,
     beam_baselines,
@@ -14,6 +16,7 @@ from torchrrm.kernels import (
     beam_terms,
     control,
     greedy,
+    hungarian_wmmse,
     itlinq,
     link_ascent,
     link_branch,
@@ -56,6 +59,7 @@ def warm() -> None:
     _warm_loops()
     _warm_branches()
     _warm_beam_branches()
+    _warm_cells()
 
 
 def _warm_beams() -> None:
@@ -148,6 +152,17 @@ def _warm_beam_branches() -> None:
     channel, packets = np.ones((1, 1, 1), np.complex128), (one, np.full(1, 1e-5), row)
     beam_branch.plant_batch(channel, (row, one), packets, active, row, row, rows)
     beam_branch.explore_batch(rows, (np.full((1, 8), np.inf), np.zeros((1, 8, 3), np.int32)), (0.01, 1))
+
+
+def _warm_cells() -> None:
+    """Call the kernels of association on a single user and station."""
+    one, row, station, plan = np.ones((1, 1, 1)), np.ones((1, 1)), np.zeros((1, 1), np.int64), (1, 1, 0.0)
+    assignment.assign_batch(one)
+    association.associate_batch(one, row, row, station)
+    hungarian_wmmse.solve_batch(one, row, row.copy(), plan, station)
+    hungarian_wmmse.refine_batch(one, row, row.copy(), plan, station)
+    state = row.copy(), station, row[0].copy()
+    hungarian_wmmse.search_batch(one, row, row, plan, (0, 1), 0, state)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 `SOLVERS` maps the name of a problem and of a solver to its class, for the command line and the conformance tests.
 """
 
+from torchrrm.solvers.association_baselines import MaxGainAssociation, MaxSignalAssociation
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.beam_baselines import EqualPowerMMSE, ZeroForcing
 from torchrrm.solvers.beam_bound import BeamformingBound, interference_free_bound
@@ -16,6 +17,7 @@ from torchrrm.solvers.gram_ascent import GramAscent
 from torchrrm.solvers.greedy_blocks import GreedyResourceBlocks
 from torchrrm.solvers.greedy_links import GreedyLinks
 from torchrrm.solvers.he_bf import HeBF
+from torchrrm.solvers.hungarian_wmmse import HungarianWMMSE, matched_association
 from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
@@ -46,9 +48,12 @@ __all__ = [
     "GreedyLinks",
     "GreedyResourceBlocks",
     "HeBF",
+    "HungarianWMMSE",
     "ITLinQ",
     "IterativeSolver",
+    "MaxGainAssociation",
     "MaxPower",
+    "MaxSignalAssociation",
     "MinimumPower",
     "MinimumPowerBeamforming",
     "OneWinner",
@@ -61,6 +66,7 @@ __all__ = [
     "interference_free_bound",
     "is_feasible",
     "least_power_w",
+    "matched_association",
     "restored_power",
     "spectral_radius",
 ]
@@ -97,5 +103,14 @@ SOLVERS: dict[str, dict[str, type]] = {
         "equal-power": EqualPowerMMSE,
         "zero-forcing": ZeroForcing,
         "he-bf": HeBF,
+    },
+    "association": {
+        "max-signal": MaxSignalAssociation,
+        "max-gain": MaxGainAssociation,
+        "hungarian-wmmse": HungarianWMMSE,
+    },
+    "fair-association": {
+        "max-signal": MaxSignalAssociation,
+        "max-gain": MaxGainAssociation,
     },
 }

@@ -1,0 +1,221 @@
+"""Matchings and powers in turn, and a search around them: the kernel of `torchrrm.solvers.HungarianWMMSE`."""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.association import match, place_others, worth
+from torchrrm.kernels.control import chance
+from torchrrm.kernels.links import rank, weighted_sum_rate
+from torchrrm.kernels.wmmse import ascend
+
+__all__ = ["alternate", "refine_batch", "search_batch", "solve_batch"]
+
+_FAINT = 1e-6  # amplitude below which a station is silenced if that costs nothing
+_CANDIDATES = 8  # stations that may make room for users who cannot be parked
+_BETTER = 1.0 + 1e-12
+
+
+@njit(error_model="numpy", cache=True)
+def _climb(snr, user, share, steps):
+    """Move the shares of matched stations by `steps` steps of WMMSE and silence the others; the sum of rates."""
+    on = np.flatnonzero(user >= 0)
+    links = on.size
+    cross, across = np.empty((links, links)), np.empty((links, links))
+    direct, amplitude, weight = np.empty(links), np.empty(links), np.ones(links)
+    for k in range(links):
+        row = snr[user[on[k]]]
+        for j in range(links):
+            cross[k, j] = row[on[j]]
+            across[j, k] = row[on[j]]
+        direct[k], amplitude[k] = cross[k, k], math.sqrt(share[on[k]])
+        cross[k, k], across[k, k] = 0.0, 0.0
+    ascend(cross, across, direct, weight, amplitude, steps, -1.0)
+    value = weighted_sum_rate(across, direct, weight, amplitude)
+    quiet = np.where(amplitude < _FAINT, 0.0, amplitude)
+    without = weighted_sum_rate(across, direct, weight, quiet)
+    if without >= value:
+        amplitude, value = quiet, without
+    share[:] = 0.0
+    for k in range(links):
+        share[on[k]] = amplitude[k] * amplitude[k]
+    return value
+
+
+@njit(error_model="numpy", cache=True)
+def alternate(snr, share, rounds, steps, tol):
+    """Match and climb in turn, `share` in place: the sum of rates of matched users, the rounds, whether it converged.
+
+    The sum never falls. Users that are not matched are not part of it: see `place_others`.
+    """
+    value = -1.0
+    for t in range(rounds):
+        user, _ = match(snr, share)
+        climbed = _climb(snr, user, share, steps)
+        if climbed - value <= tol * climbed:
+            return climbed, t + 1, True
+        value = climbed
+    return value, rounds, False
+
+
+@njit(error_model="numpy", cache=True)
+def _climb_together(snr, station, share, steps):
+    """WMMSE where stations may have several users, each weighing one over their number; `share` in place."""
+    users, stations = snr.shape
+    count, cost = np.zeros(stations), np.zeros(users)
+    for i in range(users):
+        if station[i] >= 0:
+            count[station[i]] += 1.0
+    for _ in range(steps):
+        gained, price = np.zeros(stations), np.zeros(stations)
+        for i in range(users):
+            own = station[i]
+            if own < 0 or share[own] == 0.0:
+                continue
+            heard = 1.0
+            for j in range(stations):
+                if j != own:
+                    heard += snr[i, j] * share[j]
+            signal = snr[i, own] * share[own]
+            gained[own] += snr[i, own] / heard / count[own]
+            cost[i] = signal / (heard * (heard + signal)) / count[own]
+            for j in range(stations):
+                price[j] += cost[i] * snr[i, j]
+        for j in range(stations):
+            if share[j] > 0.0 and price[j] > 0.0:
+                amplitude = min(math.sqrt(share[j]) * gained[j] / price[j], 1.0)
+                share[j] = amplitude * amplitude if amplitude > _FAINT else 0.0
+
+
+@njit(error_model="numpy", cache=True)
+def _settle(snr, limit, share, plan, station):
+    """The association of all users at shares that `alternate` found, into `station`; its worth, and who is crowded.
+
+    Where users could not be parked, powers are climbed once more for all users.
+    """
+    user, value = match(snr, share)
+    crowded = place_others(snr, limit, share, user, station)
+    if crowded == 0:
+        return value, crowded
+    value = worth(snr, share, station)
+    moved, other = share.copy(), station.copy()
+    _climb_together(snr, station, moved, plan[0] * plan[1])
+    climbed = worth(snr, moved, other)
+    if climbed > value:
+        share[:], value = moved, climbed
+    return value, crowded
+
+
+@njit(error_model="numpy", cache=True)
+def finish(snr, limit, share, plan, station):
+    """`_settle`, and where users are crowded one station after the other is silenced for them while that pays."""
+    value, crowded = _settle(snr, limit, share, plan, station)
+    while crowded > 0:
+        start, best = share.copy(), value
+        for k in range(min(_CANDIDATES, np.sum(start > 0.0))):
+            trial, placed = start.copy(), station.copy()
+            _silence(trial, snr, k)
+            alternate(snr, trial, *plan)
+            found, left = _settle(snr, limit, trial, plan, placed)
+            if found > best * _BETTER:
+                best, crowded, share[:], station[:] = found, left, trial, placed
+        if not best > value:
+            break
+        value = best
+    return value
+
+
+@njit(error_model="numpy", cache=True)
+def _silence(share, snr, place):
+    """Silence the station whose rate to its user is the `place`-th least."""
+    user, _ = match(snr, share)
+    level = np.full(share.size, -np.inf)
+    for j in range(share.size):
+        if share[j] > 0.0:
+            signal, heard = 0.0, 1.0
+            if user[j] >= 0:
+                signal = snr[user[j], j] * share[j]
+                for m in range(share.size):
+                    heard += snr[user[j], m] * share[m] if m != j else 0.0
+            level[j] = -signal / heard
+    share[np.flatnonzero(rank(level) == place)] = 0.0
+
+
+@njit(error_model="numpy", cache=True)
+def _disturb(share, start, order, seed, draw):
+    """Shares of which a tenth or three tenths, at random, are set back to random parts of the start."""
+    part = 0.1 if chance(seed, draw, -1) < 0.5 else 0.3
+    moved = share.copy()
+    for j in range(share.size):
+        if chance(seed, draw, 2 * order[j]) < part:
+            moved[j] = start[j] * chance(seed, draw, 2 * order[j] + 1) ** 2
+    return moved
+
+
+@njit(error_model="numpy", cache=True)
+def solve(snr, limit, share, plan, station):
+    """From shares that are given, in place; the association into `station`. Worth, rounds, whether they converged.
+
+    `plan` holds the rounds, the steps of WMMSE in each, and the rise, relative to the value, that ends them.
+    """
+    _, taken, converged = alternate(snr, share, *plan)
+    return finish(snr, limit, share, plan, station), taken, converged
+
+
+@njit(error_model="numpy", cache=True)
+def search(snr, limit, start, plan, span, seed, state):
+    """Restarts `span[0]` to `span[1]` around the best known shares and association, kept in `state`; its worth.
+
+    Random numbers are by the rank of stations in the SNR of their best user, so that numbering does not matter.
+    """
+    share, station, value = state
+    best_user = np.zeros(share.size)
+    for i in range(snr.shape[0]):
+        best_user = np.maximum(best_user, snr[i])
+    order = rank(best_user)
+    placed = station.copy()
+    for draw in range(span[0], span[1]):
+        trial = _disturb(share, start, order, seed, draw)
+        found, _, _ = alternate(snr, trial, plan[0] // 2, plan[1], 1e-5)
+        if found > value * _BETTER:
+            alternate(snr, trial, *plan)
+            found = finish(snr, limit, trial, plan, placed)
+            if found > value * _BETTER:
+                value, share[:], station[:] = found, trial, placed
+    return value
+
+
+@njit(error_model="numpy", cache=True)
+def refine(snr, limit, share, plan, station):
+    """`solve` from an action's shares, in place; where that is worse its shares and association stay."""
+    moved, placed = share.copy(), station.copy()
+    value = solve(snr, limit, moved, plan, placed)[0]
+    if value >= worth(snr, share, station):
+        share[:], station[:] = moved, placed
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def solve_batch(snr, limit, share, plan, station):
+    """`solve` for each row; arrays of its results."""
+    batch = snr.shape[0]
+    value, taken, converged = np.empty(batch), np.empty(batch, np.int64), np.empty(batch, np.bool_)
+    for i in prange(batch):
+        value[i], taken[i], converged[i] = solve(snr[i], limit[i], share[i], plan, station[i])
+    return value, taken, converged
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def search_batch(snr, limit, start, plan, span, seed, state):
+    """`search` for each row, in place."""
+    share, station, value = state
+    for i in prange(snr.shape[0]):
+        own = share[i], station[i], value[i]
+        value[i] = search(snr[i], limit[i], start[i], plan, span, seed, own)
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def refine_batch(snr, limit, share, plan, station):
+    """`refine` for each row, in place."""
+    for i in prange(snr.shape[0]):
+        refine(snr[i], limit[i], share[i], plan, station[i])
