@@ -9,7 +9,7 @@ from torchrrm.policies import weights
 from torchrrm.policies.compose import BestOf, Guarded, Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair, SharingSettings, TimeSharing
-from torchrrm.policies.hbgnn import HBGNN
+from torchrrm.policies.hbgnn import HBGNN, CnnAssociation, FcnnAssociation, LiteralHBGNN
 from torchrrm.policies.local_power import LocalMemory, LocalPower
 from torchrrm.policies.metagnn import MetaGNN
 from torchrrm.policies.mlp_power import CentralPower
@@ -27,9 +27,12 @@ __all__ = [
     "POLICIES",
     "BestOf",
     "CentralPower",
+    "CnnAssociation",
     "ConfigurationGNN",
     "EachSlot",
+    "FcnnAssociation",
     "Guarded",
+    "LiteralHBGNN",
     "LiteralUSRMNet",
     "LocalMemory",
     "LocalPower",
@@ -56,7 +59,10 @@ __all__ = [
 
 POLICIES: dict[str, type[nn.Module]] = {
     "CentralPower": CentralPower,
+    "CnnAssociation": CnnAssociation,
+    "FcnnAssociation": FcnnAssociation,
     "HBGNN": HBGNN,
+    "LiteralHBGNN": LiteralHBGNN,
     "LiteralUSRMNet": LiteralUSRMNet,
     "LocalPower": LocalPower,
     "MetaGNN": MetaGNN,

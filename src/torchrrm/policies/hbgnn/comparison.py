@@ -1,5 +1,7 @@
 """The networks that [Zhang2022HBGNN] compares with HBGNN: fully connected, and convolutional."""
 
+import itertools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ class FcnnAssociation(FixedSizeAssociation):
         self.width, self.depth = width, layers
         pairs = users * stations
         sizes = [pairs, *[width] * layers]
-        hidden = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in zip(sizes, sizes[1:], strict=False)]
+        hidden = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in itertools.pairwise(sizes)]
         self.net = nn.Sequential(*hidden, nn.Linear(sizes[-1], pairs + stations))
 
     @property

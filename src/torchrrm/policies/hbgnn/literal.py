@@ -65,11 +65,11 @@ class LiteralHBGNN(FixedSizeAssociation):
     the features of both orders; a linear layer gives a station's power, another, of as many outputs as there are
     stations, a user's scores.
 
-    What the text leaves open. Nodes of the two kinds have features of different lengths, so that the first dense layer
-    of `L^(i)` in Algorithm 1, "multi-layer" and one an order, is one a kind; what follows it is shared by the kinds. With
-    `width` neurons in each and one more layer, this has 471 658 parameters at 120 users and 105 stations, 4.7e5 as
-    Table II prints; single-layer `L^(i)` would have 4.1e5, two layers of which nothing is shared 5.4e5. The activation
-    is a ReLU. The scale of gains is that of `level_of`.
+    What the text leaves open. Nodes of the two kinds have features of different lengths, so that the first dense
+    layer of `L^(i)` in Algorithm 1, "multi-layer" and one an order, is one a kind; the second is shared by the kinds.
+    With `width` neurons in each, these are 471 658 parameters at 120 users and 105 stations, 4.7e5 as Table II prints;
+    with a single layer in `L^(i)` they would be 4.1e5, with two of which nothing is shared 5.4e5. The activation is a
+    ReLU. The scale of gains is that of `level_of`.
 
     Args:
         users, stations: that it serves.
