@@ -1,0 +1,154 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from torchrrm.channels import SCENARIOS, Snapshot, bundled_snapshot, rayleigh_scenario
+from torchrrm.problems.association import SumRateAssociation
+from torchrrm.recipes.association import (
+    CellSource,
+    CellTerms,
+    cell_task,
+    downlink,
+    draw_cells,
+    is_uplink,
+    macros_of,
+    snapshot_cells,
+)
+
+MUNICH = bundled_snapshot("munich_hudn_200m")
+HUDN = SCENARIOS["hudn"]()
+SOURCES = {
+    "square": CellSource(HUDN, 12, 9),
+    "square's ranges": CellSource(HUDN, (3, 12), (6, 9)),
+    "double": CellSource(HUDN, 12, 9, dtype=torch.float64),
+    "no city": CellSource(rayleigh_scenario(), 12, 9, CellTerms(small_power_w=1.0, noise_power_w=0.1)),
+    "city": CellSource(MUNICH, 12, 9),
+    "city's ranges": CellSource(MUNICH, (3, 12), (6, 9), drops=(2, 5)),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source(name: str) -> None:
+    source = SOURCES[name]
+    task = cell_task(source, SumRateAssociation())
+    instances = [task.sample(8, generator=torch.Generator().manual_seed(2)) for _ in range(2)]
+    instance = SumRateAssociation().validate(instances[0])
+    assert instance.gain.shape == (8, 12, 9)
+    assert instance.gain.dtype == source.dtype
+    assert torch.equal(instance.gain, instances[1].gain)
+    for mask, (least, most) in (
+        (instance.active_user, source.user_span),
+        (instance.active_bs, source.station_span),
+    ):
+        count = mask.sum(-1)
+        assert bool(((count >= least) & (count <= most)).all())
+        assert len(count.unique()) > (1 if least < most else 0)
+        assert torch.equal(mask, torch.arange(mask.shape[-1]) < count[:, None])
+    both = instance.active_user[:, :, None] & instance.active_bs[:, None]
+    assert float(instance.gain[~both].sum()) == 0.0
+    assert bool(((instance.max_power_w > 0) == instance.active_bs).all())
+
+
+def test_terms_of_the_paper(generator: torch.Generator) -> None:
+    """50 and 20 dBm, 20 MHz of -174 dBm/Hz, five macro stations of 105, 120 users."""
+    instance = draw_cells(CellSource(HUDN), 2, generator=generator)
+    assert instance.gain.shape == (2, 120, 105)
+    assert instance.max_power_w[:, :5].flatten().tolist() == pytest.approx([100.0] * 10)
+    assert instance.max_power_w[:, 5:].flatten().tolist() == pytest.approx([0.1] * 200)
+    assert instance.bandwidth_hz.tolist() == [20e6] * 2
+    assert instance.noise_power_w.tolist() == pytest.approx([20e6 * 10**-20.4] * 2)
+
+
+def test_noise_follows_band_and_density(generator: torch.Generator) -> None:
+    loud = dataclasses.replace(MUNICH, noise_psd_w_per_hz=1e-19)
+    wide = CellTerms(bandwidth_hz=1e8)
+    for channels, density in ((MUNICH, 10**-20.4), (loud, 1e-19), (HUDN, 10**-20.4)):
+        instance = draw_cells(CellSource(channels, 2, 2, wide), 1, generator=generator)
+        assert float(instance.noise_power_w) == pytest.approx(1e8 * density)
+    given = draw_cells(CellSource(loud, 2, 2, CellTerms(noise_power_w=1e-12)), 1, generator=generator)
+    assert float(given.noise_power_w) == pytest.approx(1e-12)
+
+
+class TestSnapshots:
+    def test_all_of_munich(self) -> None:
+        cells = snapshot_cells(MUNICH, dtype=torch.float64)
+        assert torch.equal(cells.gain, MUNICH.gain.double())
+        assert (cells.max_power_w == 100.0).sum(-1).tolist() == [5] * 20
+        whole = draw_cells(CellSource(MUNICH, drops=(3, 4)), 2, generator=torch.Generator())
+        assert torch.equal(whole.gain, MUNICH.gain[3].expand(2, -1, -1))
+
+    def test_users_and_stations_are_different_ones(self, generator: torch.Generator) -> None:
+        users, stations, drops = 4, 6, 3
+        code = torch.arange(1, 1 + drops * users * stations).reshape(drops, users, stations) / 100
+        kind = torch.tensor([0, 1, 0, 1, 1, 1], dtype=torch.int8)
+        snapshot = Snapshot(gain=code, tx_kind=kind)
+        drawn = draw_cells(CellSource(snapshot, 3, (2, 5), drops=(1, 3)), 200, generator=generator)
+        told = (100 * drawn.gain).round().long() - 1
+        seen = set()
+        for cells, active, limit in zip(told, drawn.active_bs, drawn.max_power_w, strict=True):
+            own = cells[:, active]
+            drop, user = own // (users * stations), own // stations % users
+            station = (own % stations)[0]
+            assert len(drop.unique()) == 1
+            assert bool((user == user[:, :1]).all())
+            assert bool((user[:, 0].diff() > 0).all())
+            assert bool((station.diff() > 0).all())
+            assert torch.equal(limit[active] == 100.0, kind[station] == 0)
+            seen |= {(int(drop[0, 0]), *station.tolist())}
+        assert {place[0] for place in seen} == {1, 2}
+        assert {index for place in seen for index in place[1:]} == set(range(stations))
+
+    def test_an_uplink_is_turned_round(self) -> None:
+        uplink = bundled_snapshot()  # one station hears 200 users, and 50 eavesdroppers do
+        assert is_uplink(uplink)
+        cells = snapshot_cells(uplink)
+        assert cells.gain.shape == (1, 200, 1)
+        assert torch.equal(cells.gain[0, :, 0], uplink.gain[0])
+        assert cells.max_power_w.tolist() == [[pytest.approx(0.1)]]
+
+    def test_heights_tell_directions(self) -> None:
+        gain = np.full((2, 3), 1e-9)
+        high, low = np.full((3, 3), 25.0), np.full((2, 3), 1.5)
+        down = Snapshot(gain=gain, rx_position_m=low, tx_position_m=high)  # pyright: ignore[reportArgumentType]
+        assert not is_uplink(down)
+        assert is_uplink(down.reciprocal())
+        assert downlink(down.reciprocal()).gain.shape == (2, 3)
+        assert not is_uplink(Snapshot(gain=gain))  # pyright: ignore[reportArgumentType]
+
+    def test_kinds(self) -> None:
+        kinds = torch.tensor([0, 1, 1], dtype=torch.int8)
+        gain = torch.full((2, 3), 1e-9)
+        assert macros_of(Snapshot(gain=gain, tx_kind=kinds), 3).tolist() == [True, False, False]
+        assert macros_of(Snapshot(gain=gain), 3).tolist() == [False] * 3
+        assert macros_of(HUDN, 7).tolist() == [True] * 5 + [False] * 2
+        assert macros_of(rayleigh_scenario(), 2).tolist() == [False] * 2
+
+    def test_eavesdroppers_alone(self) -> None:
+        with pytest.raises(ValueError, match="channels: must have a receiver that is no eavesdropper"):
+            downlink(Snapshot(gain=torch.full((1, 2), 1e-9), rx_kind=torch.ones(1, dtype=torch.int8)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CellSource(HUDN, 0), "users: must be 1 to inf, or an ascending range in it, received 0"),
+        (lambda: CellSource(HUDN, 3, (5, 2)), r"stations: .* received \(5, 2\)"),
+        (lambda: CellSource(MUNICH, 121), "users: must be 1 to 120"),
+        (lambda: CellSource(MUNICH, 4, 106), "stations: must be 1 to 105, .*, received 106"),
+        (
+            lambda: CellSource(MUNICH, drops=(5, 21)),
+            r"drops: must be an ascending range in 0 to 20, received \(5, 21\)",
+        ),
+        (lambda: CellSource(HUDN, drops=(0, 5)), r"drops: must be None for a scenario, received \(0, 5\)"),
+        (lambda: CellTerms(macro_power_w=0.0), "macro_power_w: must be positive and finite, received 0.0"),
+        (
+            lambda: CellTerms(noise_power_w=float("nan")),
+            "noise_power_w: must be positive and finite, received nan",
+        ),
+    ],
+)
+def test_bad_sources(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
