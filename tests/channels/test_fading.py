@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchrrm.channels import Fading, LogNormal, Nakagami, Rayleigh, Rice
+from torchrrm.channels import Fading, LogNormal, Nakagami, NoFading, Rayleigh, Rice
 
 FADINGS = [
     Rayleigh(),
@@ -228,3 +228,18 @@ class TestShadowing:
 def test_bad_parameters(make, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         make()
+
+
+def test_no_fading(generator):
+    """A gain of 1, amplitudes on the unit circle, and one node: an expectation is the value at 1."""
+    fading = NoFading()
+    assert torch.equal(fading.sample_gain((3, 2), generator=generator), torch.ones(3, 2))
+    amplitude = fading.sample_channel((4000,), generator=generator, dtype=torch.complex128)
+    torch.testing.assert_close(amplitude.abs(), torch.ones(4000, dtype=torch.float64))
+    assert abs(complex(amplitude.mean())) < 5 / math.sqrt(4000)
+    for nodes in (None, 64):
+        gain, weight = fading.quadrature(nodes)
+        assert float(weight @ (-3.0 * gain).exp()) == pytest.approx(math.exp(-3.0), rel=1e-15)
+    gain = torch.tensor([0.5, 1.0, 2.0])
+    assert fading.pdf(gain).tolist() == [0.0, math.inf, 0.0]
+    assert fading.log_pdf(gain).tolist() == [-math.inf, math.inf, -math.inf]

@@ -47,6 +47,11 @@ class TestPowerLaw:
             30.0 + 20 * math.log10(5)
         )
 
+    def test_distance_on_the_ground(self):
+        model = PowerLaw(2.0, loss_at_1m_db=30.0, horizontal=True)
+        assert loss_db(model, 3.0, 5.5, 1.5) == pytest.approx(30.0 + 20 * math.log10(3))
+        assert loss_db(model, 0.5, 5.5, 1.5) == pytest.approx(30.0)
+
 
 class TestDualSlope:
     def test_published_form(self):
