@@ -86,10 +86,10 @@ def test_ergodic_policy_conforms(policy):
 def test_every_policy_is_tried():
     assert set(POLICIES) == {
         "CentralPower",
-        "CnnAssociation",  # in tests/policies/hbgnn, as the next: of fixed size, they break the rule of permutations
-        "FcnnAssociation",
+        "CnnAssociation",  # in tests/policies/hbgnn: of fixed size, it breaks the rule of permutations
+        "FcnnAssociation",  # likewise
         "HBGNN",  # in tests/policies/hbgnn
-        "LiteralHBGNN",  # there too, of fixed size
+        "LiteralHBGNN",  # there, too; of fixed size
         "LiteralUSRMNet",  # in tests/policies/usrmnet: it breaks the rule of permutations, as printed
         "LocalPower",
         "MetaGNN",
