@@ -1,6 +1,6 @@
 """Layers and masked reductions."""
 
-from torchrrm.nn.bipartite import BipartiteLayer, EdgeNet, edge_softmax
+from torchrrm.nn.bipartite import BipartiteLayer, EdgeNet, edge_softmax, edge_weight
 from torchrrm.nn.dense_leconv import DenseLEConv
 from torchrrm.nn.hwgcn import HWGCN, GraphFilter
 from torchrrm.nn.link_gnn import LinkGNN
@@ -18,6 +18,7 @@ __all__ = [
     "LinkGNN",
     "SparseLEConv",
     "edge_softmax",
+    "edge_weight",
     "masked_max",
     "masked_mean",
     "masked_softmax",

@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-__all__ = ["BipartiteLayer", "EdgeNet", "edge_softmax", "normalised"]
+__all__ = ["BipartiteLayer", "EdgeNet", "edge_softmax", "edge_weight", "normalised"]
 
 _LEAST_NORM = 1e-6
+_LEAST_WEIGHT = 1e-9
 _NO_EDGE = -1e9
 
 
@@ -26,19 +27,27 @@ def edge_softmax(
     return torch.where(exists, torch.softmax(torch.where(exists, score, _NO_EDGE), dim), 0.0)
 
 
+def edge_weight(
+    score: Float[Tensor, "*batch head user bs"], exists: Bool[Tensor, "*batch user bs"]
+) -> Float[Tensor, "*batch head user bs"]:
+    """`exp` of scores clamped to 15 in magnitude, 0 of edges that do not exist: for `BipartiteLayer`."""
+    return torch.exp(score.clamp(-15.0, 15.0)) * exists.to(score.dtype)[..., None, :, :]
+
+
 class BipartiteLayer(nn.Module):
     """Layer of Algorithm 1 of [Zhang2022HBGNN]: aggregation of first and second order, combined and normalised.
 
     For a user `i`, and likewise for a station with the two kinds exchanged,
 
-        f1_i = sum_j e_ij s_j,   f2_i = sum_j e_ij sum_k d_kj u_k,
+        f1_i = mean_j e_ij s_j,   f2_i = mean_j e_ij mean_k e_kj u_k,
         u'_i = normalised [relu L1 [u_i, f1_i], relu L2 [u_i, f2_i]],
 
-    with users' states `u`, stations' `s`, weights `e` of edges into users and `d` of edges into stations. The sums of
-    second order pass through the stations that users share, so that nothing is quadratic in users or in stations.
+    with users' states `u`, stations' `s`, and means weighed by `e`. Those of second order pass through the stations
+    that users share, so that nothing is quadratic in users or in stations.
 
     It deviates from the paper in that edges have weights, a few for each (heads), each of which applies to its
-    part of the features; the paper sums neighbours as they are, and tells edges apart by inputs of fixed size.
+    part of the features, and in that sums are relative to the sums of weights, so that their scale does not grow with
+    the network; the paper sums neighbours as they are, and tells edges apart by inputs of fixed size.
 
     Shapes: users `[*batch user F]`, stations `[*batch bs G]`, weights `[*batch head user bs]` -> users and stations
     `[*batch .. width]`.
@@ -49,7 +58,7 @@ class BipartiteLayer(nn.Module):
         heads: weights of an edge; divides the width.
     """
 
-    def __init__(self, user_inputs: int, station_inputs: int, *, width: int = 128, heads: int = 8):
+    def __init__(self, user_inputs: int, station_inputs: int, *, width: int = 128, heads: int = 4):
         super().__init__()
         if width < 2 or width % 2 or width % heads:
             raise ValueError(f"width: must be even and a multiple of {heads} heads, received {width}")
@@ -65,14 +74,14 @@ class BipartiteLayer(nn.Module):
         self,
         user: Float[Tensor, "*batch user user_feature"],
         station: Float[Tensor, "*batch bs bs_feature"],
-        to_user: Float[Tensor, "*batch head user bs"],
-        to_station: Float[Tensor, "*batch head user bs"],
+        weight: Float[Tensor, "*batch head user bs"],
     ) -> tuple[Float[Tensor, "*batch user width"], Float[Tensor, "*batch bs width"]]:
-        down = to_user  # [*batch head user bs]
-        up = to_station.mT  # [*batch head bs user]
-        sent_up = up @ self._split(self.user_message(user))  # [*batch head bs part]
-        sent_down = down @ self._split(self.station_message(station))  # [*batch head user part]
-        back_down, back_up = self._join(down @ sent_up), self._join(up @ sent_down)
+        down, up = weight, weight.mT  # [*batch head user bs], [*batch head bs user]
+        per_user = 1.0 / weight.sum(-1, keepdim=True).clamp_min(_LEAST_WEIGHT)  # [*batch head user 1]
+        per_station = 1.0 / weight.sum(-2).clamp_min(_LEAST_WEIGHT)[..., None]  # [*batch head bs 1]
+        sent_up = up @ self._split(self.user_message(user)) * per_station  # [*batch head bs part]
+        sent_down = down @ self._split(self.station_message(station)) * per_user  # [*batch head user part]
+        back_down, back_up = self._join(down @ sent_up * per_user), self._join(up @ sent_down * per_station)
         sent_up, sent_down = self._join(sent_up), self._join(sent_down)
         users = [self.user_first(_beside(user, sent_down)), self.user_second(_beside(user, back_down))]
         stations = [

@@ -1,8 +1,11 @@
 """What the default network sees of a cellular network, and the physics between its layers; all in relative units.
 
 `r` is the SNR at full power, `q` shares of the limits; noise is 1. Nothing depends on how many users and stations there
-are, on their order, or on which limits are those of macro stations.
+are, on their order, or on which limits are those of macro stations. All takes time linear in the pairs: most of it are
+products of the matrix of SNRs, or of a matching, with vectors.
 """
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,12 +19,14 @@ __all__ = [
     "STATION_FEATURES",
     "USER_FEATURES",
     "AssociationScores",
+    "Matching",
     "Outlook",
+    "Powers",
     "Radio",
     "equal_reach",
     "first_matching",
     "outlook",
-    "power_step",
+    "power_steps",
     "radio",
     "settled",
     "soft_matching",
@@ -29,14 +34,15 @@ __all__ = [
 
 NOT_REACHABLE = -1e9
 """Score of a station that does not reach a user."""
-EDGE_FEATURES = 9
-USER_FEATURES = 3
-STATION_FEATURES = 5
+EDGE_FEATURES = 4
+USER_FEATURES = 5
+STATION_FEATURES = 6
 
 _LEVEL = 1.0  # of the start, see `equal_reach`
 _TINY = 1e-12
 _FAINT = 1e-4  # a ratio to noise below -40 dB is as good as none
 _QUIET = -25.0  # least logarithm of a share
+_MOST = 40.0  # largest score of a pair
 
 
 @tensor_record
@@ -52,25 +58,49 @@ class AssociationScores:
     share: Float[Tensor, "*batch bs"]
 
 
-@tensor_record
-class Radio:
+class Radio(NamedTuple):
     """What does not change from layer to layer.
 
     Attributes:
         snr: SNR at full power, 0 where there is no path.
         level: its logarithm, floored.
+        strongest: the largest of each user.
         reach: whether there is a path.
         audible: stations that reach somebody.
     """
 
     snr: Float[Tensor, "*batch user bs"]
     level: Float[Tensor, "*batch user bs"]
+    strongest: Float[Tensor, "*batch user 1"]
     reach: Bool[Tensor, "*batch user bs"]
     audible: Bool[Tensor, "*batch bs"]
 
 
-@tensor_record
-class Outlook:
+class Matching(NamedTuple):
+    """A soft matching: rows and columns sum to at most 1.
+
+    Attributes:
+        level: logarithm of `weight`.
+        weight: of each pair.
+    """
+
+    level: Float[Tensor, "*batch user bs"]
+    weight: Float[Tensor, "*batch user bs"]
+
+
+class Powers(NamedTuple):
+    """Shares as logarithms, and where the last step wanted them to go.
+
+    Attributes:
+        log_share: of the limits.
+        move: change of half the logarithm that the step asked for, before it was clamped.
+    """
+
+    log_share: Float[Tensor, "*batch bs"]
+    move: Float[Tensor, "*batch bs"]
+
+
+class Outlook(NamedTuple):
     """What the network sees under shares and a matching.
 
     Attributes:
@@ -90,122 +120,117 @@ def radio(snr: Float[Tensor, "*batch user bs"]) -> Radio:
     """Logarithms and masks of relative SNRs that are 0 where user or station is not active."""
     reach = snr > 0
     level = torch.log(snr.clamp_min(_FAINT))
-    return Radio(snr=snr, level=level, reach=reach, audible=reach.any(-2))
+    return Radio(snr, level, level.amax(-1, keepdim=True), reach, reach.any(-2))
 
 
-def equal_reach(radio: Radio) -> Float[Tensor, "*batch bs"]:
-    """Logarithms of shares by which all stations are as loud, in the geometric mean over the users they reach.
+def equal_reach(radio: Radio) -> Powers:
+    """Shares by which all stations are as loud, in the geometric mean over the users they reach.
 
     Macro and small stations start alike, and stations in the open softer than those behind buildings: of the starts
-    that were compared, [Zhang2022HBGNN]'s geometry, the one from which matching and `WMMSE` end best.
+    that were compared, in the geometry of [Zhang2022HBGNN], the one from which matching and `WMMSE` end best.
     """
     count = radio.reach.sum(-2).clamp_min(1)
     mean = torch.where(radio.reach, radio.level, 0.0).sum(-2) / count
-    return torch.where(radio.audible, (_LEVEL - mean).clamp(_QUIET, 0.0), _QUIET)
+    log_share = torch.where(radio.audible, (_LEVEL - mean).clamp(_QUIET, 0.0), _QUIET)
+    return Powers(log_share, torch.zeros_like(log_share))
 
 
 def soft_matching(
-    score: Float[Tensor, "*batch user bs"], reach: Bool[Tensor, "*batch user bs"], rounds: int = 3
-) -> Float[Tensor, "*batch user bs"]:
-    """Logarithms of a soft matching `a_ij = exp(z_ij - u_i - v_j)` whose rows and columns sum to at most 1.
+    score: Float[Tensor, "*batch user bs"], reach: Bool[Tensor, "*batch user bs"], rounds: int = 4
+) -> Matching:
+    """`a_ij = u_i v_j exp(z_ij)`, rows and columns of which sum to at most 1.
 
-    Sinkhorn's normalisation of users and stations in turn, with one more choice at score 0 for each: a user without a
+    Sinkhorn's normalisation of users and stations in turn, with one more choice of score 0 for each: a user without a
     station of its own, a station that is silent.
     """
-    score = torch.where(reach, score, NOT_REACHABLE)
-    by_user = torch.zeros_like(score[..., :, :1])
-    by_station = torch.zeros_like(score[..., :1, :])
+    score = torch.where(reach, score.clamp(max=_MOST), -_MOST)
+    top = score.amax(-1, keepdim=True).clamp_min(0.0)
+    kernel = torch.where(reach, torch.exp(score - top), 0.0)
+    alone = torch.exp(-top[..., 0])  # [*batch user]
+    by_station = torch.ones_like(score[..., 0, :])
+    by_user = alone
     for _ in range(rounds):
-        by_user = _softplus_sum(score - by_station, -1)
-        by_station = _softplus_sum(score - by_user, -2)
-    return score - by_user - by_station
+        by_user = 1.0 / (alone + _from_stations(kernel, by_station))
+        by_station = 1.0 / (1.0 + _from_users(kernel, by_user))
+    level = score + (torch.log(by_user) - top[..., 0])[..., :, None] + torch.log(by_station)[..., None, :]
+    return Matching(level, kernel * by_user[..., :, None] * by_station[..., None, :])
 
 
-def _softplus_sum(score: Tensor, dim: int) -> Tensor:
-    """`ln(1 + sum exp score)`."""
-    top = score.amax(dim, keepdim=True).clamp_min(0.0).detach()
-    return top + torch.log(torch.exp(-top) + torch.exp(score - top).sum(dim, keepdim=True))
-
-
-def first_matching(radio: Radio, log_share: Float[Tensor, "*batch bs"]) -> Float[Tensor, "*batch user bs"]:
+def first_matching(radio: Radio, log_share: Float[Tensor, "*batch bs"]) -> Matching:
     """Soft matching by rates alone."""
     rate, _, _ = _rate(radio, log_share)
     return soft_matching(4.0 * rate - 4.0, radio.reach)
 
 
 def _rate(radio: Radio, log_share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`ln(1 + SINR)` of each pair, what else the user hears with noise, and all it hears."""
+    """`ln(1 + SINR)` of each pair, what each hears, and all that a user hears, with the noise."""
     heard = radio.snr * torch.exp(log_share)[..., None, :]
     total = 1.0 + heard.sum(-1, keepdim=True)
-    other = (total - heard).clamp_min(1.0)
-    return torch.log1p(heard / other), other, total
+    return torch.log1p(heard / (total - heard).clamp_min(1.0)), heard, total
 
 
-def outlook(
-    radio: Radio, log_share: Float[Tensor, "*batch bs"], log_match: Float[Tensor, "*batch user bs"]
-) -> Outlook:
+def outlook(radio: Radio, powers: Powers, matching: Matching) -> Outlook:
     """Features under shares and a matching."""
-    rate, other, total = _rate(radio, log_share)
-    share, match = torch.exp(log_share), torch.exp(log_match)
-    best_user, best_station = rate.amax(-1, keepdim=True), rate.amax(-2, keepdim=True)
-    near = radio.level + log_share[..., None, :]
-    edges = [
-        radio.level * 0.1,
-        near * 0.2,
-        rate * 0.3,
-        (rate - best_user) * 0.3,
-        (rate - best_station) * 0.3,
-        (near - near.amax(-1, keepdim=True)) * 0.2,
-        (near - near.amax(-2, keepdim=True)) * 0.2,
-        log_match.clamp_min(-20.0) * 0.2,
-        match,
+    log_share, match = powers.log_share, matching.weight
+    rate, heard, total = _rate(radio, log_share)
+    edges = [radio.level * 0.1, rate * 0.3, matching.level.clamp_min(-20.0) * 0.2, match]
+    best_user, best_station = rate.amax(-1), rate.amax(-2)
+    gained = match * heard / total  # [*batch user bs], slope of the rate by ln SINR
+    user = [
+        torch.log(total[..., 0]) * 0.2,
+        best_user * 0.3,
+        radio.strongest[..., 0] * 0.1,
+        match.sum(-1),
+        gained.sum(-1),
     ]
-    gained = match * (1.0 - torch.exp(-rate))  # [*batch user bs], slope of the rate by ln SINR
-    cost = gained / other
-    harm = _from_users(radio.snr, cost.sum(-1)) - (radio.snr * cost).sum(-2)
-    harm = share * harm.clamp_min(0.0)
-    own = gained.sum(-2)
-    user = [torch.log(total[..., 0]) * 0.2, best_user[..., 0] * 0.3, match.sum(-1)]
-    station = [log_share * 0.1, best_station[..., 0, :] * 0.3, match.sum(-2), own, torch.log1p(harm)]
-    return Outlook(
-        edge=torch.stack(edges, -3), user=torch.stack(user, -1), station=torch.stack(station, -1), rate=rate
-    )
+    station = [
+        log_share * 0.1,
+        best_station * 0.3,
+        powers.move.clamp(-6.0, 6.0) * 0.3,
+        (match * rate).sum(-2) * 0.3,
+        match.sum(-2),
+        gained.sum(-2),
+    ]
+    return Outlook(torch.stack(edges, -3), torch.stack(user, -1), torch.stack(station, -1), rate)
 
 
-def settled(radio: Radio, log_match: Float[Tensor, "*batch user bs"]) -> Float[Tensor, "*batch user bs"]:
+def settled(radio: Radio, matching: Matching) -> Float[Tensor, "*batch user bs"]:
     """Scores that turn a soft matching to an association: a station of one's own, or else one that is silent.
 
-    `ln(a_ij + e^-3 s_ij (1 - sum_k a_kj))`, where `s_ij` is the SNR relative to the user's strongest.
+    `ln(a_ij + e^-3 s_ij (1 - sum_k a_kj))`, where `s_ij` is the root of the SNR relative to the user's strongest.
     """
-    strongest = torch.where(radio.reach, radio.level, NOT_REACHABLE).amax(-1, keepdim=True)
-    match = torch.exp(log_match)
-    free = torch.log((1.0 - match.sum(-2, keepdim=True)).clamp_min(1e-4))
-    parked = free + 0.5 * (radio.level - strongest).clamp_min(-10.0) - 3.0
-    return torch.logaddexp(log_match.clamp_min(-20.0), parked)
+    free = torch.log((1.0 - matching.weight.sum(-2, keepdim=True)).clamp_min(1e-4))
+    parked = free + 0.5 * (radio.level - radio.strongest).clamp_min(-10.0) - 3.0
+    return torch.maximum(matching.level.clamp_min(-20.0), parked)
 
 
-def power_step(
+def power_steps(
     radio: Radio,
     match: Float[Tensor, "*batch user bs"],
     log_share: Float[Tensor, "*batch bs"],
-    stride: Float[Tensor, ""],
-) -> Float[Tensor, "*batch bs"]:
-    """A step of WMMSE [Shi2011] on the links of a soft matching, in logarithms, prolonged by a factor.
+    strides: Float[Tensor, "step"],
+) -> Powers:
+    """Steps of WMMSE [Shi2011] on the links of a soft matching, in logarithms, each prolonged by a factor.
 
     A station's link is that to its users in the mean, `w_ij = a_ij / sum_k a_kj`, its weight `sum_k a_kj`; with
-    `d_j = sum_i w_ij r_ij` and so on. `ln q_j` moves by twice the logarithm of `d_j / (heard_j price_j)`.
+    `d_j = sum_i w_ij r_ij` and so on. `ln q_j` moves by the factor times the logarithm of `d_j / (heard_j price_j)`,
+    that by which WMMSE multiplies amplitudes: the factor 2 is WMMSE itself.
     """
-    share = torch.exp(log_share)
     weight = match.sum(-2).clamp_min(_TINY)  # [*batch bs]
     direct = (match * radio.snr).sum(-2) / weight
-    total = 1.0 + _from_stations(radio.snr, share)
-    signal = direct * share
-    heard = (_from_users(match, total) / weight - signal).clamp_min(1.0)
-    cost = weight * signal / (heard * (heard + signal))
-    others = _from_users(radio.snr, _from_stations(match, cost / weight)) - direct * cost
-    price = direct * cost + others.clamp_min(0.0)
-    move = torch.log((weight * direct / (heard * price.clamp_min(_TINY))).clamp_min(_TINY))
-    return (log_share + stride * move.clamp(-6.0, 6.0)).clamp(_QUIET, 0.0)
+    move = torch.zeros_like(log_share)
+    for stride in strides:
+        share = torch.exp(log_share)
+        signal = direct * share
+        total = 1.0 + _from_stations(radio.snr, share)
+        heard = (_from_users(match, total) / weight - signal).clamp_min(1.0)
+        cost = weight * signal / (heard * (heard + signal))
+        own = direct * cost
+        others = _from_users(radio.snr, _from_stations(match, cost / weight)) - own
+        price = own + others.clamp_min(0.0)
+        move = torch.log((weight * direct / (heard * price.clamp_min(_TINY))).clamp_min(_TINY))
+        log_share = (log_share + stride * move.clamp(-6.0, 6.0)).clamp(_QUIET, 0.0)
+    return Powers(log_share, move)
 
 
 def _from_users(matrix: Tensor, value: Float[Tensor, "*batch user"]) -> Float[Tensor, "*batch bs"]:

@@ -6,18 +6,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from torchrrm.nn import BipartiteLayer, EdgeNet, edge_softmax
+from torchrrm.nn import BipartiteLayer, EdgeNet, edge_weight
 from torchrrm.policies.hbgnn.core import (
     EDGE_FEATURES,
     NOT_REACHABLE,
     STATION_FEATURES,
     USER_FEATURES,
     AssociationScores,
+    Matching,
+    Powers,
     Radio,
     equal_reach,
     first_matching,
     outlook,
-    power_step,
+    power_steps,
     radio,
     settled,
     soft_matching,
@@ -41,10 +43,10 @@ _PROBLEMS = {"association": SumRateAssociation, "fair-association": Proportional
 
 
 class Stage(NamedTuple):
-    """A soft matching, as logarithms, and the logarithms of the shares that a stage ends with."""
+    """What a stage ends with."""
 
-    log_match: Float[Tensor, "*batch user bs"]
-    log_share: Float[Tensor, "*batch bs"]
+    matching: Matching
+    powers: Powers
 
 
 class HBGNN(nn.Module):
@@ -72,7 +74,7 @@ class HBGNN(nn.Module):
         *,
         width: int = 128,
         heads: int = 4,
-        hidden: int = 16,
+        hidden: int = 12,
         layers: int = 2,
         steps: int = 4,
         head: Head = "softmax",
@@ -89,7 +91,7 @@ class HBGNN(nn.Module):
         sizes = [(s + USER_FEATURES, s + STATION_FEATURES) for s in states]
         self.layers = nn.ModuleList(BipartiteLayer(*s, width=width, heads=heads) for s in sizes[:-1])
         self.edges = nn.ModuleList(
-            EdgeNet(EDGE_FEATURES, *s, hidden=hidden, outputs=1 + 2 * heads) for s in sizes[:-1]
+            EdgeNet(EDGE_FEATURES, *s, hidden=hidden, outputs=1 + heads) for s in sizes[:-1]
         )
         self.edges.append(EdgeNet(EDGE_FEATURES, *sizes[-1], hidden=hidden))
         self.choice = EdgeNet(EDGE_FEATURES, *sizes[-1], hidden=hidden)
@@ -172,35 +174,30 @@ class HBGNN(nn.Module):
         both = active_user[..., :, None] & active_bs[..., None, :]
         air = radio(torch.where(both, relative_snr, 0.0))
         start = equal_reach(air)
-        stage = Stage(first_matching(air, start), start)
+        stage = Stage(first_matching(air, start.log_share), start)
         user = torch.zeros_like(air.snr[..., :0])
         station = torch.zeros_like(air.snr.mT[..., :0])
-        stages: list[Stage] = []
+        states, stages = (user, station), list[Stage]()
         for number, edges in enumerate(self.edges):
-            seen = outlook(air, stage.log_share, stage.log_match)
+            seen = outlook(air, stage.powers, stage.matching)
             states = torch.cat([user, seen.user], -1), torch.cat([station, seen.station], -1)
-            planes = edges(seen.edge, *states)  # [*batch 1 + 2 head user bs]
+            planes = edges(seen.edge, *states)  # [*batch 1 + head user bs]
             score = planes[..., 0, :, :] + self.greed[number] * (seen.rate - 1.0)
             stage = self._stage(number, air, stage, score, states[1])
             stages.append(stage)
             if number < len(self.layers):
-                inward, outward = planes[..., 1:, :, :].chunk(2, -3)
-                reach = air.reach[..., None, :, :]
-                weights = edge_softmax(inward, reach, -1), edge_softmax(outward, reach, -2)
-                user, station = self.layers[number](*states, *weights)
+                weight = edge_weight(planes[..., 1:, :, :], air.reach)
+                user, station = self.layers[number](*states, weight)
         return self._choose(air, stage, states), stages
 
     def _stage(self, number: int, air: Radio, stage: Stage, score: Tensor, station: Tensor) -> Stage:
-        log_match = soft_matching(score, air.reach)
-        match = torch.exp(log_match)
-        log_share = stage.log_share + self.loudness[number](station)[..., 0]
-        for stride in self.stride[number]:
-            log_share = power_step(air, match, log_share, stride)
-        return Stage(log_match, log_share)
+        matching = soft_matching(score, air.reach)
+        log_share = stage.powers.log_share + self.loudness[number](station)[..., 0]
+        return Stage(matching, power_steps(air, matching.weight, log_share, self.stride[number]))
 
     def _choose(self, air: Radio, stage: Stage, states: tuple[Tensor, Tensor]) -> AssociationScores:
-        seen = outlook(air, stage.log_share, stage.log_match)
+        seen = outlook(air, stage.powers, stage.matching)
         score = self.choice(seen.edge, *states)[..., 0, :, :]
-        score = score + self.sharpness * settled(air, stage.log_match)
-        share = torch.where(air.audible, torch.exp(stage.log_share), 0.0)
+        score = score + self.sharpness * settled(air, stage.matching)
+        share = torch.where(air.audible, torch.exp(stage.powers.log_share), 0.0)
         return AssociationScores(score=torch.where(air.reach, score, NOT_REACHABLE), share=share)
