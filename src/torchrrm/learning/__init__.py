@@ -42,6 +42,7 @@ from torchrrm.learning.objectives import (
 )
 from torchrrm.learning.optimisers import DescentSettings, adam, ascent
 from torchrrm.learning.penalty import DEMAND_PENALTY, OverSlots, PenalisedRates, penalised_reward
+from torchrrm.learning.specialisation import Specialisation, Specialised, SpecialiseSettings, specialise
 from torchrrm.learning.switching import Switching, switching_gain
 from torchrrm.learning.trainer import TrainerSettings, train
 from torchrrm.learning.windowed_decay import WindowedDecay
@@ -77,6 +78,9 @@ __all__ = [
     "Retrained",
     "RunSettings",
     "SoftAssociation",
+    "Specialisation",
+    "SpecialiseSettings",
+    "Specialised",
     "Switching",
     "TrainerSettings",
     "Trajectories",
@@ -102,6 +106,7 @@ __all__ = [
     "regress_first",
     "retrain",
     "slice_bandwidth",
+    "specialise",
     "switching_gain",
     "train",
     "train_layers",
