@@ -6,6 +6,7 @@ say the same. Legends stand outside of the data.
 
 from torchrrm.bench.figures.city import city_map
 from torchrrm.bench.figures.demands import DemandTraces, demands_over_slots
+from torchrrm.bench.figures.network import NetworkPlaces, NetworkService, network_map
 from torchrrm.bench.figures.samples import (
     cdf_panels,
     curve_panels,
@@ -19,6 +20,8 @@ from torchrrm.bench.figures.style import render, save
 
 __all__ = [
     "DemandTraces",
+    "NetworkPlaces",
+    "NetworkService",
     "bars_against_bound",
     "bound_word",
     "cdf_panels",
@@ -28,6 +31,7 @@ __all__ = [
     "demands_over_slots",
     "latency_front",
     "mean_against_least",
+    "network_map",
     "rate_cdf",
     "render",
     "save",
