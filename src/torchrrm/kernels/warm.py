@@ -15,6 +15,7 @@ from torchrrm.kernels import (
     beam_power,
     beam_terms,
     control,
+    effective_rate,
     greedy,
     hungarian_wmmse,
     itlinq,
@@ -23,6 +24,7 @@ from torchrrm.kernels import (
     link_graph,
     link_greedy,
     link_rates,
+    max_sum_utility,
     minimum_power,
     neighbours,
     slice_check,
@@ -163,6 +165,12 @@ def _warm_cells() -> None:
     hungarian_wmmse.refine_batch(one, row, row.copy(), plan, station)
     state = row.copy(), station, row[0].copy()
     hungarian_wmmse.search_batch(one, row, row, plan, (0, 1), 0, state)
+    for run, run_batch, settings in (
+        (max_sum_utility.solve, max_sum_utility.solve_batch, (1, 1, True, 1e-6)),
+        (effective_rate.solve, effective_rate.solve_batch, (1, 1, 1, 1e-6)),
+    ):
+        run(one[0], row[0].copy(), station[0], True, settings)
+        run_batch(one, row.copy(), station, True, settings)
 
 
 if __name__ == "__main__":

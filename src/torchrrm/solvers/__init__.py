@@ -9,6 +9,7 @@ from torchrrm.solvers.beam_baselines import EqualPowerMMSE, ZeroForcing
 from torchrrm.solvers.beam_bound import BeamformingBound, interference_free_bound
 from torchrrm.solvers.branch_and_bound import BranchAndBound
 from torchrrm.solvers.demand_reach import certify_out_of_reach
+from torchrrm.solvers.effective_rate import ControlledEffectiveRate, EffectiveRateAssociation
 from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
 from torchrrm.solvers.exact_slicing import ExactSlicing
 from torchrrm.solvers.fractional_programming import FPLinQ, FractionalProgramming
@@ -20,6 +21,7 @@ from torchrrm.solvers.he_bf import HeBF
 from torchrrm.solvers.hungarian_wmmse import HungarianWMMSE, matched_association
 from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
+from torchrrm.solvers.max_sum_utility import ControlledMaxSumUtility, MaxSumUtility
 from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
 from torchrrm.solvers.minimum_power_beamforming import (
     MinimumPowerBeamforming,
@@ -36,6 +38,9 @@ __all__ = [
     "WMMSE",
     "BeamformingBound",
     "BranchAndBound",
+    "ControlledEffectiveRate",
+    "ControlledMaxSumUtility",
+    "EffectiveRateAssociation",
     "EqualPowerMMSE",
     "EqualSurplus",
     "ErgodicBound",
@@ -54,6 +59,7 @@ __all__ = [
     "MaxGainAssociation",
     "MaxPower",
     "MaxSignalAssociation",
+    "MaxSumUtility",
     "MinimumPower",
     "MinimumPowerBeamforming",
     "OneWinner",
@@ -108,9 +114,15 @@ SOLVERS: dict[str, dict[str, type]] = {
         "max-signal": MaxSignalAssociation,
         "max-gain": MaxGainAssociation,
         "hungarian-wmmse": HungarianWMMSE,
+        "max-sum-utility": MaxSumUtility,
+        "max-sum-utility-power": ControlledMaxSumUtility,
+        "effective-rate": EffectiveRateAssociation,
+        "effective-rate-power": ControlledEffectiveRate,
     },
     "fair-association": {
         "max-signal": MaxSignalAssociation,
         "max-gain": MaxGainAssociation,
+        "max-sum-utility": MaxSumUtility,
+        "max-sum-utility-power": ControlledMaxSumUtility,
     },
 }
