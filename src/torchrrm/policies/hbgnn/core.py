@@ -23,8 +23,10 @@ __all__ = [
     "Outlook",
     "Powers",
     "Radio",
+    "Stage",
     "equal_reach",
     "first_matching",
+    "matched_rate",
     "outlook",
     "power_steps",
     "radio",
@@ -100,6 +102,13 @@ class Powers(NamedTuple):
     move: Float[Tensor, "*batch bs"]
 
 
+class Stage(NamedTuple):
+    """What a stage ends with."""
+
+    matching: Matching
+    powers: Powers
+
+
 class Outlook(NamedTuple):
     """What the network sees under shares and a matching.
 
@@ -167,6 +176,11 @@ def _rate(radio: Radio, log_share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     heard = radio.snr * torch.exp(log_share)[..., None, :]
     total = 1.0 + heard.sum(-1, keepdim=True)
     return torch.log1p(heard / (total - heard).clamp_min(1.0)), heard, total
+
+
+def matched_rate(radio: Radio, stage: Stage) -> Float[Tensor, "*batch user bs"]:
+    """`a_ij ln(1 + SINR_ij)` in nats: what a stage promises."""
+    return stage.matching.weight * _rate(radio, stage.powers.log_share)[0]
 
 
 def outlook(radio: Radio, powers: Powers, matching: Matching) -> Outlook:

@@ -1,6 +1,6 @@
 """HBGNN for any number of users and stations, with one set of weights: it scores edges."""
 
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,9 +13,8 @@ from torchrrm.policies.hbgnn.core import (
     STATION_FEATURES,
     USER_FEATURES,
     AssociationScores,
-    Matching,
-    Powers,
     Radio,
+    Stage,
     equal_reach,
     first_matching,
     outlook,
@@ -24,29 +23,19 @@ from torchrrm.policies.hbgnn.core import (
     settled,
     soft_matching,
 )
-from torchrrm.policies.hbgnn.heads import straight_through, tempered_softmax
+from torchrrm.policies.hbgnn.decisions import Head, decided, relaxed
 from torchrrm.problems.association import (
-    UNSERVED,
     AssociationAction,
     CellInstance,
     ProportionalFairAssociation,
     RelaxedAssociation,
     SumRateAssociation,
-    reachable,
     relative_snr,
 )
 
-__all__ = ["HBGNN", "Head", "Stage"]
+__all__ = ["HBGNN"]
 
-Head = Literal["softmax", "gumbel"]
 _PROBLEMS = {"association": SumRateAssociation, "fair-association": ProportionalFairAssociation}
-
-
-class Stage(NamedTuple):
-    """What a stage ends with."""
-
-    matching: Matching
-    powers: Powers
 
 
 class HBGNN(nn.Module):
@@ -123,10 +112,7 @@ class HBGNN(nn.Module):
 
     def forward(self, instance: CellInstance) -> AssociationAction:
         """The best-scored station of each user, and powers in W."""
-        scores = self.score(instance)
-        best, station = scores.score.max(-1)
-        station = torch.where(best > NOT_REACHABLE / 2, station, UNSERVED)
-        return AssociationAction(station=station, power_w=scores.share * instance.max_power_w)
+        return decided(self.score(instance), instance)
 
     def relax(
         self,
@@ -142,12 +128,8 @@ class HBGNN(nn.Module):
             temperature: of the softmax, see `temperature_of`.
             generator: of the noise of a Gumbel head; without, it takes the likeliest station.
         """
-        scores, reach = self.score(instance), reachable(instance)
-        if self.head == "gumbel":
-            chosen = straight_through(scores.score, reach, temperature, generator=generator)
-        else:
-            chosen = tempered_softmax(scores.score, reach, temperature)
-        return RelaxedAssociation(probability=chosen, power_w=scores.share * instance.max_power_w)
+        scores = self.score(instance)
+        return relaxed(scores, instance, self.head, temperature=temperature, generator=generator)
 
     def score(self, instance: CellInstance) -> AssociationScores:
         """`core` of an instance; where there are no users, stations are silent."""
