@@ -176,7 +176,9 @@ class _Drawn:
 
     def draw(self, axes: Axes, scale: Normalize) -> None:
         (west, south), (east, north) = self.buildings_m.transpose(1, 2, 0)
-        corners = np.stack((west, south, east, south, east, north, west, north), -1).reshape(-1, 4, 2)
+        corners = (
+            np.stack((west, south, east, south, east, north, west, north), -1).reshape(-1, 4, 2).tolist()
+        )
         axes.add_collection(
             PolyCollection(corners, facecolor=_ROOF, edgecolor=_WALL, linewidth=0.6, zorder=1)
         )
