@@ -94,7 +94,7 @@ def test_equals_an_alternation_in_numpy(users: int, stations: int) -> None:
         snr = relative_snr(index(instance, i)).numpy()
         share = np.minimum(1.0, 0.01 / index(instance, i).max_power_w.numpy())
         wanted, shares = numpy_alternation(snr, share, 6, 20)
-        value, _, _ = kernels.alternate(snr, share, 6, 20, -1.0)
+        value, _, _ = kernels.alternate(snr.T.copy(), share, 6, 20, -1.0)
         assert value == pytest.approx(wanted, rel=1e-8)
         assert share == pytest.approx(shares, abs=1e-6)
 
@@ -102,7 +102,7 @@ def test_equals_an_alternation_in_numpy(users: int, stations: int) -> None:
 def test_the_sum_never_falls() -> None:
     for i, (users, stations) in enumerate([(30, 20), (10, 25), (40, 6)] * 4):
         instance = draw(1, users, stations, seed=i)
-        snr = relative_snr(instance)[0].numpy()
+        snr = relative_snr(instance)[0].mT.contiguous().numpy()
         start = np.minimum(1.0, 0.01 / instance.max_power_w[0].numpy())
         values = [kernels.alternate(snr, start.copy(), rounds, 5, -1.0)[0] for rounds in range(1, 30)]
         assert (np.diff(values) >= -1e-12 * values[-1]).all()

@@ -1,6 +1,6 @@
 """Users matched with stations at fixed powers, and what an association is worth.
 
-All in relative units: `snr[i, j]` is the SNR of user `i` by station `j` at full power, 0 where either is not active,
+All in relative units: `snr[j, i]` is the SNR of user `i` by station `j` at full power, 0 where either is not active,
 and powers are shares of the limits; see `torchrrm.problems.association.relative_snr`.
 """
 
@@ -24,20 +24,22 @@ def rates(snr, share, on):
     Interference is the sum of the stations before and behind, since what is left of a sum without its largest term is
     rounding error.
     """
-    users, stations = snr.shape[0], on.size
-    rate, heard, before = np.empty((stations, users)), np.empty(stations), np.empty(stations)
-    for i in range(users):
-        row, others = snr[i], 1.0
-        for k in range(stations):
-            heard[k] = row[on[k]] * share[on[k]]
-            before[k] = others
-            others += heard[k]
-        others = 0.0
-        for k in range(stations - 1, -1, -1):
-            before[k] = heard[k] / (before[k] + others)
-            others += heard[k]
-        for k in range(stations):
-            rate[k, i] = log1p_nonnegative(before[k]) * _PER_NAT
+    users, stations = snr.shape[1], on.size
+    before, rate, others = np.empty((stations, users)), np.empty((stations, users)), np.ones(users)
+    for k in range(stations):
+        row, power, sinr = snr[on[k]], share[on[k]], before[k]
+        for i in range(users):
+            sinr[i] = others[i]
+            others[i] += row[i] * power
+    others[:] = 0.0
+    for k in range(stations - 1, -1, -1):
+        row, power, sinr, own = snr[on[k]], share[on[k]], before[k], rate[k]
+        for i in range(users):
+            signal = row[i] * power
+            sinr[i] = signal / (sinr[i] + others[i])
+            others[i] += signal
+        for i in range(users):  # apart from the loop above, so that both become vector instructions
+            own[i] = log1p_nonnegative(sinr[i]) * _PER_NAT
     return rate
 
 
@@ -60,17 +62,17 @@ def match(snr, share):
 @njit(error_model="numpy", cache=True)
 def worth(snr, share, station):
     """Sum of rates of an association, a station's being the mean over its users."""
-    users, stations = snr.shape
+    stations, users = snr.shape
     total, count = np.zeros(stations), np.zeros(stations)
     for i in range(users):
         own = station[i]
-        if own < 0 or own >= stations or not snr[i, own] > 0.0:
+        if own < 0 or own >= stations or not snr[own, i] > 0.0:
             continue
         heard = 1.0
         for j in range(stations):
             if j != own:
-                heard += snr[i, j] * share[j]
-        total[own] += math.log1p(snr[i, own] * share[own] / heard) * _PER_NAT
+                heard += snr[j, i] * share[j]
+        total[own] += math.log1p(snr[own, i] * share[own] / heard) * _PER_NAT
         count[own] += 1.0
     result = 0.0
     for j in range(stations):
@@ -83,15 +85,15 @@ def worth(snr, share, station):
 def _park(snr, limit, share, station):
     """Users without a station to the one of the largest gain among silent ones in reach; how many are left."""
     crowded = 0
-    for i in range(snr.shape[0]):
+    for i in range(snr.shape[1]):
         if station[i] >= 0:
             continue
         strongest, heard = 0.0, False
         for j in range(share.size):
-            if snr[i, j] > 0.0:
+            if snr[j, i] > 0.0:
                 heard = True
-                if share[j] == 0.0 and snr[i, j] / limit[j] > strongest:
-                    strongest, station[i] = snr[i, j] / limit[j], j
+                if share[j] == 0.0 and snr[j, i] / limit[j] > strongest:
+                    strongest, station[i] = snr[j, i] / limit[j], j
         crowded += 1 if heard and station[i] < 0 else 0
     return crowded
 
@@ -135,7 +137,7 @@ def _crowd(snr, share, station):
     for i in range(users):
         heard = False
         for k in range(on.size):
-            reach[k, i] = snr[i, on[k]] > 0.0
+            reach[k, i] = snr[on[k], i] > 0.0
             heard = heard or reach[k, i]
             if station[i] == on[k]:
                 total[k] += rate[k, i]

@@ -15,6 +15,7 @@ __all__ = ["alternate", "refine_batch", "search_batch", "solve_batch"]
 _FAINT = 1e-6  # amplitude below which a station is silenced if that costs nothing
 _CANDIDATES = 8  # stations that may make room for users who cannot be parked
 _BETTER = 1.0 + 1e-12
+_TRIAL = (8, 20, 1e-5)  # plan of a restart, which is followed up if it beats the best
 
 
 @njit(error_model="numpy", cache=True)
@@ -25,10 +26,10 @@ def _climb(snr, user, share, steps):
     cross, across = np.empty((links, links)), np.empty((links, links))
     direct, amplitude, weight = np.empty(links), np.empty(links), np.ones(links)
     for k in range(links):
-        row = snr[user[on[k]]]
         for j in range(links):
-            cross[k, j] = row[on[j]]
-            across[j, k] = row[on[j]]
+            ratio = snr[on[j], user[on[k]]]
+            cross[k, j] = ratio
+            across[j, k] = ratio
         direct[k], amplitude[k] = cross[k, k], math.sqrt(share[on[k]])
         cross[k, k], across[k, k] = 0.0, 0.0
     ascend(cross, across, direct, weight, amplitude, steps, -1.0)
@@ -62,7 +63,7 @@ def alternate(snr, share, rounds, steps, tol):
 @njit(error_model="numpy", cache=True)
 def _climb_together(snr, station, share, steps):
     """WMMSE where stations may have several users, each weighing one over their number; `share` in place."""
-    users, stations = snr.shape
+    stations, users = snr.shape
     count, cost = np.zeros(stations), np.zeros(users)
     for i in range(users):
         if station[i] >= 0:
@@ -76,12 +77,12 @@ def _climb_together(snr, station, share, steps):
             heard = 1.0
             for j in range(stations):
                 if j != own:
-                    heard += snr[i, j] * share[j]
-            signal = snr[i, own] * share[own]
-            gained[own] += snr[i, own] / heard / count[own]
+                    heard += snr[j, i] * share[j]
+            signal = snr[own, i] * share[own]
+            gained[own] += snr[own, i] / heard / count[own]
             cost[i] = signal / (heard * (heard + signal)) / count[own]
             for j in range(stations):
-                price[j] += cost[i] * snr[i, j]
+                price[j] += cost[i] * snr[j, i]
         for j in range(stations):
             if share[j] > 0.0 and price[j] > 0.0:
                 amplitude = min(math.sqrt(share[j]) * gained[j] / price[j], 1.0)
@@ -135,9 +136,9 @@ def _silence(share, snr, place):
         if share[j] > 0.0:
             signal, heard = 0.0, 1.0
             if user[j] >= 0:
-                signal = snr[user[j], j] * share[j]
+                signal = snr[j, user[j]] * share[j]
                 for m in range(share.size):
-                    heard += snr[user[j], m] * share[m] if m != j else 0.0
+                    heard += snr[m, user[j]] * share[m] if m != j else 0.0
             level[j] = -signal / heard
     share[np.flatnonzero(rank(level) == place)] = 0.0
 
@@ -170,14 +171,15 @@ def search(snr, limit, start, plan, span, seed, state):
     Random numbers are by the rank of stations in the SNR of their best user, so that numbering does not matter.
     """
     share, station, value = state
-    best_user = np.zeros(share.size)
-    for i in range(snr.shape[0]):
-        best_user = np.maximum(best_user, snr[i])
-    order = rank(best_user)
+    loudest = np.zeros(share.size)
+    for j in range(share.size):
+        for i in range(station.size):
+            loudest[j] = max(loudest[j], snr[j, i])
+    order = rank(loudest)
     placed = station.copy()
     for draw in range(span[0], span[1]):
         trial = _disturb(share, start, order, seed, draw)
-        found, _, _ = alternate(snr, trial, plan[0] // 2, plan[1], 1e-5)
+        found, _, _ = alternate(snr, trial, *_TRIAL)
         if found > value * _BETTER:
             alternate(snr, trial, *plan)
             found = finish(snr, limit, trial, plan, placed)

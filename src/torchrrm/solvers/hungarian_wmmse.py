@@ -56,7 +56,7 @@ class HungarianWMMSE:
     def __init__(
         self,
         rounds: int = 30,
-        steps: int = 20,
+        steps: int = 50,
         start_w: float = 0.01,
         *,
         restarts: int = 0,
@@ -83,8 +83,8 @@ class HungarianWMMSE:
         """The best action found; no bound."""
         begin = time.perf_counter()
         snr, limit = _arrays(instance)
-        start = np.where(snr.any(-2), np.minimum(1.0, self.start_w / limit), 0.0)
-        share, station = start.copy(), np.empty(snr.shape[:-1], np.int64)
+        start = np.where(snr.any(-1), np.minimum(1.0, self.start_w / limit), 0.0)
+        share, station = start.copy(), np.empty((len(snr), snr.shape[-1]), np.int64)
         plan = (self.rounds, self.steps, self.tol)
         value, taken, converged = kernels.solve_batch(snr, limit, share, plan, station)
         self._search(begin, (snr, limit, start, plan), (share, station, value))
@@ -108,8 +108,8 @@ class HungarianWMMSE:
             raise ValueError(f"steps: must not be negative, received {steps}")
         snr, limit = _arrays(instance)
         power = _rows(action.power_w.double(), limit.shape[-1])
-        first = np.where(snr.any(-2), np.clip(power / limit, 0.0, 1.0), 0.0)
-        share, station = first.copy(), _rows(action.station.long(), snr.shape[-2]).copy()
+        first = np.where(snr.any(-1), np.clip(power / limit, 0.0, 1.0), 0.0)
+        share, station = first.copy(), _rows(action.station.long(), snr.shape[-1]).copy()
         if steps:
             plan = (steps, self.steps, self.tol)
             kernels.refine_batch(snr, limit, share, plan, station)
@@ -137,8 +137,8 @@ def matched_association(instance: CellInstance, power_w: Float[Tensor, "*batch b
     Its sum of rates is the largest at these powers where every other user has a silent station in reach.
     """
     snr, limit = _arrays(instance)
-    share = np.where(snr.any(-2), _rows(power_w.double(), limit.shape[-1]) / limit, 0.0)
-    station = np.empty(snr.shape[:-1], np.int64)
+    share = np.where(snr.any(-1), _rows(power_w.double(), limit.shape[-1]) / limit, 0.0)
+    station = np.empty((len(snr), snr.shape[-1]), np.int64)
     association.associate_batch(snr, limit, share, station)
     power = torch.where(instance.active_bs, power_w, torch.zeros_like(power_w))
     return AssociationAction(
@@ -147,11 +147,11 @@ def matched_association(instance: CellInstance, power_w: Float[Tensor, "*batch b
 
 
 def _arrays(instance: CellInstance) -> tuple[np.ndarray, np.ndarray]:
-    """Relative SNR `[batch user bs]` and limits in W `[batch bs]`, 1 of stations that are not active, in float64."""
+    """Relative SNR `[batch bs user]` and limits in W `[batch bs]`, 1 of stations that are not active, in float64."""
     plain = map_tensors(lambda t: t.detach().double() if t.is_floating_point() else t.detach(), instance)
     limit = torch.where(plain.active_bs, plain.max_power_w, 1.0)
     users, stations = plain.gain.shape[-2:]
-    return _rows(relative_snr(plain), users, stations), _rows(limit, stations)
+    return _rows(relative_snr(plain).mT, stations, users), _rows(limit, stations)
 
 
 def _rows(tensor: Tensor, *size: int) -> np.ndarray:
