@@ -36,8 +36,8 @@ def _grid(position):
 def nearest(receiver, transmitter, degree, paired):
     """The `degree` transmitters nearest to each receiver, and their distances `[rx degree]`, nearest first.
 
-    Positions are `[rx 2]` and `[tx 2]` in metres. If `paired`, transmitter `k` is receiver `k`'s own and left out; there
-    are as many transmitters as asked for, or more.
+    Positions are `[rx 2]` and `[tx 2]` in metres. If `paired`, transmitter `k` is receiver `k`'s own and left out.
+    There are as many transmitters as asked for, or more.
     """
     receivers, links = receiver.shape[0], transmitter.shape[0]
     low, size, columns, rows = _grid(transmitter)

@@ -24,6 +24,7 @@ from torchrrm.kernels import (
     link_graph,
     link_greedy,
     link_rates,
+    list_messages,
     max_sum_utility,
     minimum_power,
     neighbours,
@@ -116,6 +117,8 @@ def _warm_links() -> None:
         sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0)
         order = link_graph.neighbourly(lists[0])
         rows = link_graph.rows(lists[0], row[0], row, order)
+        list_messages.to_users(one, lists[0], row)
+        list_messages.to_stations(one, lists[0], row, 1)
         link_graph.mix(row, rows, link_graph.transpose(*rows), True, 0, np.empty((1, 8), dtype))
     neighbours.nearest(np.zeros((2, 2)), np.zeros((2, 2)), 1, True)
 

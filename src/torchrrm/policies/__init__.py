@@ -15,6 +15,7 @@ from torchrrm.policies.metagnn import MetaGNN
 from torchrrm.policies.mlp_power import CentralPower
 from torchrrm.policies.power_gnn import PowerGNN
 from torchrrm.policies.slice_gnn import PreparedSlice, SliceGNN
+from torchrrm.policies.sparse_hbgnn import SparseHBGNN
 from torchrrm.policies.sparse_power_gnn import SparsePowerGNN
 from torchrrm.policies.state_augmented import StateAugmented
 from torchrrm.policies.unfolded_power import UnfoldedPower
@@ -44,6 +45,7 @@ __all__ = [
     "Refined",
     "SharingSettings",
     "SliceGNN",
+    "SparseHBGNN",
     "SparsePowerGNN",
     "StateAugmented",
     "TimeSharing",
