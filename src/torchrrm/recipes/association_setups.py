@@ -1,0 +1,364 @@
+"""What commands need of dense networks: who is served by which station, and how loud stations are."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from torchrrm import bench, learning
+from torchrrm.bench import Measure, figures, metrics
+from torchrrm.channels import SCENARIOS, Scenario, Snapshot, UrbanDraw
+from torchrrm.policies import HBGNN
+from torchrrm.problems import Allocator
+from torchrrm.problems.association import (
+    SERVED_FROM,
+    AssociationAction,
+    CellInstance,
+    ProportionalFairAssociation,
+    SumRateAssociation,
+    in_reach,
+    jain_index,
+    load,
+    reachable,
+    received,
+    served_users,
+    station_sinr,
+    user_rate,
+)
+from torchrrm.problems.association.problems import validate_cells
+from torchrrm.recipes import workbench
+from torchrrm.recipes.association import (
+    USUAL_STATIONS,
+    USUAL_USERS,
+    CellProblem,
+    CellTerms,
+    downlink,
+    instance_of,
+    is_uplink,
+    macros_of,
+)
+from torchrrm.recipes.link_setups import rate_measures
+from torchrrm.recipes.workbench import Given
+from torchrrm.solvers import SOLVERS, ControlledMaxSumUtility, HungarianWMMSE
+from torchrrm.solvers.exhaustive_association import ExhaustiveAssociation
+
+__all__ = [
+    "MOST_CERTIFIED",
+    "AssociationSetup",
+    "CellSetup",
+    "FairAssociationSetup",
+    "drawn_cells",
+    "given_cells",
+    "network_figure",
+    "new_policy",
+    "require_places",
+    "some_cells",
+]
+
+CellAllocator = Allocator[CellInstance, AssociationAction]
+
+MOST_CERTIFIED = (6, 4)
+"""Users and stations up to which the optimum of the sum of rates is certified, in tenths of a second an instance."""
+RESTARTS = 20
+"""Of the search that larger networks are held against."""
+SCENARIO_NAMES = ("hudn",)
+
+
+def given_cells(
+    snapshot: Snapshot,
+    terms: CellTerms,
+    *,
+    drop: int = 0,
+    users: Sequence[int] | None = None,
+    stations: Sequence[int] | None = None,
+) -> Given[CellInstance]:
+    """Users and stations of one drop of a snapshot, all of them by default; an uplink is turned round.
+
+    Raises:
+        ValueError: if there is no such drop, user or station.
+    """
+    down = downlink(snapshot)
+    gain = down.gain.reshape(-1, *down.gain.shape[-2:])
+    if not 0 <= drop < len(gain):
+        raise ValueError(f"drop: must be 0 to {len(gain) - 1}, received {drop}")
+    user = _chosen("users", users, gain.shape[1])
+    station = _chosen("stations", stations, gain.shape[2])
+    macro = macros_of(down, gain.shape[2])[station]
+    noise_power_w = terms.noise_w(down.noise_psd_w_per_hz)
+    instance = instance_of(gain[drop][user[:, None], station], macro, terms, noise_power_w)
+    notes = [f"{snapshot.name}, drop {drop}"]
+    notes += [f"{len(user)} users"] if users is not None else []
+    notes += [f"{len(station)} stations"] if stations is not None else []
+    notes += ["turned round"] if is_uplink(snapshot) else []
+    notes += [] if bool(macro.any()) else ["all stations small"]
+    place = _place(down.rx_position_m, down.tx_position_m, drop, user, station)
+    return Given(instance, ", ".join(notes), snapshot.attribution, place | {"macro": macro})
+
+
+def some_cells(
+    snapshot: Snapshot,
+    terms: CellTerms,
+    *,
+    drop: int = 0,
+    users: int | None = None,
+    stations: int | None = None,
+    generator: torch.Generator,
+) -> Given[CellInstance]:
+    """Random users and stations of one drop of a snapshot, so many; None takes all.
+
+    Raises:
+        ValueError: if there are not so many, or no such drop.
+    """
+    *_, rx, tx = downlink(snapshot).gain.shape
+    chosen = {
+        name: None if count is None else _random_ones(name, count, most, generator)
+        for name, count, most in (("users", users, rx), ("stations", stations, tx))
+    }
+    return given_cells(snapshot, terms, drop=drop, **chosen)
+
+
+def drawn_cells(
+    scenario: Scenario,
+    terms: CellTerms,
+    *,
+    users: int | None = None,
+    stations: int | None = None,
+    generator: torch.Generator,
+) -> Given[CellInstance]:
+    """A random drop of a scenario; None takes the paper's numbers.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+    users = USUAL_USERS if users is None else users
+    stations = USUAL_STATIONS if stations is None else stations
+    for name, count in (("users", users), ("stations", stations)):
+        if count < 1:
+            raise ValueError(f"{name}: must be at least 1, received {count}")
+    draw = scenario.sample(transmitters=stations, receivers=users, generator=generator)
+    user, station = torch.arange(users), torch.arange(stations)
+    macro = macros_of(scenario, stations)
+    place = _place(draw.rx_position_m, draw.tx_position_m, 0, user, station) | {"macro": macro}
+    if isinstance(draw, UrbanDraw):
+        place |= {"building_m": draw.building_m}
+    instance = instance_of(draw.gain, macro, terms, terms.noise_w())
+    return Given(instance, f"one drop of {users} users, {stations} stations", place=place)
+
+
+def _random_ones(name: str, count: int, most: int, generator: torch.Generator) -> list[int]:
+    """Different random indices below `most`, in ascending order."""
+    if not 1 <= count <= most:
+        raise ValueError(f"{name}: must be 1 to {most}, received {count}")
+    return sorted(torch.randperm(most, generator=generator, device=generator.device)[:count].tolist())
+
+
+def _chosen(name: str, given: Sequence[int] | None, most: int) -> Tensor:
+    chosen = list(range(most)) if given is None else list(given)
+    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= index < most for index in chosen):
+        raise ValueError(f"{name}: must be different ones of 0 to {most - 1}, received {chosen}")
+    return torch.tensor(chosen)
+
+
+def _place(
+    users_m: Tensor | None, stations_m: Tensor | None, drop: int, user: Tensor, station: Tensor
+) -> dict[str, Tensor]:
+    """Numbers of users and stations, and where they are, as far as that is known."""
+    place = {"user": user, "station": station}
+    for prefix, position, chosen in (("", users_m, user), ("station_", stations_m, station)):
+        if position is not None:
+            at = position.reshape(-1, *position.shape[-2:])[drop, chosen]
+            place |= {f"{prefix}x_m": at[:, 0], f"{prefix}y_m": at[:, 1]}
+    return place
+
+
+def require_places(given: Given[CellInstance]) -> None:
+    """Refuse to draw what has no positions.
+
+    Raises:
+        ValueError: if those of users or stations are not known.
+    """
+    for end, column in (("users", "x_m"), ("stations", "station_x_m")):
+        if column not in given.place:
+            raise ValueError(f"map: must have positions of all, received none of {end}")
+
+
+def new_policy(problem: str, *, seed: int) -> HBGNN:
+    """A policy with random parameters for the problem of that name."""
+    return workbench.seeded(lambda: HBGNN(problem), seed)
+
+
+def network_figure(given: Given[CellInstance], action: AssociationAction, allocator: str) -> Figure:
+    """A map of who is served by whom, and how loud stations are.
+
+    Raises:
+        ValueError: if positions are not known.
+    """
+    require_places(given)
+    users, stations = (
+        torch.stack([given.place[f"{end}{axis}_m"] for axis in "xy"], -1).numpy() for end in ("", "station_")
+    )
+    buildings = given.place["building_m"].numpy() if "building_m" in given.place else None
+    places = figures.NetworkPlaces(users, stations, given.place["macro"].numpy(), buildings)
+    rate = user_rate(given.instance, action)
+    service = figures.NetworkService(action.station.numpy(), action.power_w.numpy(), rate.numpy())
+    return figures.network_map(
+        places, {allocator: service}, title=given.setting, attribution=given.attribution
+    )
+
+
+def _one(cells: CellInstance) -> Tensor:
+    return torch.ones_like(cells.noise_power_w)
+
+
+class CellSetup(ABC):
+    """What both objectives have in common."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    display: ClassVar[bench.Display]
+    scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (HBGNN,)
+
+    @property
+    @abstractmethod
+    def problem(self) -> CellProblem: ...
+
+    @abstractmethod
+    def bound(self, drawn: CellInstance, allocators: Mapping[str, CellAllocator]) -> bench.Bound | None: ...
+
+    def validate(self, instance: CellInstance) -> CellInstance:
+        return validate_cells(instance)
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def solvers(self) -> Mapping[str, Callable[[], CellAllocator]]:
+        return SOLVERS[self.name]
+
+    def serving(self, policy: HBGNN) -> HBGNN:
+        return policy
+
+    def exported(self, policy: HBGNN) -> HBGNN:
+        return policy
+
+    def measures(self, drawn: CellInstance, action: AssociationAction) -> dict[str, Measure]:
+        """What an objective hides: users served at 1e-3 bit/s/Hz at least, Jain's index, rates."""
+        rate, active = user_rate(drawn, action), drawn.active_user
+        served, evenness = served_users(rate, active), jain_index(rate, active)
+        rates = rate_measures(rate, active)
+        return {
+            "served users": Measure(*metrics.mean_interval(served)),
+            "Jain's index": Measure(*metrics.mean_interval(evenness)),
+            **{name: measure for name, measure in rates.items() if "minimum" not in name},
+        }
+
+    def columns(self, given: Given[CellInstance], action: AssociationAction) -> dict[str, Tensor]:
+        """A user a row; one without a station has -1 for its number, and no place of it."""
+        instance, place = given.instance, given.place
+        chosen, count = load(instance, action.station)
+        index, none = action.station.clamp_min(0), action.station < 0
+        at = {
+            name: torch.where(none, torch.nan, place[name][index])
+            for name in ("station_x_m", "station_y_m")
+            if name in place
+        }
+        rate = user_rate(instance, action)
+        signal = (chosen * received(instance, action.power_w)).sum(-1) * instance.noise_power_w
+        sinr = (chosen * station_sinr(instance, action.power_w)).sum(-1)
+        return {
+            **{name: place[name] for name in ("user", "x_m", "y_m") if name in place},
+            "station": torch.where(none, action.station, place["station"][index]),
+            **at,
+            "signal_w": signal,
+            "sinr_db": 10 * sinr.log10(),
+            "band_share": (chosen / count.clamp_min(1)).sum(-1),
+            "rate_bps_hz": rate,
+            "rate_bps": rate * instance.bandwidth_hz,
+            "served": rate >= SERVED_FROM,
+        }
+
+    def station_columns(self, given: Given[CellInstance], action: AssociationAction) -> dict[str, Tensor]:
+        """A station a row: what it sends, to how many users, and what these get in all."""
+        instance, place = given.instance, given.place
+        chosen, count = load(instance, action.station)
+        rate = (chosen * user_rate(instance, action)[:, None]).sum(-2)
+        at = {name: place[f"station_{name}"] for name in ("x_m", "y_m") if f"station_{name}" in place}
+        return {
+            "station": place["station"],
+            **at,
+            "macro": place["macro"],
+            "power_w": action.power_w,
+            "max_power_w": instance.max_power_w,
+            "users": count.long(),
+            "rate_bps_hz": rate,
+            "rate_bps": rate * instance.bandwidth_hz,
+        }
+
+    def summary(self, given: Given[CellInstance], action: AssociationAction) -> str:
+        """How many users are served, by how many stations, how many no station reaches, and the objective."""
+        instance = given.instance
+        served = user_rate(instance, action) >= SERVED_FROM
+        serving = len(set(action.station[served].tolist()))
+        users, stations = int(instance.active_user.sum()), int(instance.active_bs.sum())
+        away = users - int(in_reach(instance).sum())
+        told = f"{int(served.sum())} of {users} users served by {serving} of {stations} stations"
+        told += f", {away} out of reach" if away else ""
+        value = self.problem.evaluate(instance, action).objective.item()
+        return f"{told}; {self.display.objective} {value:.4g} bit/s/Hz"
+
+
+@dataclass(frozen=True)
+class AssociationSetup(CellSetup):
+    """The sum of rates, held against the certified optimum where there are few links.
+
+    With more it is the best that `HungarianWMMSE` with restarts or any other allocator reaches.
+    """
+
+    name: ClassVar[str] = "association"
+    title: ClassVar[str] = "Users, stations and powers: sum of rates"
+    display: ClassVar[bench.Display] = bench.Display("sum of rates", "(bit/s/Hz)")
+
+    @property
+    def problem(self) -> SumRateAssociation:
+        return SumRateAssociation()
+
+    def loss(self, policy: HBGNN) -> learning.PolicyLoss:
+        """Negative mean rate of a user in bit/s/Hz, relaxed, with the entropy of SRL."""
+        trainee = learning.AssociationTrainee(policy)
+        return learning.PolicyLoss(trainee, learning.AssociationLoss.specialising())
+
+    def bound(self, drawn: CellInstance, allocators: Mapping[str, CellAllocator]) -> bench.Bound | None:
+        """The certified bound up to `MOST_CERTIFIED`, else the best known value."""
+        cells = reachable(drawn)
+        most = int(cells.any(-1).sum(-1).max()), int(cells.any(-2).sum(-1).max())
+        if most[0] <= MOST_CERTIFIED[0] and most[1] <= MOST_CERTIFIED[1]:
+            return bench.certified(self.problem, drawn, ExhaustiveAssociation())
+        return bench.best_known(self.problem, drawn, {**allocators, "": HungarianWMMSE(restarts=RESTARTS)})
+
+
+@dataclass(frozen=True)
+class FairAssociationSetup(CellSetup):
+    """The geometric mean of rates, held against the best that any of several allocators reaches."""
+
+    name: ClassVar[str] = "fair-association"
+    title: ClassVar[str] = "Users, stations and powers: proportional fairness"
+    display: ClassVar[bench.Display] = bench.Display("geometric mean of rates", "(bit/s/Hz)")
+
+    @property
+    def problem(self) -> ProportionalFairAssociation:
+        return ProportionalFairAssociation()
+
+    def loss(self, policy: HBGNN) -> learning.PolicyLoss:
+        """Negative geometric mean of rates in bit/s/Hz, relaxed, with the entropy of SRL."""
+        objective = replace(learning.AssociationLoss.specialising(), scale=_one)
+        return learning.PolicyLoss(learning.AssociationTrainee(policy), objective)
+
+    def bound(self, drawn: CellInstance, allocators: Mapping[str, CellAllocator]) -> bench.Bound | None:
+        """The best known value; nothing certifies this objective."""
+        return bench.best_known(self.problem, drawn, {**allocators, "": ControlledMaxSumUtility()})
