@@ -51,15 +51,19 @@ def _demand(price, count, excess):
 @njit(error_model="numpy", cache=True)
 def _bargain(level, steps):
     """The best association that a subgradient descent of the dual meets; prices by the path-based step of [Ye2013]."""
-    users, stations = level.shape
-    price, excess, most = np.ones(stations), np.empty(stations), 1.0 + math.log(users)
-    station, best_station = np.empty(users, np.int64), np.empty(users, np.int64)
-    best, least, aim = -np.inf, np.inf, 1.0 * users
+    stations = level.shape[1]
+    price, excess = np.ones(stations), np.empty(stations)
+    station = np.empty(level.shape[0], np.int64)
+    _choose(level, price, station)
+    users, best_station = np.sum(station >= 0), station.copy()
+    if users == 0:
+        return station
+    best, least, aim, most = -np.inf, np.inf, 1.0 * users, 1.0 + math.log(users)
     for _ in range(steps):
         dual = _choose(level, price, station)
         count = served(station, stations)
         value = worth(level, station, count)
-        if value > best or best == -np.inf:
+        if value > best:
             best, best_station[:] = value, station
         dual += _demand(price, count, excess)
         aim = aim * _HASTY if dual <= least - aim else max(aim * _PATIENT, _FINEST * users)
@@ -141,7 +145,7 @@ def climb(snr, station, share, steps, tol):
     is 0; steps are halved until the utility does not fall, and doubled otherwise.
     """
     gain, toll, new = np.empty(share.size), np.empty(share.size), np.empty(share.size)
-    best, length = utility(snr, station, share), 1.0
+    best, length, least = utility(snr, station, share), 1.0, tol * np.sum(station >= 0)
     for taken in range(steps):
         _balance(snr, station, share, gain, toll)
         value = -np.inf
@@ -154,7 +158,7 @@ def climb(snr, station, share, steps, tol):
         if value < best:
             return best, taken + 1
         risen, best, share[:] = value - best, value, new
-        if risen <= tol * station.size and length >= 0.5:
+        if risen <= least and length >= 0.5:
             return best, taken + 1
         length = min(2.0 * length, 4.0)
     return best, steps
@@ -175,10 +179,6 @@ def solve(snr, share, station, control, plan):
     per user that ends loops)`. Without control, one round of association is all.
     """
     rounds, steps, exact, tol = plan
-    if station.size == 0:
-        if control:
-            share[:] = 0.0
-        return True, 0
     station[:] = associate(levels(rates(snr, share)), steps, exact)
     if not control:
         return True, 1
@@ -186,7 +186,7 @@ def solve(snr, share, station, control, plan):
         climb(snr, station, share, _POWER_STEPS, tol)
         value, level = _total(snr, share, station)
         new = associate(level, steps, exact)
-        if worth(level, new, served(new, share.size)) <= value + tol * station.size:
+        if worth(level, new, served(new, share.size)) <= value + tol * np.sum(station >= 0):
             return True, taken + 1
         station[:] = new
     climb(snr, station, share, _POWER_STEPS, tol)
