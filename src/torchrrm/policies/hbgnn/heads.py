@@ -58,9 +58,8 @@ def straight_through(
         generator: of the Gumbel noise; without, the likeliest station is taken.
     """
     if generator is not None:
-        uniform = torch.rand(score.shape, generator=generator, dtype=score.dtype, device=score.device)
-        tiny = torch.finfo(score.dtype).tiny
-        score = score - torch.log(-torch.log(uniform.clamp_min(tiny)).clamp_min(tiny))
+        waited = torch.empty_like(score).exponential_(generator=generator)
+        score = score - torch.log(waited.clamp_min(torch.finfo(score.dtype).tiny))
     soft = tempered_softmax(score, reach, temperature)
     best = torch.where(reach, score, -torch.inf).max(-1, keepdim=True).indices if score.shape[-1] else soft
     hard = torch.zeros_like(soft).scatter(-1, best, 1.0) * reach
