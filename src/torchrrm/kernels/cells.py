@@ -5,7 +5,18 @@ from numba import njit
 
 from torchrrm.kernels.elementary import log1p_nonnegative
 
-__all__ = ["rates", "served"]
+__all__ = ["heard", "rates", "served"]
+
+
+@njit(error_model="numpy", cache=True, fastmath={"reassoc", "contract", "nsz"})
+def heard(snr, share, own):
+    """Noise and what a user hears of the other stations than its own; sums in any order, as the machine likes best."""
+    before = after = 0.0
+    for j in range(own):
+        before += snr[j] * share[j]
+    for j in range(own + 1, share.size):
+        after += snr[j] * share[j]
+    return 1.0 + before + after
 
 
 @njit(error_model="numpy", cache=True)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from torchrrm.kernels.cells import rates, served
+from torchrrm.kernels.cells import heard, rates, served
 
 __all__ = ["associate", "climb", "solve", "solve_batch"]
 
@@ -105,17 +105,14 @@ def _balance(snr, station, share, load, worth, toll):
         own = station[i]
         if own < 0 or share[own] == 0.0:
             continue
-        heard = 1.0
-        for j in range(share.size):
-            if j != own:
-                heard += snr[i, j] * share[j]
-        sinr = snr[i, own] * share[own] / heard
+        noise = heard(snr[i], share, own)
+        sinr = snr[i, own] * share[own] / noise
         value += math.log1p(sinr) / load[own]
         slope = sinr / (1.0 + sinr) / load[own]
         worth[own] += slope
-        others = toll[own]
+        others, slope = toll[own], slope / noise
         for j in range(share.size):
-            toll[j] += slope / heard * snr[i, j]
+            toll[j] += slope * snr[i, j]
         toll[own] = others
     return value
 

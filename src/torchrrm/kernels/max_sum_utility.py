@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from torchrrm.kernels.cells import rates, served
+from torchrrm.kernels.cells import heard, rates, served
 from torchrrm.kernels.exchange import exchange, levels, worth
 
 __all__ = ["associate", "climb", "solve", "solve_batch", "utility"]
@@ -87,24 +87,13 @@ def associate(level, steps, exact):
 
 
 @njit(error_model="numpy", cache=True)
-def _own(snr, station, share):
-    """What a user hears of its station, and of the noise and the others."""
-    heard = 1.0
-    for j in range(station):
-        heard += snr[j] * share[j]
-    for j in range(station + 1, share.size):
-        heard += snr[j] * share[j]
-    return snr[station] * share[station], heard
-
-
-@njit(error_model="numpy", cache=True)
 def utility(snr, station, share):
     """`sum_i ln ln(1 + SINR_i)` over users that have a station: what powers change of the sum of logarithms."""
     total = 0.0
     for i in range(station.size):
         if station[i] >= 0:
-            own, heard = _own(snr[i], station[i], share)
-            total += math.log(math.log1p(own / heard))
+            own = station[i]
+            total += math.log(math.log1p(snr[i, own] * share[own] / heard(snr[i], share, own)))
     return total
 
 
@@ -113,16 +102,16 @@ def _balance(snr, station, share, gain, toll):
     """Write what a relative rise of each station's power is worth to its users, and what a unit costs the others."""
     gain[:], toll[:] = 0.0, 0.0
     for i in range(station.size):
-        at = station[i]
-        if at >= 0:
-            own, heard = _own(snr[i], at, share)
-            sinr = own / heard
+        own = station[i]
+        if own >= 0:
+            noise = heard(snr[i], share, own)
+            sinr = snr[i, own] * share[own] / noise
             slope = sinr / ((1.0 + sinr) * math.log1p(sinr))  # of ln ln(1 + SINR) over ln SINR
-            gain[at] += slope
-            others = toll[at]
+            gain[own] += slope
+            others, slope = toll[own], slope / noise
             for j in range(share.size):
-                toll[j] += slope / heard * snr[i, j]
-            toll[at] = others
+                toll[j] += slope * snr[i, j]
+            toll[own] = others
 
 
 @njit(error_model="numpy", cache=True)
