@@ -149,8 +149,8 @@ def soft_matching(
 ) -> Matching:
     """`a_ij = u_i v_j exp(z_ij)`, rows and columns of which sum to at most 1.
 
-    Sinkhorn's normalisation of users and stations in turn, with one more choice of score 0 for each: a user without a
-    station of its own, a station that is silent.
+    The normalisation of users and stations in turn of [Sinkhorn1967], with one more choice of score 0 for each: a user
+    without a station of its own, a station that is silent.
     """
     score = torch.where(reach, score.clamp(max=_MOST), -_MOST)
     top = score.amax(-1, keepdim=True).clamp_min(0.0)

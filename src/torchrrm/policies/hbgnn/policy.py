@@ -110,6 +110,16 @@ class HBGNN(nn.Module):
         """What the policy serves."""
         return _PROBLEMS[self._serves]()
 
+    @property
+    def core_sizes(self) -> dict[str, int | str]:
+        """Axes of `core` that are not free: none."""
+        return {}
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        """What a control loop without torch needs around `core`, as JSON; read by `torchrrm.deploy.association`."""
+        return {"service": "association", "kind": self._serves}
+
     def forward(self, instance: CellInstance) -> AssociationAction:
         """The best-scored station of each user, and powers in W."""
         return decided(self.score(instance), instance)
