@@ -160,6 +160,7 @@ class _Run:
         if not self.parameters:
             names = ", ".join(name.removeprefix("policy.") for name in whole)
             raise ValueError(f"adapted: must begin one of {names}, received {settings.adapted}")
+        self.trainee.requires_grad_(False)  # no graph beneath what is not adapted
         self.best = -math.inf
         self.action: AssociationAction | None = None
         self.traces: list[tuple[float, float, float]] = []
