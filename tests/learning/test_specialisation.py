@@ -57,13 +57,14 @@ def test_it_raises_the_relaxed_objective_and_keeps_the_best_action(instance):
     assert torch.equal(found.best_objective, found.objective.cummax(0).values)
     for name, kept in policy.state_dict().items():
         assert torch.equal(kept, before[name])
+    assert found.parameters.keys() < before.keys()  # those of the last stage
     assert any(not torch.equal(value, before[name]) for name, value in found.parameters.items())
 
 
 def test_its_gradient_is_that_of_the_printed_loss(instance):
     """The first step of plain descent by hand."""
     policy = small()
-    settings = dataclasses.replace(SETTINGS, steps=1, optimiser="ascent", entropy=0.3)
+    settings = dataclasses.replace(SETTINGS, steps=1, optimiser="ascent", entropy=0.3, adapted=())
     found = specialise(policy, instance, settings)
     relaxed = policy.relax(instance)
     chance = relaxed.probability

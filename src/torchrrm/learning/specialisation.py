@@ -33,17 +33,18 @@ class SpecialiseSettings(DescentSettings):
         window: `l`, how many steps a mean of the stopping rule has.
         tolerance: `e`, relative to the mean.
         entropy: `w_e`, weight of the entropy.
-        adapted: beginnings of the names of the parameters that move; none are all of them.
+        adapted: beginnings of the names of the parameters that move; `()` moves all of them, None what the policy calls
+            its `last_stage`, or all if it names none.
         rounds: of the solver that refines, where one is given.
         every: steps from one refinement to the next.
     """
 
     steps: int = 40
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     window: int = 5
-    tolerance: float = 2e-3
+    tolerance: float = 1e-3
     entropy: float = 1e-2
-    adapted: tuple[str, ...] = ()
+    adapted: tuple[str, ...] | None = None
     rounds: int = 5
     every: int = 1
 
@@ -154,12 +155,13 @@ class _Run:
         self.problem: Any = getattr(policy, "problem", None) if problem is None else problem
         self.trainee = AssociationTrainee(copy.deepcopy(policy), generator=generator).train()
         self.loss = AssociationLoss.specialising(settings.entropy)
-        prefixes = tuple(f"policy.{name}" for name in settings.adapted) or ("",)
+        names = getattr(policy, "last_stage", ()) if settings.adapted is None else settings.adapted
+        prefixes = tuple(f"policy.{name}" for name in names) or ("",)
         whole = parameters_of(self.trainee)
         self.parameters = {name: value for name, value in whole.items() if name.startswith(prefixes)}
         if not self.parameters:
-            names = ", ".join(name.removeprefix("policy.") for name in whole)
-            raise ValueError(f"adapted: must begin one of {names}, received {settings.adapted}")
+            known = ", ".join(name.removeprefix("policy.") for name in whole)
+            raise ValueError(f"adapted: must begin one of {known}, received {names}")
         self.trainee.requires_grad_(False)  # no graph beneath what is not adapted
         self.best = -math.inf
         self.action: AssociationAction | None = None

@@ -106,6 +106,12 @@ class HBGNN(nn.Module):
         }
 
     @property
+    def last_stage(self) -> tuple[str, ...]:
+        """How the names of the parameters behind the last layer begin: those that specialisation moves."""
+        last = len(self.layers)
+        return ("choice", f"edges.{last}", f"loudness.{last}", "greed", "sharpness", "stride")
+
+    @property
     def problem(self) -> SumRateAssociation | ProportionalFairAssociation:
         """What the policy serves."""
         return _PROBLEMS[self._serves]()
