@@ -1,7 +1,8 @@
 """Users matched with stations at fixed powers, and what an association is worth.
 
 All in relative units: `snr[j, i]` is the SNR of user `i` by station `j` at full power, 0 where either is not active,
-and powers are shares of the limits; see `torchrrm.problems.association.relative_snr`.
+and powers are shares of the limits, which are 0 where stations are not active; see
+`torchrrm.problems.association.relative_snr`.
 """
 
 import math
@@ -83,18 +84,23 @@ def worth(snr, share, station):
 
 @njit(error_model="numpy", cache=True)
 def _park(snr, limit, share, station):
-    """Users without a station to the one of the largest gain among silent ones in reach; how many are left."""
+    """Users without a station to the silent one of the largest gain; how many are left.
+
+    A silent station that has no path to a user will do, too, but is taken only where no other is left.
+    """
     crowded = 0
     for i in range(snr.shape[1]):
         if station[i] >= 0:
             continue
-        strongest, heard = 0.0, False
+        strongest, heard = -1.0, False
         for j in range(share.size):
-            if snr[j, i] > 0.0:
-                heard = True
-                if share[j] == 0.0 and snr[j, i] / limit[j] > strongest:
-                    strongest, station[i] = snr[j, i] / limit[j], j
-        crowded += 1 if heard and station[i] < 0 else 0
+            heard = heard or snr[j, i] > 0.0
+            if share[j] == 0.0 and limit[j] > 0.0 and snr[j, i] / limit[j] > strongest:
+                strongest, station[i] = snr[j, i] / limit[j], j
+        if not heard:
+            station[i] = -1
+        elif station[i] < 0:
+            crowded += 1
     return crowded
 
 
@@ -126,7 +132,7 @@ def _insert(rate, reach, total, count, waiting):
 
 @njit(error_model="numpy", cache=True)
 def _crowd(snr, share, station):
-    """Users in reach of stations that transmit only: all at one station, or each where means fall least.
+    """Users where all stations transmit: all at one station, or each where means fall least.
 
     Of these the best; users whom that one station does not reach are put where means fall least.
     """

@@ -15,6 +15,7 @@ __all__ = ["alternate", "refine_batch", "search_batch", "solve_batch"]
 _FAINT = 1e-6  # amplitude below which a station is silenced if that costs nothing
 _CANDIDATES = 8  # stations that may make room for users who cannot be parked
 _BETTER = 1.0 + 1e-12
+_TOGETHER = 4  # climbs of a round, in one, where stations have several users
 _TRIAL = (8, 20, 1e-5)  # plan of a restart, which is followed up if it beats the best
 
 
@@ -101,7 +102,7 @@ def _settle(snr, limit, share, plan, station):
         return value, crowded
     value = worth(snr, share, station)
     moved, other = share.copy(), station.copy()
-    _climb_together(snr, station, moved, plan[0] * plan[1])
+    _climb_together(snr, station, moved, _TOGETHER * plan[1])
     climbed = worth(snr, moved, other)
     if climbed > value:
         share[:], value = moved, climbed
@@ -145,12 +146,15 @@ def _silence(share, snr, place):
 
 @njit(error_model="numpy", cache=True)
 def _disturb(share, start, order, seed, draw):
-    """Shares of which a tenth or three tenths, at random, are set back to random parts of the start."""
-    part = 0.1 if chance(seed, draw, -1) < 0.5 else 0.3
-    moved = share.copy()
+    """Shares of which one and some others, at random, are set anew: to a part of the start, to 0 or to the limit."""
+    count, kind, moved = np.sum(start > 0.0), chance(seed, draw, -1), share.copy()
+    part = 0.1 if kind < 0.4 else 0.3 if kind < 0.8 else 1.0
+    first = int(chance(seed, draw, -2) * count)
     for j in range(share.size):
-        if chance(seed, draw, 2 * order[j]) < part:
-            moved[j] = start[j] * chance(seed, draw, 2 * order[j] + 1) ** 2
+        if start[j] > 0.0 and (order[j] == first or chance(seed, draw, 3 * order[j]) < part):
+            part_of_start = start[j] * chance(seed, draw, 3 * order[j] + 1) ** 2
+            toss = chance(seed, draw, 3 * order[j] + 2)
+            moved[j] = part_of_start if toss < 0.7 else 0.0 if toss < 0.85 else 1.0
     return moved
 
 

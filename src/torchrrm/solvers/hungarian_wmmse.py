@@ -24,8 +24,8 @@ class HungarianWMMSE:
     *Association.* A station is worth the mean of its users' rates over the whole band, so at most that of its best
     user: at fixed powers no association is worth more than the matching of transmitting stations with users of their
     own whose rates have the largest sum. The other users are parked: each is given to the silent station of the
-    largest gain to it, which costs nothing, and then the association is the best one for these powers. Users in reach
-    of transmitting stations only are put where they cost least, by a greedy rule.
+    largest gain to it, which costs nothing, and then the association is the best one for these powers. Where every
+    station transmits they are put where they cost least, by a greedy rule.
 
     *Powers.* `steps` steps of WMMSE on the matched links, see `WMMSE`; stations without a user fall silent. Neither
     part lowers the sum. Where users could not be parked, powers are moved once more with all users counted, and
@@ -35,9 +35,9 @@ class HungarianWMMSE:
     equally loud, at `start_w` or their limit: from full power the five loud macro stations of [Zhang2022HBGNN]
     silence most of the small ones at once (146 against 193 bit/s/Hz from 0.01 W).
 
-    *Search.* A restart sets a tenth or three tenths of the best known shares back to random parts of the start and
-    keeps what becomes better. With a fixed number of restarts the same instance gets the same action, however it is
-    numbered and padded; with a time limit it depends on the machine.
+    *Search.* A restart sets one station and a tenth, three tenths or all of the others, at random, back to a part of
+    the start, to nothing or to the limit, and keeps what becomes better. With a fixed number of restarts the same
+    instance gets the same action, however it is numbered and padded; with a time limit it depends on the machine.
 
     It is a strong local search that proves nothing, and a compiled kernel only: it computes in float64 on the CPU,
     wherever the instance is, and carries no gradients. `iterations` are the rounds from the first start, `converged`
@@ -55,13 +55,13 @@ class HungarianWMMSE:
 
     def __init__(
         self,
-        rounds: int = 30,
-        steps: int = 50,
+        rounds: int = 60,
+        steps: int = 100,
         start_w: float = 0.01,
         *,
         restarts: int = 0,
         time_limit_s: float | None = None,
-        tol: float = 1e-6,
+        tol: float = 1e-4,
         seed: int = 0,
     ):
         for name, value, least in (("rounds", rounds, 1), ("steps", steps, 1), ("restarts", restarts, 0)):
@@ -83,7 +83,7 @@ class HungarianWMMSE:
         """The best action found; no bound."""
         begin = time.perf_counter()
         snr, limit = _arrays(instance)
-        start = np.where(snr.any(-1), np.minimum(1.0, self.start_w / limit), 0.0)
+        start = np.where(snr.any(-1), np.minimum(1.0, self.start_w / _divisor(limit)), 0.0)
         share, station = start.copy(), np.empty((len(snr), snr.shape[-1]), np.int64)
         plan = (self.rounds, self.steps, self.tol)
         value, taken, converged = kernels.solve_batch(snr, limit, share, plan, station)
@@ -108,7 +108,7 @@ class HungarianWMMSE:
             raise ValueError(f"steps: must not be negative, received {steps}")
         snr, limit = _arrays(instance)
         power = _rows(action.power_w.double(), limit.shape[-1])
-        first = np.where(snr.any(-1), np.clip(power / limit, 0.0, 1.0), 0.0)
+        first = np.where(snr.any(-1), np.clip(power / _divisor(limit), 0.0, 1.0), 0.0)
         share, station = first.copy(), _rows(action.station.long(), snr.shape[-1]).copy()
         if steps:
             plan = (steps, self.steps, self.tol)
@@ -134,10 +134,10 @@ class HungarianWMMSE:
 def matched_association(instance: CellInstance, power_w: Float[Tensor, "*batch bs"]) -> AssociationAction:
     """The association step of `HungarianWMMSE` at powers that are given, which stay as they are.
 
-    Its sum of rates is the largest at these powers where every other user has a silent station in reach.
+    Its sum of rates is the largest at these powers, unless every station transmits and users outnumber them.
     """
     snr, limit = _arrays(instance)
-    share = np.where(snr.any(-1), _rows(power_w.double(), limit.shape[-1]) / limit, 0.0)
+    share = np.where(snr.any(-1), _rows(power_w.double(), limit.shape[-1]) / _divisor(limit), 0.0)
     station = np.empty((len(snr), snr.shape[-1]), np.int64)
     association.associate_batch(snr, limit, share, station)
     power = torch.where(instance.active_bs, power_w, torch.zeros_like(power_w))
@@ -147,11 +147,15 @@ def matched_association(instance: CellInstance, power_w: Float[Tensor, "*batch b
 
 
 def _arrays(instance: CellInstance) -> tuple[np.ndarray, np.ndarray]:
-    """Relative SNR `[batch bs user]` and limits in W `[batch bs]`, 1 of stations that are not active, in float64."""
+    """Relative SNR `[batch bs user]` and limits in W `[batch bs]`, 0 of stations that are not active, in float64."""
     plain = map_tensors(lambda t: t.detach().double() if t.is_floating_point() else t.detach(), instance)
-    limit = torch.where(plain.active_bs, plain.max_power_w, 1.0)
+    limit = torch.where(plain.active_bs, plain.max_power_w, 0.0)
     users, stations = plain.gain.shape[-2:]
     return _rows(relative_snr(plain).mT, stations, users), _rows(limit, stations)
+
+
+def _divisor(limit: np.ndarray) -> np.ndarray:
+    return np.where(limit > 0.0, limit, 1.0)
 
 
 def _rows(tensor: Tensor, *size: int) -> np.ndarray:
