@@ -65,10 +65,10 @@ def generator_of(stream: int, *keys: int) -> torch.Generator:
 
 
 def drops_of(case: Case, count: int, stream: int = REPORT) -> CellInstance:
-    """The first drops of a case in double precision: the same whoever asks, fewer being the first of more."""
+    """The first drops of a case in single precision: the same whoever asks, fewer being the first of more."""
     if case.where != "paper":
-        return index(snapshot_cells(bundled_snapshot(case.where), dtype=torch.float64), slice(count))
-    source = CellSource(hudn_scenario(), users=case.users, stations=case.stations, dtype=torch.float64)
+        return index(snapshot_cells(bundled_snapshot(case.where)), slice(count))
+    source = CellSource(hudn_scenario(), users=case.users, stations=case.stations)
     parts = range(-(-count // _BLOCK))
     drawn = [
         draw_cells(source, _BLOCK, generator=generator_of(stream, case.users, case.stations, part))

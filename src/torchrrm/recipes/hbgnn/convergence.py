@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,8 @@ class Converging:
         policy = workbench.seeded(NETWORKS[self.network], self.seed)
         trainee = AssociationTrainee(policy, only=self.learned)
         loss = learning.PolicyLoss(trainee, AssociationLoss())
-        task = Task(PROBLEM, LabelledSource(_labelled(self.kept, self.settings, self.learned)))
+        judge: Any = PROBLEM  # of the networks; labels come along
+        task = Task(judge, LabelledSource(_labelled(self.kept, self.settings, self.learned)))
         history = learning.History()
         how = learning.TrainerSettings(
             steps=self.steps,

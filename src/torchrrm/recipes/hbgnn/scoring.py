@@ -71,7 +71,7 @@ def kept(name: str, action: AssociationAction) -> dict[str, Tensor]:
 
 
 def judged(instance: CellInstance, made: Mapping[str, Tensor]) -> dict[str, Judged]:
-    """What jobs kept, by allocator, on the first drops."""
+    """What jobs kept, by allocator, on the first drops in double precision."""
     prefix = "station."
     names = [name.removeprefix(prefix) for name in made if name.startswith(prefix)]
     found = {}

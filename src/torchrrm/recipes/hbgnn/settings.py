@@ -1,6 +1,6 @@
 """How much of the paper a run of the recipe does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torchrrm.recipes.hbgnn.labels import LabelSettings
 from torchrrm.recipes.hbgnn.training import TRAININGS, TrainingSettings
@@ -18,7 +18,7 @@ class ConvergenceSettings:
         steps: by the network; the paper does not say.
     """
 
-    labels: LabelSettings = LabelSettings()
+    labels: LabelSettings = field(default_factory=LabelSettings)
     batch_size: int = 8
     steps: tuple[tuple[str, int], ...] = (
         ("FCNN", 150),
