@@ -10,7 +10,7 @@ from torchrrm import cli
 
 ROOT = Path(__file__).parents[1]
 SMALLER = {
-    "evaluate": {"--instances": "2", "--users": "5", "--links": "3", "--slots": "4"},
+    "evaluate": {"--instances": "2", "--users": "5", "--links": "3", "--slots": "4", "--stations": "4"},
     "train": {"--steps": "2", "--users": "5"},
     "adapt": {"--epochs": "1", "--users": "5"},
     "reproduce": {"--scale": "smoke"},
@@ -20,6 +20,7 @@ OF_PROBLEM = {
     "sum-rate": {"--links"},
     "ergodic-power": {"--links", "--slots"},
     "urllc": {"--users"},
+    "association": {"--users", "--stations"},
     "demands": set(),
 }
 
