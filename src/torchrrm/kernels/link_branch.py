@@ -16,6 +16,7 @@ __all__ = [
     "LOG",
     "NODES",
     "SIZE",
+    "choose_split",
     "explore_batch",
     "plant_batch",
     "settle_batch",
@@ -70,7 +71,7 @@ def _improve(start, gain, weight, n, state, power, scratch):
 
 
 @njit(error_model="numpy", cache=True)
-def _choose(box, gain, weight, n, rule, work):
+def choose_split(box, gain, weight, n, rule, work):
     """Put the link to split at and the middle of its power behind the box.
 
     Of what the surrogate promises too much, most hangs on that link's interference. `c` is that interference at full
@@ -168,7 +169,7 @@ def _judge(box, bound, gain, weight, n, state, power, law, work, scratch):
         start[j] = low[j] + place[j] * (high[j] - low[j])
     if state[NODES] == 0 or weighted_rate(start, gain, weight, n) > _NEAR * state[BEST]:
         _improve(start, gain, weight, n, state, power, scratch)
-    _choose(box, gain, weight, n, rule, work)
+    choose_split(box, gain, weight, n, rule, work)
     return bound
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from torchrrm.kernels import (
     assignment,
     association,
+    association_branch,
     bandwidth,
     beam_ascent,
     beam_baselines,
@@ -168,6 +169,7 @@ def _warm_cells() -> None:
     hungarian_wmmse.refine_batch(one, row, row.copy(), plan, station)
     state = row.copy(), station, row[0].copy()
     hungarian_wmmse.search_batch(one, row, row, plan, (0, 1), 0, state)
+    association_branch.search_batch(one, 1e-2, 10, station.copy(), row.copy(), np.zeros((1, 3)))
     for run, run_batch, settings in (
         (max_sum_utility.solve, max_sum_utility.solve_batch, (1, 1, True, 1e-6)),
         (effective_rate.solve, effective_rate.solve_batch, (1, 1, 1, 1e-6)),

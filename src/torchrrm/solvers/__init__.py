@@ -12,6 +12,7 @@ from torchrrm.solvers.demand_reach import certify_out_of_reach
 from torchrrm.solvers.effective_rate import ControlledEffectiveRate, EffectiveRateAssociation
 from torchrrm.solvers.ergodic_dual_bound import ErgodicBound, ErgodicDualBound
 from torchrrm.solvers.exact_slicing import ExactSlicing
+from torchrrm.solvers.exhaustive_association import ExhaustiveAssociation
 from torchrrm.solvers.fractional_programming import FPLinQ, FractionalProgramming
 from torchrrm.solvers.geometric_program import GeometricProgram
 from torchrrm.solvers.gram_ascent import GramAscent
@@ -46,6 +47,7 @@ __all__ = [
     "ErgodicBound",
     "ErgodicDualBound",
     "ExactSlicing",
+    "ExhaustiveAssociation",
     "FPLinQ",
     "FractionalProgramming",
     "GeometricProgram",
@@ -113,6 +115,7 @@ SOLVERS: dict[str, dict[str, type]] = {
     "association": {
         "max-signal": MaxSignalAssociation,
         "max-gain": MaxGainAssociation,
+        "exhaustive": ExhaustiveAssociation,
         "hungarian-wmmse": HungarianWMMSE,
         "max-sum-utility": MaxSumUtility,
         "max-sum-utility-power": ControlledMaxSumUtility,
