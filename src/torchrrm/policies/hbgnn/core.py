@@ -40,7 +40,7 @@ EDGE_FEATURES = 4
 USER_FEATURES = 5
 STATION_FEATURES = 6
 
-_LEVEL = 1.0  # of the start, see `equal_reach`
+_LEVEL = 1.5  # of the start, see `equal_reach`
 _TINY = 1e-12
 _FAINT = 1e-4  # a ratio to noise below -40 dB is as good as none
 _QUIET = -25.0  # least logarithm of a share
@@ -133,13 +133,13 @@ def radio(snr: Float[Tensor, "*batch user bs"]) -> Radio:
 
 
 def equal_reach(radio: Radio) -> Powers:
-    """Shares by which all stations are as loud, in the geometric mean over the users they reach.
+    """Shares by which all stations are as loud: `ln q_j = 1.5 - mean_i ln(1 + r_ij)`, over users in reach of any.
 
-    Macro and small stations start alike, and stations in the open softer than those behind buildings: of the starts
-    that were compared, in the geometry of [Zhang2022HBGNN], the one from which matching and `WMMSE` end best.
+    Macro and small stations start alike, stations in the open softer than those behind buildings, and those that few
+    users hear louder: of the starts that were compared, the one from which matching and `WMMSE` end best.
     """
-    count = radio.reach.sum(-2).clamp_min(1)
-    mean = torch.where(radio.reach, radio.level, 0.0).sum(-2) / count
+    heard = radio.reach.any(-1).sum(-1, keepdim=True).clamp_min(1)
+    mean = torch.log1p(radio.snr).sum(-2) / heard
     log_share = torch.where(radio.audible, (_LEVEL - mean).clamp(_QUIET, 0.0), _QUIET)
     return Powers(log_share, torch.zeros_like(log_share))
 

@@ -41,9 +41,9 @@ class TrainingSettings:
         early: weight of the loss after each stage but the decision.
     """
 
-    steps: int = 4000
-    batch_size: int = 16
-    learning_rate: float = 2e-3
+    steps: int = 6000
+    batch_size: int = 8
+    learning_rate: float = 3e-3
     varied: float = 0.5
     early: float = 0.3
 
@@ -58,7 +58,7 @@ class TrainingSettings:
 TRAININGS: dict[str, TrainingSettings] = {
     "smoke": TrainingSettings(steps=2, batch_size=2),
     "quick": TrainingSettings(),
-    "full": TrainingSettings(steps=30_000, batch_size=32),
+    "full": TrainingSettings(steps=40_000, batch_size=16),
 }
 
 
@@ -74,6 +74,7 @@ class Area:
         macro_power_dbm, small_power_dbm: limits.
         shadowing_db: deviation of a log-normal factor of each gain.
         least_snr_db: pairs whose SNR at full power is less have no path at all; none by default.
+        blocked: share of the pairs that have none either, at random.
     """
 
     users: int = 120
@@ -85,6 +86,7 @@ class Area:
     small_power_dbm: float = 20.0
     shadowing_db: float = 0.0
     least_snr_db: float = -math.inf
+    blocked: float = 0.0
 
 
 def draw_area(rng: random.Random) -> Area:
@@ -99,7 +101,8 @@ def draw_area(rng: random.Random) -> Area:
         macro_power_dbm=rng.uniform(40.0, 50.0),
         small_power_dbm=rng.uniform(10.0, 30.0),
         shadowing_db=rng.choice((0.0, rng.uniform(0.0, 10.0))),
-        least_snr_db=rng.choice((-math.inf, rng.uniform(-30.0, 20.0))),
+        least_snr_db=rng.choice((-math.inf, rng.uniform(-30.0, 30.0))),
+        blocked=rng.choice((0.0, 0.0, rng.uniform(0.0, 0.8))),
     )
 
 
@@ -119,6 +122,8 @@ def draw_in(area: Area, count: int, *, generator: torch.Generator) -> CellInstan
     if area.least_snr_db > -math.inf:
         strong = relative_snr(replace(cells, gain=gain)) >= db_to_linear(area.least_snr_db)
         gain = torch.where(strong, gain, 0.0)
+    if area.blocked:
+        gain = gain * (torch.rand(gain.shape, generator=generator, dtype=gain.dtype) >= area.blocked)
     return replace(cells, gain=gain)
 
 
