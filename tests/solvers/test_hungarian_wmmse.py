@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
+from tests.testing.association import CELLS, FAIR_CELLS, sample, sample_sparse
 
 from torchrrm.kernels import hungarian_wmmse as kernels
 from torchrrm.policies.compose import Refined
@@ -16,6 +17,7 @@ from torchrrm.problems.association import (
     UNSERVED,
     AssociationAction,
     CellInstance,
+    ProportionalFairAssociation,
     SumRateAssociation,
     cell_instance,
     in_reach,
@@ -26,8 +28,22 @@ from torchrrm.problems.association import (
 from torchrrm.problems.base import largest_violation
 from torchrrm.records import index, pad, replace, to
 from torchrrm.solvers import HungarianWMMSE, MaxGainAssociation, MaxSignalAssociation, matched_association
+from torchrrm.testing import check_solver
 
 PROBLEM = SumRateAssociation()
+
+
+@pytest.mark.parametrize(
+    "solver", [HungarianWMMSE(), HungarianWMMSE(restarts=3), MaxSignalAssociation(), MaxGainAssociation()]
+)
+@pytest.mark.parametrize("source", [sample, sample_sparse])
+def test_conforms(solver: Any, source: Callable[..., CellInstance]) -> None:
+    check_solver(solver, PROBLEM, source, expected=CELLS)
+
+
+@pytest.mark.parametrize("solver", [MaxSignalAssociation(), MaxGainAssociation()])
+def test_rules_conform_under_fairness(solver: Any) -> None:
+    check_solver(solver, ProportionalFairAssociation(), sample, expected=FAIR_CELLS)
 
 
 def draw(batch: int, users: int, stations: int, seed: int = 0, idle: float = 0.2) -> CellInstance:
