@@ -21,6 +21,7 @@ OF_PROBLEM = {
     "ergodic-power": {"--links", "--slots"},
     "urllc": {"--users"},
     "association": {"--users", "--stations"},
+    "fair-association": {"--users", "--stations"},
     "demands": set(),
 }
 

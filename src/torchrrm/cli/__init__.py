@@ -18,6 +18,16 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
+from torchrrm.cli.associations import (
+    AssociationAllocation,
+    AssociationDraws,
+    AssociationEvaluation,
+    AssociationExport,
+    FairAllocation,
+    FairDraws,
+    FairEvaluation,
+    FairExport,
+)
 from torchrrm.cli.beams import BeamAllocation, BeamDraws, BeamEvaluation, BeamExport, BeamTraining
 from torchrrm.cli.commands import Adapt, Allocate, Demo, Evaluate, Export, List, Reproduce, Train
 from torchrrm.cli.demands import RunDemands
@@ -72,6 +82,20 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "adapt": Adapt[BeamDraws],
         "evaluate": Evaluate[BeamEvaluation],
         "export": Export[BeamExport],
+    },
+    "association": {
+        "allocate": Allocate[AssociationAllocation],
+        "train": Train[AssociationDraws],
+        "adapt": Adapt[AssociationDraws],
+        "evaluate": Evaluate[AssociationEvaluation],
+        "export": Export[AssociationExport],
+    },
+    "fair-association": {
+        "allocate": Allocate[FairAllocation],
+        "train": Train[FairDraws],
+        "adapt": Adapt[FairDraws],
+        "evaluate": Evaluate[FairEvaluation],
+        "export": Export[FairExport],
     },
     "demands": {
         "run": RunDemands,

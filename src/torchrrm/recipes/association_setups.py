@@ -43,8 +43,7 @@ from torchrrm.recipes.association import (
 )
 from torchrrm.recipes.link_setups import rate_measures
 from torchrrm.recipes.workbench import Given
-from torchrrm.solvers import SOLVERS, ControlledMaxSumUtility, HungarianWMMSE
-from torchrrm.solvers.exhaustive_association import ExhaustiveAssociation
+from torchrrm.solvers import SOLVERS, ControlledMaxSumUtility, ExhaustiveAssociation, HungarianWMMSE
 
 __all__ = [
     "MOST_CERTIFIED",

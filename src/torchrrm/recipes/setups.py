@@ -7,6 +7,7 @@ from torchrrm.channels.snapshot import BUNDLED
 from torchrrm.policies import list_pretrained, load_pretrained
 from torchrrm.problems import KINDS
 from torchrrm.recipes import RECIPES
+from torchrrm.recipes.association_setups import AssociationSetup, FairAssociationSetup
 from torchrrm.recipes.beam_setups import BeamSetup
 from torchrrm.recipes.demand_run import DemandNames
 from torchrrm.recipes.link_setups import ErgodicSetup, SumRateSetup
@@ -17,7 +18,14 @@ __all__ = ["SETUPS", "display_of", "names"]
 
 SETUPS: dict[str, Setup[Any, Any]] = {
     setup.name: setup
-    for setup in (SliceSetup(KINDS["data-rate"]), SumRateSetup(), ErgodicSetup(), BeamSetup())
+    for setup in (
+        SliceSetup(KINDS["data-rate"]),
+        SumRateSetup(),
+        ErgodicSetup(),
+        BeamSetup(),
+        AssociationSetup(),
+        FairAssociationSetup(),
+    )
 }
 """One of each problem, by the name that `--problem` takes."""
 
