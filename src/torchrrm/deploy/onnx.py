@@ -30,6 +30,7 @@ _TRACED = 3
 _CHECKED = ((1, 1), (1, 50), (4, 7), (3, 2), (2, 333))
 """Sizes of the batch and of the other free axes at which the file must agree with torch; none is that of the trace."""
 _CLOSENESS = 1e-5
+_NEVER = -1e8
 _ROUNDINGS = 4.0
 """Sums over many neighbours round by more: then ONNX Runtime may differ by this many times torch's own error."""
 
@@ -202,9 +203,14 @@ def _rounding(policy: Any, inputs: tuple[Tensor, ...], wanted: tuple[Tensor, ...
 
 
 def _difference(found: Tensor, target: Tensor) -> tuple[float, float]:
-    """Largest difference, infinite where the shapes differ, and largest value."""
-    if found.shape != target.shape:
+    """Largest difference, infinite where the shapes differ, and largest value.
+
+    Scores of what cannot be chosen must be as low in both, and count no further.
+    """
+    never = target < _NEVER
+    if found.shape != target.shape or not torch.equal(never, found < _NEVER):
         return math.inf, 0.0
+    found, target = (torch.where(never, 0.0, value) for value in (found, target))
     return float((found - target).abs().max()), float(target.abs().max())
 
 

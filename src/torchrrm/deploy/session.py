@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from torchrrm.deploy.association import AssociationService
 from torchrrm.deploy.beams import BeamService
 from torchrrm.deploy.header import read_header, require
 from torchrrm.deploy.links import PowerService
@@ -27,8 +28,9 @@ class Allocation:
 
     Attributes:
         action: the decision, named as the problem's action record: `{"bandwidth_hz": [*batch user]}`,
-            `{"power_w": [*batch tx]}`, or `{"power_w": [*batch user], "beam": [*batch user ant]}` of the dual uplink
-            and with them what a station sends, `"downlink_power_w"`.
+            `{"power_w": [*batch tx]}`, `{"station": [*batch user], "power_w": [*batch bs]}` with -1 of users without a
+            station, or `{"power_w": [*batch user], "beam": [*batch user ant]}` of the dual uplink and with them what a
+            station sends, `"downlink_power_w"`.
         scheduled: users that are served, or links that may transmit, `[*batch user]`.
         feasible: whether the action keeps every constraint to its tolerance, `[*batch]`.
         violation: how far the action exceeds each constraint at most, `[*batch]`; at most 0 is satisfied.
@@ -36,7 +38,8 @@ class Allocation:
             `[*batch]`.
         refused: as `violation`, of the policy's own action; `inf` where it is not finite.
         notes: what else the service tells: of beams `"least_power_w"`, `[*batch]`, the total power that would keep
-            every minimum rate; infinite if none would, NaN where the action is feasible.
+            every minimum rate; infinite if none would, NaN where the action is feasible. Of associations
+            `"out_of_reach"`, `[*batch user]`: active users whom no active station reaches.
         latency_s: time that the call took.
     """
 
@@ -89,7 +92,12 @@ class Service(Protocol):
         ...
 
 
-SERVICES: dict[str, type] = {"slicing": SliceService, "links": PowerService, "beams": BeamService}
+SERVICES: dict[str, type] = {
+    "slicing": SliceService,
+    "links": PowerService,
+    "beams": BeamService,
+    "association": AssociationService,
+}
 
 
 class InferenceSession:
@@ -143,7 +151,8 @@ class InferenceSession:
         For slices these are `cn0_hz`, `min_rate_bps`, `bandwidth_hz`, `eavesdropper_cn0_hz` and `active`, see
         `torchrrm.deploy.slicing.SliceService.prepare`; for links `gain`, `noise_power_w`, `max_power_w`, `weight`,
         `active` and `priority`, see `torchrrm.deploy.links.PowerService.prepare`; for beams `channel` and the other
-        fields of `MisoInstance`, see `torchrrm.deploy.beams.BeamService.prepare`.
+        fields of `MisoInstance`, see `torchrrm.deploy.beams.BeamService.prepare`; for associations the fields of
+        `CellInstance` and `refine`, see `torchrrm.deploy.association.AssociationService.prepare`.
 
         Raises:
             ValueError: one line with the argument, the rule and the value received.
