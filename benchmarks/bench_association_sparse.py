@@ -5,7 +5,7 @@ python benchmarks/bench_association_sparse.py [--json FILE] [--only SECTION ...]
 Networks have the density of [Zhang2022HBGNN], 105 stations to 200 m x 200 m of which one in 21 is a macro station, five
 users to a station, the mean of line of sight and none by distance (`UrbanMicro`), and the 32 strongest stations in each
 user's list. The policy has the published width and random weights: neither time nor memory depends on them. Memory is
-what tensors hold at most above the instance, as torch counts it.
+what tensors hold at most above the instance, as torch counts it; a layer's messages, 512 bytes a node, come on top.
 """
 
 from typing import Any

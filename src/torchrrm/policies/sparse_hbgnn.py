@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from torchrrm.nn import BipartiteLayer, EdgeNet, edge_weight
@@ -18,7 +18,7 @@ from torchrrm.records import replace, tensor_record
 __all__ = ["ListScores", "SparseHBGNN"]
 
 # As in `torchrrm.policies.hbgnn.core`.
-_LEVEL, _TINY, _FAINT, _QUIET, _MOST = 1.0, 1e-12, 1e-4, -25.0, 40.0
+_LEVEL, _TINY, _FAINT, _QUIET, _MOST = 1.5, 1e-12, 1e-4, -25.0, 40.0
 
 
 @tensor_record
@@ -45,6 +45,7 @@ class _Air:
         strongest: the largest of each user, `[user 1]`.
         reach: whether there is an edge.
         audible: stations that reach somebody, `[bs]`.
+        listing: users in reach that list a station of the instance, in the mean, `[bs]`; all where all are listed.
         rest: SNR of all stations that a user does not list, `[user]`.
         instances: how many there are.
     """
@@ -55,6 +56,7 @@ class _Air:
     strongest: Tensor
     reach: Tensor
     audible: Tensor
+    listing: Tensor
     rest: Tensor
     instances: int
 
@@ -169,17 +171,25 @@ def _air(instance: SparseCellInstance) -> _Air:
         strongest=level.amax(-1, keepdim=True),
         reach=snr > 0,
         audible=graph.largest(snr.detach()) > 0,
+        listing=_listing(instance, (snr > 0).any(-1)).to(snr.dtype),
         rest=rest.flatten(),
         instances=len(lists),
     )
+
+
+def _listing(instance: SparseCellInstance, heard: Bool[Tensor, "user"]) -> Float[Tensor, "bs"]:
+    """Entries of active stations in the lists of users in reach, by the number of these stations."""
+    entry = at_neighbours(instance.active_bs, instance.neighbour.clamp_min(0)) & (instance.neighbour >= 0)
+    entries = (entry.sum(-1) * heard.reshape(entry.shape[:-1])).sum(-1)
+    mean = (entries / instance.active_bs.sum(-1).clamp_min(1))[..., None].expand(instance.active_bs.shape)
+    return torch.cat([mean.flatten(), mean.new_ones(1)]).clamp_min(1e-3)
 
 
 # What follows is `torchrrm.policies.hbgnn.core` on lists; names and order are the same.
 
 
 def _equal_reach(air: _Air) -> Powers:
-    reach = air.reach.to(air.snr.dtype)
-    mean = air.lists.sum(reach * air.level) / air.lists.sum(reach).clamp_min(1.0)
+    mean = air.lists.sum(torch.log1p(air.snr)) / air.listing
     log_share = torch.where(air.audible, (_LEVEL - mean).clamp(_QUIET, 0.0), _QUIET)
     return Powers(log_share, torch.zeros_like(log_share))
 
