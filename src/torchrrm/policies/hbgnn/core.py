@@ -155,14 +155,14 @@ def soft_matching(
     score = torch.where(reach, score.clamp(max=_MOST), -_MOST)
     top = score.amax(-1, keepdim=True).clamp_min(0.0)
     kernel = torch.where(reach, torch.exp(score - top), 0.0)
-    alone = torch.exp(-top[..., 0])  # [*batch user]
-    by_station = torch.ones_like(score[..., 0, :])
+    turned, alone = kernel.mT, torch.exp(-top)  # [*batch bs user], [*batch user 1]
+    by_station = torch.ones_like(turned[..., :1])  # [*batch bs 1]
     by_user = alone
     for _ in range(rounds):
-        by_user = 1.0 / (alone + _from_stations(kernel, by_station))
-        by_station = 1.0 / (1.0 + _from_users(kernel, by_user))
-    level = score + (torch.log(by_user) - top[..., 0])[..., :, None] + torch.log(by_station)[..., None, :]
-    return Matching(level, kernel * by_user[..., :, None] * by_station[..., None, :])
+        by_user = torch.reciprocal(alone + kernel @ by_station)
+        by_station = torch.reciprocal(1.0 + turned @ by_user)
+    level = score + (torch.log(by_user) - top) + torch.log(by_station).mT
+    return Matching(level, kernel * by_user * by_station.mT)
 
 
 def first_matching(radio: Radio, log_share: Float[Tensor, "*batch bs"]) -> Matching:
@@ -230,26 +230,18 @@ def power_steps(
     `d_j = sum_i w_ij r_ij` and so on. `ln q_j` moves by the factor times the logarithm of `d_j / (heard_j price_j)`,
     that by which WMMSE multiplies amplitudes: the factor 2 is WMMSE itself.
     """
-    weight = match.sum(-2).clamp_min(_TINY)  # [*batch bs]
-    direct = (match * radio.snr).sum(-2) / weight
-    move = torch.zeros_like(log_share)
+    snr, heard_by, served_by = radio.snr, radio.snr.mT, match.mT
+    weight = match.sum(-2).clamp_min(_TINY)[..., None]  # [*batch bs 1], as all that follows of stations
+    direct = (match * snr).sum(-2)[..., None] / weight
+    level = log_share[..., None]
+    move = torch.zeros_like(level)
     for stride in strides:
-        share = torch.exp(log_share)
+        share = torch.exp(level)
         signal = direct * share
-        total = 1.0 + _from_stations(radio.snr, share)
-        heard = (_from_users(match, total) / weight - signal).clamp_min(1.0)
+        heard = (served_by @ (1.0 + snr @ share) / weight - signal).clamp_min(1.0)
         cost = weight * signal / (heard * (heard + signal))
         own = direct * cost
-        others = _from_users(radio.snr, _from_stations(match, cost / weight)) - own
-        price = own + others.clamp_min(0.0)
+        price = own + (heard_by @ (match @ (cost / weight)) - own).clamp_min(0.0)
         move = torch.log((weight * direct / (heard * price.clamp_min(_TINY))).clamp_min(_TINY))
-        log_share = (log_share + stride * move.clamp(-6.0, 6.0)).clamp(_QUIET, 0.0)
-    return Powers(log_share, move)
-
-
-def _from_users(matrix: Tensor, value: Float[Tensor, "*batch user"]) -> Float[Tensor, "*batch bs"]:
-    return (value[..., None, :] @ matrix)[..., 0, :]
-
-
-def _from_stations(matrix: Tensor, value: Float[Tensor, "*batch bs"]) -> Float[Tensor, "*batch user"]:
-    return (matrix @ value[..., None])[..., 0]
+        level = (level + stride * move.clamp(-6.0, 6.0)).clamp(_QUIET, 0.0)
+    return Powers(level[..., 0], move[..., 0])
