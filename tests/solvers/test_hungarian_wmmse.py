@@ -240,7 +240,7 @@ def test_units_do_not_matter() -> None:
         instance, max_power_w=10 * instance.max_power_w, noise_power_w=10 * instance.noise_power_w
     )
     assert torch.allclose(
-        HungarianWMMSE(start_w=0.1)(stronger).power_w, 10 * action.power_w, rtol=1e-6, atol=1e-12
+        HungarianWMMSE(start_w=(0.1, 10.0, math.inf))(stronger).power_w, 10 * action.power_w, rtol=1e-6, atol=1e-12
     )
 
 
@@ -307,8 +307,8 @@ def test_single_precision_and_any_batch_shape() -> None:
     [
         ({"rounds": 0}, "rounds"),
         ({"steps": 0}, "steps"),
-        ({"start_w": 0.0}, "start_w"),
-        ({"start_w": math.inf}, "start_w"),
+        ({"start_w": (0.01, 0.0)}, "start_w"),
+        ({"start_w": ()}, "start_w"),
         ({"restarts": -1}, "restarts"),
         ({"time_limit_s": -1.0}, "time_limit_s"),
         ({"tol": math.nan}, "tol"),

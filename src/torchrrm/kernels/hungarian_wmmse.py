@@ -172,7 +172,8 @@ def solve(snr, limit, share, plan, station):
 def search(snr, limit, start, plan, span, seed, state):
     """Restarts `span[0]` to `span[1]` around the best known shares and association, kept in `state`; its worth.
 
-    Random numbers are by the rank of stations in the SNR of their best user, so that numbering does not matter.
+    They take the starts `[start bs]` in turn. Random numbers are by the rank of stations in the SNR of their best user,
+    so that numbering does not matter.
     """
     share, station, value = state
     loudest = np.zeros(share.size)
@@ -182,7 +183,7 @@ def search(snr, limit, start, plan, span, seed, state):
     order = rank(loudest)
     placed = station.copy()
     for draw in range(span[0], span[1]):
-        trial = _disturb(share, start, order, seed, draw)
+        trial = _disturb(share, start[draw % len(start)], order, seed, draw)
         found, _, _ = alternate(snr, trial, *_TRIAL)
         if found > value * _BETTER:
             alternate(snr, trial, *plan)
@@ -202,13 +203,20 @@ def refine(snr, limit, share, plan, station):
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(snr, limit, share, plan, station):
-    """`solve` for each row; arrays of its results."""
-    batch = snr.shape[0]
+def solve_batch(snr, limit, start, plan, station):
+    """`solve` for each row from each of its starts `[batch start bs]`: shares of the best, and its results."""
+    batch, share = snr.shape[0], start[:, 0].copy()
     value, taken, converged = np.empty(batch), np.empty(batch, np.int64), np.empty(batch, np.bool_)
     for i in prange(batch):
-        value[i], taken[i], converged[i] = solve(snr[i], limit[i], share[i], plan, station[i])
-    return value, taken, converged
+        value[i] = -1.0
+        placed = station[i].copy()
+        for s in range(start.shape[1]):
+            trial = start[i, s].copy()
+            found, rounds, ended = solve(snr[i], limit[i], trial, plan, placed)
+            if found > value[i]:
+                value[i], taken[i], converged[i] = found, rounds, ended
+                share[i], station[i] = trial, placed
+    return share, value, taken, converged
 
 
 @njit(error_model="numpy", cache=True, parallel=True)

@@ -170,5 +170,7 @@ def judge(title: str, asked: Sequence[Asked], workers: Workers) -> dict[Case, Ca
     results = {}
     for one in asked:
         instance = drops_of(one.case, one.drops)
-        results[one.case] = CaseResult(instance, found[one.case], judged(records.to(instance, dtype=torch.float64), found[one.case]))
+        results[one.case] = CaseResult(
+            instance, found[one.case], judged(records.to(instance, dtype=torch.float64), found[one.case])
+        )
     return results
