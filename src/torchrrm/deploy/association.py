@@ -186,4 +186,5 @@ class AssociationService:
         """Two stations near a user each, or as many of both as the policy is made for."""
         gain = np.full((self.users or 2, self.stations or 2), 1e-11)
         np.fill_diagonal(gain, 1e-9)
-        return {"gain": gain, "noise_power_w": 1e-13, "max_power_w": 0.1}
+        refine = 1 if self.kind == "association" else 0
+        return {"gain": gain, "noise_power_w": 1e-13, "max_power_w": 0.1, "refine": refine}
