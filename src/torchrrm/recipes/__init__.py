@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from torchrrm.bench import Results
-from torchrrm.recipes import alcor, hml, metagnn, usrmnet
+from torchrrm.recipes import alcor, hbgnn, hml, metagnn, usrmnet
 
 __all__ = ["RECIPES"]
 
 RECIPES: dict[str, Callable[..., Results]] = {
     "alcor": alcor.reproduce,
+    "hbgnn": hbgnn.reproduce,
     "hml": hml.reproduce,
     "metagnn": metagnn.reproduce,
     "usrmnet": usrmnet.reproduce,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchrrm import records
+from torchrrm.learning.specialisation import SpecialiseSettings
 from torchrrm.problems import CellInstance
 from torchrrm.recipes.hbgnn.allocators import LONGEST, CellAllocator, in_order, solvers
 from torchrrm.recipes.hbgnn.cases import Case, drops_of
@@ -30,7 +31,7 @@ class Asked:
         start: parameters of the network.
         classical: run the paper's baselines.
         longest_s: time limit of the search that others are held against; 0 leaves it out.
-        srl: specialise.
+        specialise: how; None leaves it out.
     """
 
     case: Case
@@ -38,7 +39,7 @@ class Asked:
     start: Start
     classical: bool = True
     longest_s: float = 20.0
-    srl: bool = True
+    specialise: SpecialiseSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Specialised:
 
     part: Part
     start: Start
+    how: SpecialiseSettings
 
     @property
     def name(self) -> str:
@@ -110,7 +112,7 @@ class Specialised:
 
     def __call__(self) -> dict[str, Tensor]:
         made: dict[str, Tensor] = {}
-        for name, allocator in specialised(self.start).items():
+        for name, allocator in specialised(self.start, self.how).items():
             made |= _one_by_one(name, allocator, self.part)
         return made
 
@@ -156,7 +158,9 @@ def _parts(one: Asked) -> list[Part]:
 def _jobs(one: Asked) -> list[Job]:
     jobs: list[Job] = [Compared(one.case, one.drops, one.start, one.classical)]
     jobs += [Searched(part, one.longest_s) for part in _parts(one) if one.longest_s > 0]
-    return jobs + [Specialised(part, one.start) for part in _parts(one) if one.srl]
+    if one.specialise is not None:
+        jobs += [Specialised(part, one.start, one.specialise) for part in _parts(one)]
+    return jobs
 
 
 def judge(title: str, asked: Sequence[Asked], workers: Workers) -> dict[Case, CaseResult]:

@@ -1,6 +1,6 @@
 """What is learned: the network, refined, and specialised to a drop."""
 
-from torchrrm.learning.specialisation import Specialised
+from torchrrm.learning.specialisation import Specialised, SpecialiseSettings
 from torchrrm.policies import HBGNN, Refined
 from torchrrm.recipes.hbgnn.allocators import GRL, GRL_REFINED, SRL, SRL_REFINED, CellAllocator
 from torchrrm.recipes.jobs import Start
@@ -25,7 +25,7 @@ def learned(start: Start) -> dict[str, CellAllocator]:
     return {GRL: policy, GRL_REFINED: Refined(policy, HungarianWMMSE(), REFINING_ROUNDS)}
 
 
-def specialised(start: Start) -> dict[str, CellAllocator]:
+def specialised(start: Start, how: SpecialiseSettings) -> dict[str, CellAllocator]:
     """The network specialised to each drop, by itself and refined."""
     policy = policy_of(start)
-    return {SRL: Specialised(policy), SRL_REFINED: Specialised(policy, refine=HungarianWMMSE())}
+    return {SRL: Specialised(policy, how), SRL_REFINED: Specialised(policy, how, refine=HungarianWMMSE())}

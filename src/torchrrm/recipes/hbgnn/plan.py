@@ -56,14 +56,15 @@ def station_cases(settings: HbgnnSettings) -> list[Case]:
 
 def asked(settings: HbgnnSettings, start: Start) -> list[Asked]:
     """All kinds of networks, each once, those of the tables first."""
-    wanted = [Asked(PAPER, settings.drops, start, longest_s=settings.longest_s)]
+    common = {"start": start, "specialise": settings.specialise}
+    wanted = [Asked(PAPER, settings.drops, longest_s=settings.longest_s, **common)]
     wanted += [
-        Asked(case, settings.munich_drops, start, longest_s=settings.longest_s) for case in munich_cases()
+        Asked(case, settings.munich_drops, longest_s=settings.longest_s, **common) for case in munich_cases()
     ]
     named = {one.case for one in wanted}
     densities = dict.fromkeys([*user_cases(settings), *station_cases(settings)])
     return wanted + [
-        Asked(case, settings.density_drops, start, classical=False, longest_s=settings.density_s)
+        Asked(case, settings.density_drops, classical=False, longest_s=settings.density_s, **common)
         for case in densities
         if case not in named
     ]

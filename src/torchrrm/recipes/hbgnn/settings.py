@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from torchrrm.learning.specialisation import SpecialiseSettings
 from torchrrm.recipes.hbgnn.labels import LabelSettings
 from torchrrm.recipes.hbgnn.training import TRAININGS, TrainingSettings
 
@@ -35,6 +36,7 @@ class HbgnnSettings:
     Attributes:
         training: of the network (GRL).
         convergence: of Figs. 6 to 8.
+        specialise: SRL.
         drops: of the paper's square, for the tables; the paper's are 200.
         munich_drops: of each snapshot.
         density_drops: of each point of Figs. 11 and 12.
@@ -47,6 +49,7 @@ class HbgnnSettings:
 
     training: TrainingSettings
     convergence: ConvergenceSettings = ConvergenceSettings()
+    specialise: SpecialiseSettings = field(default_factory=SpecialiseSettings)
     drops: int = 50
     munich_drops: int = 10
     density_drops: int = 20
@@ -67,6 +70,7 @@ SCALES: dict[str, HbgnnSettings] = {
             batch_size=2,
             steps=(("HBGNN, literal", 2), ("HBGNN", 2)),
         ),
+        specialise=SpecialiseSettings(steps=2),
         drops=2,
         munich_drops=1,
         density_drops=1,
