@@ -6,6 +6,7 @@ With n it kills itself while it writes its n-th checkpoint, after half of the fi
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ def run_toy(checkpoint):
     return loss.policy, losses
 
 
-def say_step(self: Monitor, step: int, loss: float) -> None:
+def say_step(self: Monitor, step: int, scalars: Mapping[str, float]) -> None:
     sys.stdout.write(f"{step}\n")
     sys.stdout.flush()
 

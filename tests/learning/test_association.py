@@ -1,6 +1,7 @@
 """Losses of associations: closed forms, gradients, temperature, what is measured, and training by them."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -250,7 +251,8 @@ def test_supervised_and_unsupervised_training_learns_and_measures():
     settings = TrainerSettings(
         steps=60, batch_size=32, learning_rate=3e-3, decay=WindowedDecay(window=10, measure="objective")
     )
-    task = Task(PROBLEM, LabelledSource(given))
+    judge: Any = PROBLEM  # of the networks; labels come along
+    task = Task(judge, LabelledSource(given))
     run = RunSettings(history=history, progress=False)
     losses = train(
         PolicyLoss(trainee, AssociationLoss()),

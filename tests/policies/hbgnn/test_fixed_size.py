@@ -1,6 +1,7 @@
 """The paper's networks for one number of users and stations: HBGNN by rows of gains, FCNN, CNN."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -99,7 +100,7 @@ def test_a_layer_of_the_literal_network_is_algorithm_1(generator):
     instance, net = index(network(1, 3, 2, generator=generator), 0), small(LiteralHBGNN, 3, 2)
     snr = relative_snr(instance)
     level, edge = level_of(snr), snr > 1
-    layer = net.layers[0]
+    layer: Any = net.layers[0]
     users, stations = list(level), list(level.mT)
     wanted = []
     for i in range(3):

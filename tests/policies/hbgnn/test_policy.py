@@ -1,6 +1,7 @@
 """The default network: any numbers of users and stations, and what it does where there is nothing to do."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ PROBLEMS = {
 
 def policy(problem="association", **arguments):
     torch.manual_seed(0)
-    return HBGNN(problem, **{"width": 32, "hidden": 6} | arguments)
+    sizes: dict[str, Any] = {"width": 32, "hidden": 6}
+    return HBGNN(problem, **sizes | arguments)
 
 
 @pytest.mark.parametrize("draw", [sample, sample_sparse])

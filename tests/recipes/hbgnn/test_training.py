@@ -54,7 +54,7 @@ def test_it_learns(generator):
     assert losses[-3:].mean() < losses[:3].mean()
 
 
-def test_a_stopped_run_goes_on_where_it_was(tmp_path):
+def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
     def train(net, run, steps):
         settings = TrainingSettings(steps=steps, batch_size=2, varied=1.0)
         how = learning.RunSettings(checkpoint=run, checkpoint_every=2, progress=False)
@@ -70,7 +70,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
             raise KeyboardInterrupt
         return original(*args)
 
-    stopped.unroll = interrupted
+    monkeypatch.setattr(stopped, "unroll", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(stopped, tmp_path / "run", 4)
     resumed = network()

@@ -23,7 +23,7 @@ class ConvergenceSettings:
     batch_size: int = 8
     steps: tuple[tuple[str, int], ...] = (
         ("FCNN", 150),
-        ("CNN", 100),
+        ("CNN", 40),
         ("HBGNN, literal", 300),
         ("HBGNN", 150),
     )
