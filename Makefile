@@ -45,6 +45,8 @@ bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_demands_front.py
 	$(BIN)/python benchmarks/bench_beams.py
 	$(BIN)/python benchmarks/bench_beam_bounds.py
+	$(BIN)/python benchmarks/bench_association.py
+	$(BIN)/python benchmarks/bench_association_sparse.py
 	$(BIN)/python benchmarks/bench_deploy.py
 	$(BIN)/python -m pytest benchmarks/test_meta_gradient.py --benchmark-only --benchmark-columns=median,iqr,rounds
 

@@ -60,5 +60,5 @@ def test_given_ones_keep_their_numbers_and_places() -> None:
 def test_maps_of_scenarios_show_buildings(generator: torch.Generator) -> None:
     given = drawn_cells(SCENARIOS["hudn"](), CellTerms(), users=5, stations=8, generator=generator)
     assert given.place["building_m"].shape == (20, 2, 3)
-    figure = network_figure(given, MaxSignalAssociation()(given.instance), "loudest")
+    figure = network_figure(given, {"loudest": MaxSignalAssociation()(given.instance)})
     assert "loudest" in figure.axes[0].get_title()

@@ -148,7 +148,8 @@ class CellAllocation(OneInstance, ABC):
             arrays = {name: value.numpy() for name, value in columns.items()}
             write_columns(self.stations_out, arrays, about)
         if self.map is not None:
-            figures.save(association_setups.network_figure(given, action, self.allocator), self.map)
+            actions = {self.allocator: action}
+            figures.save(association_setups.network_figure(given, actions), self.map)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -190,8 +190,8 @@ def new_policy(problem: str, *, seed: int) -> HBGNN:
     return workbench.seeded(lambda: HBGNN(problem), seed)
 
 
-def network_figure(given: Given[CellInstance], action: AssociationAction, allocator: str) -> Figure:
-    """A map of who is served by whom, and how loud stations are.
+def network_figure(given: Given[CellInstance], actions: Mapping[str, AssociationAction]) -> Figure:
+    """A map of who is served by whom, and how loud stations are: a panel for each allocator's action.
 
     Raises:
         ValueError: if positions are not known.
@@ -202,11 +202,13 @@ def network_figure(given: Given[CellInstance], action: AssociationAction, alloca
     )
     buildings = given.place["building_m"].numpy() if "building_m" in given.place else None
     places = figures.NetworkPlaces(users, stations, given.place["macro"].numpy(), buildings)
-    rate = user_rate(given.instance, action)
-    service = figures.NetworkService(action.station.numpy(), action.power_w.numpy(), rate.numpy())
-    return figures.network_map(
-        places, {allocator: service}, title=given.setting, attribution=given.attribution
-    )
+    services = {
+        name: figures.NetworkService(
+            action.station.numpy(), action.power_w.numpy(), user_rate(given.instance, action).numpy()
+        )
+        for name, action in actions.items()
+    }
+    return figures.network_map(places, services, title=given.setting, attribution=given.attribution)
 
 
 def _one(cells: CellInstance) -> Tensor:

@@ -2,12 +2,11 @@
 
 import torch
 
-from torchrrm.bench import figures
-from torchrrm.bench.figures import NetworkPlaces, NetworkService
 from torchrrm.channels import bundled_snapshot, hudn_scenario
-from torchrrm.problems import CellInstance
+from torchrrm.problems import AssociationAction, CellInstance
+from torchrrm.problems.association import served_users
 from torchrrm.recipes.association import CellTerms
-from torchrrm.recipes.association_setups import drawn_cells, given_cells
+from torchrrm.recipes.association_setups import drawn_cells, given_cells, network_figure
 from torchrrm.recipes.exhibits import Exhibit
 from torchrrm.recipes.hbgnn.allocators import GRL_REFINED, HUNGARIAN, MAX_SIGNAL, UTILITY, solvers
 from torchrrm.recipes.hbgnn.cases import PAPER, REPORT, Case, generator_of
@@ -26,37 +25,27 @@ def network(case: Case, start: Start) -> Exhibit:
     """One drop under four methods."""
     given = _drop(case)
     allocators = solvers() | learned(start)
-    services, rows = {}, []
     with torch.no_grad():
-        for name in _SHOWN:
-            action = allocators[name](given.instance)
-            rate = PROBLEM.rate(given.instance, action)
-            services[name] = NetworkService(action.station.numpy(), action.power_w.numpy(), rate.numpy())
-            on = action.power_w > 0
-            rows.append(
-                [
-                    name,
-                    f"{rate.sum().item():.1f}",
-                    str(int((rate > 1e-3).sum())),
-                    str(int(on.sum())),
-                    f"{watt_to_dbm(action.power_w.sum().item()):.1f}",
-                ]
-            )
-    place = given.place
-    places = NetworkPlaces(
-        torch.stack([place["x_m"], place["y_m"]], -1).numpy(),
-        torch.stack([place["station_x_m"], place["station_y_m"]], -1).numpy(),
-        place["macro"].numpy(),
-        place["building_m"].numpy() if "building_m" in place else None,
-    )
+        actions = {name: allocators[name](given.instance) for name in _SHOWN}
     return Exhibit(
         name=f"network-{case.where.replace('_', '-')}",
         title=f"Who serves whom: {case.setting}",
         note="One drop. Lines join served users with their stations; rings wait at stations that give them nothing.",
-        figure=figures.network_map(places, services, attribution=given.attribution),
+        figure=network_figure(given, actions),
         header=["method", "sum of rates / (bit/s/Hz)", "served users", "stations on", "total power / dBm"],
-        rows=rows,
+        rows=[_line(name, given.instance, action) for name, action in actions.items()],
     )
+
+
+def _line(name: str, instance: CellInstance, action: AssociationAction) -> list[str]:
+    rate, power_w = PROBLEM.rate(instance, action), action.power_w
+    return [
+        name,
+        f"{rate.sum().item():.1f}",
+        f"{served_users(rate, instance.active_user).item():.0f}",
+        str(int((power_w > 0).sum())),
+        f"{watt_to_dbm(power_w.sum().item()):.1f}",
+    ]
 
 
 def _drop(case: Case) -> Given[CellInstance]:
