@@ -34,6 +34,7 @@ from torchrrm.solvers import SOLVERS, EffectiveRateAssociation, HungarianWMMSE
 SEED = 5_100_000
 DROPS, SEARCHED, PLAIN, LONGEST_S = 20, 5, 2, 20.0
 NETWORK_MS, SEARCH_MS, SPECIALISED_MS, FASTER = 5.0, 20.0, 2000.0, 50.0
+RESTARTS = 200
 PROBLEM = SumRateAssociation()
 Call = Callable[[CellInstance], Any]
 
@@ -66,6 +67,7 @@ def latency() -> dict[str, Any]:
     }
     calls["hungarian-wmmse"] = (HungarianWMMSE(), SEARCH_MS)
     calls["HBGNN"] = (policy, math.inf)
+    calls["HBGNN, 1 round"] = (Refined(policy, HungarianWMMSE(), 1), math.inf)
     calls["HBGNN, 5 rounds"] = (Refined(policy, HungarianWMMSE(), 5), math.inf)
     print(f"ms a drop: alone, and in a batch of {DROPS}; sum of rates in bit/s/Hz")
     print(f"{'':26}" + "".join(f"{head:>11}" for head in ("p50", "p99", "asked", "batch", "sum")))
@@ -90,7 +92,7 @@ def search() -> dict[str, Any]:
     """`HungarianWMMSE` by its time limit, in per cent of its value after 20 s on the same drops."""
     instance = index(drawn(), slice(0, SEARCHED))
     singles = [index(instance, i) for i in range(SEARCHED)]
-    solvers = {"default": HungarianWMMSE()}
+    solvers = {"default": HungarianWMMSE(), f"{RESTARTS} restarts": HungarianWMMSE(restarts=RESTARTS)}
     solvers |= {
         f"{limit:g} s": HungarianWMMSE(time_limit_s=limit) for limit in (0.02, 0.1, 0.5, 2.0, LONGEST_S)
     }
@@ -106,7 +108,7 @@ def search() -> dict[str, Any]:
     for row in rows:
         row["of_longest"] = (found[row["limit"]].sum() / found[f"{LONGEST_S:g} s"].sum()).item()
         print(
-            f"{row['limit']:10}{row['seconds']:10.4f}{row['objective']:10.2f}{100 * row['of_longest']:10.3f}",
+            f"{row['limit']:14}{row['seconds']:10.4f}{row['objective']:10.2f}{100 * row['of_longest']:10.3f}",
             flush=True,
         )
     return {"rows": rows}
@@ -151,11 +153,13 @@ def plain(instance: CellInstance) -> AssociationAction:
 def specialised() -> dict[str, Any]:
     """SRL to its stopping rule, the network and JUAPCMWSER, compiled and in plain loops, on the same drops."""
     instance, policy = index(drawn(), slice(0, SEARCHED)), network()
+    searching = HungarianWMMSE(restarts=RESTARTS)
     calls: dict[str, tuple[Call, int]] = {
         "JUAPCMWSER, plain": (plain, PLAIN),
         "JUAPCMWSER, compiled": (EffectiveRateAssociation("control"), SEARCHED),
         "SRL": (Specialised(policy), SEARCHED),
         "SRL, refined": (Specialised(policy, refine=HungarianWMMSE()), SEARCHED),
+        "SRL, searched": (Refined(Specialised(policy, refine=HungarianWMMSE()), searching, 5), SEARCHED),
         "GRL": (policy, SEARCHED),
         "GRL, refined": (Refined(policy, HungarianWMMSE(), 5), SEARCHED),
     }

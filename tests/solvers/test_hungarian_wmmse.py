@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
-from tests.testing.association import CELLS, FAIR_CELLS, sample, sample_sparse
+from tests.testing.association import CELLS, FAIR_CELLS, network, sample, sample_sparse
 
 from torchrrm.kernels import hungarian_wmmse as kernels
 from torchrrm.policies.compose import Refined
@@ -240,7 +240,10 @@ def test_units_do_not_matter() -> None:
         instance, max_power_w=10 * instance.max_power_w, noise_power_w=10 * instance.noise_power_w
     )
     assert torch.allclose(
-        HungarianWMMSE(start_w=(0.1, 10.0, math.inf))(stronger).power_w, 10 * action.power_w, rtol=1e-6, atol=1e-12
+        HungarianWMMSE(start_w=(0.1, 10.0, math.inf))(stronger).power_w,
+        10 * action.power_w,
+        rtol=1e-6,
+        atol=1e-12,
     )
 
 
@@ -317,3 +320,13 @@ def test_single_precision_and_any_batch_shape() -> None:
 def test_settings_that_are_none(arguments: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: must .*, received"):
         HungarianWMMSE(**arguments)
+
+
+def test_a_warm_start_with_restarts_is_never_below_one_without() -> None:
+    instance = network(8, 9, 6, generator=torch.Generator().manual_seed(5))
+    action = MaxSignalAssociation()(instance)
+    plain, searched = (HungarianWMMSE(restarts=r).refine(instance, action, 2) for r in (0, 30))
+    values = [PROBLEM.evaluate(instance, one).objective for one in (action, plain, searched)]
+    assert (values[1] >= values[0]).all()
+    assert (values[2] >= values[1] * (1 - 1e-6)).all()
+    assert (values[2] > values[1]).any()

@@ -195,11 +195,12 @@ def search(snr, limit, start, plan, span, seed, state):
 
 @njit(error_model="numpy", cache=True)
 def refine(snr, limit, share, plan, station):
-    """`solve` from an action's shares, in place; where that is worse its shares and association stay."""
+    """`solve` from an action's shares, in place; where that is worse its shares and association stay. Its worth."""
     moved, placed = share.copy(), station.copy()
-    value = solve(snr, limit, moved, plan, placed)[0]
-    if value >= worth(snr, share, station):
+    value, before = solve(snr, limit, moved, plan, placed)[0], worth(snr, share, station)
+    if value >= before:
         share[:], station[:] = moved, placed
+    return max(value, before)
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
@@ -230,6 +231,8 @@ def search_batch(snr, limit, start, plan, span, seed, state):
 
 @njit(error_model="numpy", cache=True, parallel=True)
 def refine_batch(snr, limit, share, plan, station):
-    """`refine` for each row, in place."""
+    """`refine` for each row, in place; what each is worth."""
+    value = np.empty(snr.shape[0])
     for i in prange(snr.shape[0]):
-        refine(snr[i], limit[i], share[i], plan, station[i])
+        value[i] = refine(snr[i], limit[i], share[i], plan, station[i])
+    return value

@@ -40,12 +40,12 @@ class SpecialiseSettings(DescentSettings):
     """
 
     steps: int = 40
-    learning_rate: float = 1e-2
+    learning_rate: float = 0.03
     window: int = 5
     tolerance: float = 1e-3
     entropy: float = 1e-2
     adapted: tuple[str, ...] | None = None
-    rounds: int = 5
+    rounds: int = 20
     every: int = 1
 
     def __post_init__(self) -> None:

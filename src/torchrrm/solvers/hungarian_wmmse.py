@@ -102,7 +102,7 @@ class HungarianWMMSE:
         """`steps` rounds (by default `rounds`) from an action's powers, or the action where they are not better.
 
         A warm start: from the last slot's action or a policy's. Powers outside the limits are clipped first; stations
-        that the action silences stay silent.
+        that the action silences stay silent, but for the restarts that a solver with `restarts` adds around the result.
         """
         steps = self.rounds if steps is None else steps
         if steps < 0:
@@ -113,7 +113,10 @@ class HungarianWMMSE:
         share, station = first.copy(), _rows(action.station.long(), snr.shape[-1]).copy()
         if steps:
             plan = (steps, self.steps, self.tol)
-            kernels.refine_batch(snr, limit, share, plan, station)
+            value = kernels.refine_batch(snr, limit, share, plan, station)
+            if self.restarts:
+                given = snr, limit, self._starts(snr, limit), plan
+                kernels.search_batch(*given, (0, self.restarts), self.seed, (share, station, value))
         kept = np.where(share == first, np.clip(power, 0.0, limit), share * limit)
         return _action(instance, station, torch.from_numpy(kept))
 

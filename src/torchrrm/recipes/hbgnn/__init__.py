@@ -28,8 +28,9 @@ _INTRODUCTION = """Made by `{command}` at commit `{commit}`, seed {seed}, {threa
 
 Sums of rates in bit/s/Hz on drops that nothing was trained or chosen on. `GRL` is the edge-scored network, trained
 offline, one set of weights for all tables; `SRL` goes on training it on the drop at hand. `refined`: followed by
-rounds of matching and WMMSE, which its latency counts. `HungarianWMMSE` matches and runs WMMSE in turn; with 20 s it is
-the best known value, and no optimum.
+rounds of matching and WMMSE (SRL: after each step), `searched`: by 200 restarts of these around the result, too;
+latencies count them. `HungarianWMMSE` matches and runs WMMSE in turn; with 20 s it is what others are held against, and
+no optimum.
 """
 DISPLAY = bench.Display("sum of rates", "bit/s/Hz")
 

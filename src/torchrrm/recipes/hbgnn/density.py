@@ -4,14 +4,22 @@ from collections.abc import Mapping
 
 from torchrrm.bench import figures
 from torchrrm.recipes.exhibits import Exhibit, interval_text
-from torchrrm.recipes.hbgnn.allocators import GRL, GRL_REFINED, LONGEST, SRL, SRL_REFINED
+from torchrrm.recipes.hbgnn.allocators import (
+    GRL,
+    GRL_REFINED,
+    GRL_SEARCHED,
+    LONGEST,
+    SRL,
+    SRL_REFINED,
+    SRL_SEARCHED,
+)
 from torchrrm.recipes.hbgnn.cases import Case
 from torchrrm.recipes.hbgnn.judging import CaseResult
 from torchrrm.recipes.hbgnn.tables import NONE, percent_text
 
 __all__ = ["density"]
 
-_SHOWN = (GRL, GRL_REFINED, SRL, SRL_REFINED)
+_SHOWN = (GRL, GRL_REFINED, GRL_SEARCHED, SRL, SRL_REFINED, SRL_SEARCHED)
 
 
 def density(name: str, title: str, results: Mapping[Case, CaseResult]) -> Exhibit:

@@ -59,8 +59,9 @@ def table3(result: CaseResult, drops: int) -> Exhibit:
         note=f"{drops} drops of the 200 m square that nothing was trained or chosen on; stations and buildings are "
         "drawn anew for each, where the paper redraws the users alone. The printed numbers are of another reading of "
         "the geometry, which the paper does not pin down (antenna heights, noise, users in buildings): ratios between "
-        f"rows say more than their level. `{LONGEST}` is the best known value and no optimum. `refined`: the network's "
-        "powers, then the steps of `HungarianWMMSE` from there, counted in the latency.",
+        f"rows say more than their level. `{LONGEST}` is the best known value and no optimum. `JUAPCMWSER` is read in "
+        "two ways: from full power with powers after each step of the association, and from equally loud stations with "
+        "ten steps between, its best form.",
         figure=figures.values_beside_print(
             {name: result.judged[name].objective for name in result.names},
             {name: RATES[printed_of(name)] for name in result.names if printed_of(name) in RATES},
