@@ -34,6 +34,7 @@ from torchrrm.problems.association import (
     user_rate,
 )
 from torchrrm.problems.association.problems import LEAST_RATE
+from torchrrm.problems.base import largest_violation
 from torchrrm.records import index, pad, replace, to
 from torchrrm.testing import check_problem
 from torchrrm.testing.surgery import draw, draw_action
@@ -343,3 +344,11 @@ def test_more_stations_than_users_and_the_reverse(generator):
         action = draw_action(SUM, instance, generator)
         assert SUM.validate(instance) is instance
         assert SUM.evaluate(instance, action).utility.shape == (3, users)
+
+
+def test_a_network_without_users_violates_nothing() -> None:
+    instance = cell_instance(torch.rand(2, 0, 3))
+    action = AssociationAction(station=torch.zeros(2, 0, dtype=torch.long), power_w=instance.max_power_w)
+    evaluation = SumRateAssociation().evaluate(instance, action)
+    assert evaluation.objective.tolist() == [0.0, 0.0]
+    assert largest_violation(evaluation).tolist() == [0.0, 0.0]

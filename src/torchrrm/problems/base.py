@@ -40,8 +40,9 @@ def largest_violation(evaluation: Evaluation) -> Float[Tensor, "*batch"]:
     batch = evaluation.objective.ndim
     most = torch.zeros_like(evaluation.objective)
     for value in evaluation.violation.values():
-        worst = value.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        most = torch.maximum(most, worst.flatten(batch).amax(-1) if worst.ndim > batch else worst)
+        if value.numel():  # there may be no user at all
+            worst = value.nan_to_num(nan=torch.inf, posinf=torch.inf)
+            most = torch.maximum(most, worst.flatten(batch).amax(-1) if worst.ndim > batch else worst)
     return most
 
 
