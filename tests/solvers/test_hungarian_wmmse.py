@@ -27,7 +27,13 @@ from torchrrm.problems.association import (
 )
 from torchrrm.problems.base import largest_violation
 from torchrrm.records import index, pad, replace, to
-from torchrrm.solvers import HungarianWMMSE, MaxGainAssociation, MaxSignalAssociation, matched_association
+from torchrrm.solvers import (
+    HungarianWMMSE,
+    MaxGainAssociation,
+    MaxSignalAssociation,
+    hungarian_wmmse,
+    matched_association,
+)
 from torchrrm.testing import check_solver
 
 PROBLEM = SumRateAssociation()
@@ -330,3 +336,23 @@ def test_a_warm_start_with_restarts_is_never_below_one_without() -> None:
     assert (values[1] >= values[0]).all()
     assert (values[2] >= values[1] * (1 - 1e-6)).all()
     assert (values[2] > values[1]).any()
+
+
+def test_restarts_in_chunks_are_those_of_one_call() -> None:
+    instance = network(3, 9, 6, generator=torch.Generator().manual_seed(5))
+    solver = HungarianWMMSE()
+    snr, limit = hungarian_wmmse._arrays(instance)
+    plan, start = (solver.rounds, solver.steps, solver.tol), solver._starts(snr, limit)
+
+    def searched(chunks: list[int]) -> np.ndarray:
+        station = np.empty((3, 9), np.int64)
+        share, value, _, _ = kernels.solve_batch(snr, limit, start, plan, station)
+        done = 0
+        for chunk in chunks:
+            span = done, done + chunk
+            value = kernels.search_batch(snr, limit, start, plan, span, 0, (share, station, value))
+            done += chunk
+        return value
+
+    assert (searched([40]) > searched([])).any()
+    np.testing.assert_array_equal(searched([40]), searched([1, 2, 17, 20]))

@@ -222,11 +222,13 @@ def solve_batch(snr, limit, start, plan, station):
 
 @njit(error_model="numpy", cache=True, parallel=True)
 def search_batch(snr, limit, start, plan, span, seed, state):
-    """`search` for each row, in place."""
+    """`search` for each row, shares and associations in place; what each is worth."""
     share, station, value = state
+    found = np.empty(snr.shape[0])
     for i in prange(snr.shape[0]):
         own = share[i], station[i], value[i]
-        value[i] = search(snr[i], limit[i], start[i], plan, span, seed, own)
+        found[i] = search(snr[i], limit[i], start[i], plan, span, seed, own)
+    return found
 
 
 @njit(error_model="numpy", cache=True, parallel=True)

@@ -129,15 +129,17 @@ class HungarianWMMSE:
 
     def _search(self, begin: float, given: tuple[Any, Any, Any, Any], state: tuple[Any, Any, Any]) -> None:
         """All restarts, and more while there is time: in chunks that grow to a fiftieth of it."""
+        share, station, value = state
         if self.restarts:
-            kernels.search_batch(*given, (0, self.restarts), self.seed, state)
+            value = kernels.search_batch(*given, (0, self.restarts), self.seed, state)
         done, chunk = self.restarts, 1
         while self.time_limit_s is not None:
             left = self.time_limit_s - (time.perf_counter() - begin)
             if left <= 0:
                 return
             before = time.perf_counter()
-            kernels.search_batch(*given, (done, done + chunk), self.seed, state)
+            span = done, done + chunk
+            value = kernels.search_batch(*given, span, self.seed, (share, station, value))
             done, spent = done + chunk, time.perf_counter() - before
             chunk = 2 * chunk if spent < 0.02 * self.time_limit_s and 4 * spent < left else max(1, chunk // 2)
 
