@@ -172,10 +172,7 @@ def test_nobody_and_single_instances(dtype):
 
 
 def test_alternation_is_near_the_optimum_of_the_papers_geometry():
-    """6 users, 1 macro and 3 small base stations of [Zhang2022HBGNN]: at least 98 % of the optimum on average.
-
-    With restarts: a single start stays at 86 %, as what it silences stays silent.
-    """
+    """6 users, 1 macro and 3 small base stations of [Zhang2022HBGNN]: at least 98 % of the optimum on average."""
     scenario = hudn_scenario()
     assert isinstance(scenario.topology, UrbanSquare)
     scenario = replace(scenario, topology=replace(scenario.topology, macro_stations=1))
@@ -184,6 +181,7 @@ def test_alternation_is_near_the_optimum_of_the_papers_geometry():
     optimum = SOLVER.solve(instance)
     assert optimum.converged.all()
     best = PROBLEM.evaluate(instance, optimum.action).objective
-    ratio = PROBLEM.evaluate(instance, HungarianWMMSE(restarts=20)(instance)).objective / best
-    assert (ratio <= 1 + SOLVER.tolerance).all()
-    assert ratio.mean() >= 0.98
+    for restarts, least in ((0, 0.98), (20, 0.99)):
+        ratio = PROBLEM.evaluate(instance, HungarianWMMSE(restarts=restarts)(instance)).objective / best
+        assert (ratio <= 1 + SOLVER.tolerance).all()
+        assert ratio.mean() >= least
