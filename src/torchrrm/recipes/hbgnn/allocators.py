@@ -16,6 +16,7 @@ __all__ = [
     "LONGEST",
     "MAX_SIGNAL",
     "ORDER",
+    "PAPER_METHODS",
     "RESTARTS",
     "SEARCHED",
     "SRL",
@@ -53,6 +54,8 @@ ORDER = (
     SRL_SEARCHED,
 )
 """Of tables and figures."""
+PAPER_METHODS = (MAX_SIGNAL, UTILITY, UTILITY_POWER, EFFECTIVE, JOINT, GRL, SRL)
+"""Those of Table III."""
 CellAllocator = Allocator[CellInstance, AssociationAction]
 
 _CLASSICAL = {
