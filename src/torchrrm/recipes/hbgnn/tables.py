@@ -124,8 +124,8 @@ def table4(result: CaseResult, timed: Latencies) -> Exhibit:
     return Exhibit(
         name="table4",
         title="Table IV: time of a drop",
-        note="Single calls from Python on one thread, with no worker beside; solvers are compiled. SRL: mean and "
-        "99th percentile over the drops, beside another worker.",
+        note="Single calls from Python on one thread, with no worker beside; solvers are compiled. SRL and "
+        "the search with a time limit: over the drops, beside another worker.",
         figure=None,
         header=["method", "printed / s", "p50 / s", "p99 / s", f"{JOINT} / this", "the same, printed"],
         rows=rows,
