@@ -45,7 +45,7 @@ class Judged:
     def violation(self) -> Tensor:
         """Largest of any constraint, `[drop]`; 0 is none."""
         told = PROBLEM.evaluate(self.instance, self.action).violation.values()
-        return torch.stack([value.amax(-1) for value in told]).amax(0).clamp_min(0.0)
+        return torch.stack([value.amax(-1) for value in told]).amax(0).clamp_min(0.0).abs()  # of -0, too
 
     @cached_property
     def measures(self) -> dict[str, Tensor]:

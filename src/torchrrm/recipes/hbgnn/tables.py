@@ -61,7 +61,7 @@ def table3(result: CaseResult, drops: int) -> Exhibit:
         note=f"{drops} drops of the 200 m square that nothing was trained or chosen on; stations and buildings are "
         "drawn anew for each, where the paper redraws the users alone. The printed numbers are of another reading of "
         "the geometry, which the paper does not pin down (antenna heights, noise, users in buildings): ratios between "
-        f"rows say more than their level. `{LONGEST}` is the best known value and no optimum. `JUAPCMWSER` is read in "
+        f"rows say more than their level. `{LONGEST}` is no optimum. `JUAPCMWSER` is read in "
         "two ways: from full power with powers after each step of the association, and from equally loud stations with "
         "ten steps between, its best form.",
         figure=figures.values_beside_print(
