@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Bool, Float
 from tests.deploy.exported import read, scale_output, write
+from tests.testing.association import network
 from torch import Tensor, nn
 
 from torchrrm.deploy import InferenceSession, export
-from torchrrm.policies.hbgnn import NOT_REACHABLE, AssociationScores
+from torchrrm.policies.hbgnn import HBGNN, NOT_REACHABLE, AssociationScores
 from torchrrm.problems import CellInstance, SumRateAssociation, cell_instance
 from torchrrm.problems.association import AssociationAction, in_reach, relative_snr
 from torchrrm.records import index, map_tensors, replace
@@ -277,3 +278,17 @@ print(session.allocate(**{GOOD!r}, refine=2).action["station"].tolist())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[0, 1]\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_the_network_itself_is_exported_for_networks_of_other_sizes(tmp_path):
+    torch.manual_seed(0)
+    policy = HBGNN(width=8, heads=2, hidden=4, layers=1, steps=1).eval()
+    session = InferenceSession(export(policy, tmp_path / "hbgnn.onnx"))
+    for users, stations in ((9, 5), (4, 7)):
+        instance = network(1, users, stations, generator=torch.Generator().manual_seed(users))
+        with torch.no_grad():
+            wanted = policy(instance)
+        found = session.allocate(**{name: value.numpy() for name, value in vars(instance).items()})
+        assert found.action["station"].tolist() == wanted.station.tolist()
+        np.testing.assert_allclose(found.action["power_w"], wanted.power_w.numpy(), rtol=1e-4, atol=1e-9)
