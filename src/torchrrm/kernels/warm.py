@@ -165,10 +165,10 @@ def _warm_cells() -> None:
     one, row, station, plan = np.ones((1, 1, 1)), np.ones((1, 1)), np.zeros((1, 1), np.int64), (1, 1, 0.0)
     assignment.assign_batch(one)
     association.associate_batch(one, row, row, station)
-    hungarian_wmmse.solve_batch(one, row, row.copy(), plan, station)
+    hungarian_wmmse.solve_batch(one, row, one, plan, station)
     hungarian_wmmse.refine_batch(one, row, row.copy(), plan, station)
     state = row.copy(), station, row[0].copy()
-    hungarian_wmmse.search_batch(one, row, row, plan, (0, 1), 0, state)
+    hungarian_wmmse.search_batch(one, row, one, plan, (0, 1), 0, state)
     association_branch.search_batch(one, 1e-2, 10, station.copy(), row.copy(), np.zeros((1, 3)))
     for run, run_batch, settings in (
         (max_sum_utility.solve, max_sum_utility.solve_batch, (1, 1, True, 1e-6)),
