@@ -273,7 +273,8 @@ def bad_lines(city: Path, weights: Path, folder: Path) -> dict[str, tuple[list[s
         "problem": (["evaluate", "--problem", "beams"], "problem: must be one of slicing, .*received 'beams'"),
         "no training": (
             ["train", *ERGODIC, *out],
-            "problem: must be one of slicing, sum-rate, urllc to train, received 'ergodic-power'",
+            "problem: must be one of slicing, sum-rate, urllc, association, fair-association to train, "
+            "received 'ergodic-power'",
         ),
     }  # fmt: skip
 

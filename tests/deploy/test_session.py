@@ -265,7 +265,7 @@ SHAPES = {
         (header_with(policy=None), "must have a whole header, received .* whose policy is None"),
         (
             header_with(deployment={"service": "dreams"}),
-            "must need a service of slicing, links, beams, received .* of dreams",
+            "must need a service of slicing, links, beams, association, received .* of dreams",
         ),
         (header_with(deployment={"service": "slicing"}), "must tell what the slicing service needs"),
         (header_with(inputs={}), "must have the graph that its header states"),
