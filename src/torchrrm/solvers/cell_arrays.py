@@ -1,7 +1,7 @@
 """Networks as compiled solvers take them: arrays in relative units in, actions out."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from torchrrm.problems.association import AssociationAction, CellInstance, relat
 from torchrrm.records import to
 from torchrrm.solvers.base import Solution
 
-__all__ = ["StartPower", "run_cells", "start_share"]
+__all__ = ["StartPower", "require_settings", "run_cells", "start_share"]
 
 StartPower = Literal["equal", "max"]
 
@@ -62,3 +62,20 @@ def _power(instance: CellInstance, share: np.ndarray) -> Tensor:
     limit = instance.max_power_w.detach()
     power = torch.from_numpy(share).reshape(limit.shape).to(limit.device) * limit.double()
     return torch.where(instance.active_bs, power, 0.0).to(limit.dtype)
+
+
+def require_settings(power: str, start: str, steps: Mapping[str, int], tol: float) -> None:
+    """Settings that the solvers of stations and powers have in common.
+
+    Raises:
+        ValueError: naming the argument, the rule and the value.
+    """
+    if power not in ("max", "control"):
+        raise ValueError(f"power: must be 'max' or 'control', received {power!r}")
+    if start not in ("equal", "max"):
+        raise ValueError(f"start: must be 'equal' or 'max', received {start!r}")
+    for name, value in steps.items():
+        if value < 1:
+            raise ValueError(f"{name}: must be at least 1, received {value}")
+    if not tol >= 0:
+        raise ValueError(f"tol: must not be negative, received {tol}")

@@ -5,7 +5,7 @@ from typing import Literal
 from torchrrm.kernels import effective_rate as kernels
 from torchrrm.problems.association import AssociationAction, CellInstance
 from torchrrm.solvers.base import Solution
-from torchrrm.solvers.cell_arrays import StartPower, run_cells, start_share
+from torchrrm.solvers.cell_arrays import StartPower, require_settings, run_cells, start_share
 
 __all__ = ["ControlledEffectiveRate", "EffectiveRateAssociation"]
 
@@ -62,16 +62,8 @@ class EffectiveRateAssociation:
         max_steps: int = 100,
         tol: float = 1e-4,
     ):
-        if power not in ("max", "control"):
-            raise ValueError(f"power: must be 'max' or 'control', received {power!r}")
-        if start not in ("equal", "max"):
-            raise ValueError(f"start: must be 'equal' or 'max', received {start!r}")
         steps = {"association_steps": association_steps, "power_steps": power_steps, "max_steps": max_steps}
-        for name, value in steps.items():
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, received {value}")
-        if not tol >= 0:
-            raise ValueError(f"tol: must not be negative, received {tol}")
+        require_settings(power, start, steps, tol)
         self.control = power == "control"
         self.start: StartPower = start if self.control else "max"
         self.plan = (max_steps, association_steps, power_steps, float(tol))

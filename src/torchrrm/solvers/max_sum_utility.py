@@ -5,7 +5,7 @@ from typing import Literal
 from torchrrm.kernels import max_sum_utility as kernels
 from torchrrm.problems.association import AssociationAction, CellInstance
 from torchrrm.solvers.base import Solution
-from torchrrm.solvers.cell_arrays import StartPower, run_cells, start_share
+from torchrrm.solvers.cell_arrays import StartPower, require_settings, run_cells, start_share
 
 __all__ = ["ControlledMaxSumUtility", "MaxSumUtility"]
 
@@ -54,15 +54,7 @@ class MaxSumUtility:
         max_steps: int = 30,
         tol: float = 1e-6,
     ):
-        if power not in ("max", "control"):
-            raise ValueError(f"power: must be 'max' or 'control', received {power!r}")
-        if start not in ("equal", "max"):
-            raise ValueError(f"start: must be 'equal' or 'max', received {start!r}")
-        for name, value in (("price_steps", price_steps), ("max_steps", max_steps)):
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, received {value}")
-        if not tol >= 0:
-            raise ValueError(f"tol: must not be negative, received {tol}")
+        require_settings(power, start, {"price_steps": price_steps, "max_steps": max_steps}, tol)
         self.control = power == "control"
         self.start: StartPower = start if self.control else "max"
         self.plan = (max_steps, price_steps, exact, float(tol))
