@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from torchrrm import bench
-from torchrrm.bench import Row, figures, metrics
+from torchrrm.bench import Results, Row, figures, metrics
 from torchrrm.files import atomic_write_text
 
-__all__ = ["Exhibit", "front_exhibit", "interval_text", "write_exhibits"]
+__all__ = ["Exhibit", "front_exhibit", "interval_text", "introduced", "plates_of", "write_exhibits"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,22 @@ def front_exhibit(rows: Sequence[Row], note: str) -> Exhibit:
         header=["", "allocator", "sum rate", "of the bound / %", "bound", "p50 / µs", "on the front"],
         rows=table,
     )
+
+
+def introduced(text: str, results: Results) -> str:
+    """An introduction with `{command}`, `{commit}`, `{seed}` and `{threads}` filled in."""
+    return text.format(
+        command=results.command, commit=results.commit, seed=results.seed, threads=torch.get_num_threads()
+    )
+
+
+def plates_of(exhibits: Sequence[Exhibit]) -> list[bench.Plate]:
+    """The figures of the exhibits for a report."""
+    return [
+        bench.Plate(exhibit.figure, exhibit.title, f"{exhibit.title}; the numbers are in README.md.")
+        for exhibit in exhibits
+        if exhibit.figure is not None
+    ]
 
 
 def write_exhibits(folder: Path, title: str, introduction: str, exhibits: Sequence[Exhibit]) -> None:

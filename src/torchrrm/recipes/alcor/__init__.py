@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from torchrrm import bench
@@ -23,7 +22,7 @@ from torchrrm.recipes.alcor.plan import ALCOR, DUAL
 from torchrrm.recipes.alcor.settings import SCALES, AlcorSettings
 from torchrrm.recipes.alcor.traces import FIG4, infeasible, windows
 from torchrrm.recipes.alcor.training import network_rates, step_training, train_all
-from torchrrm.recipes.exhibits import Exhibit, write_exhibits
+from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.jobs import Start, Workers
 
 __all__ = ["AlcorSettings", "reproduce"]
@@ -118,15 +117,9 @@ def _save_weights(folder: Path, weights: Mapping[str, Start], provenance: dict[s
 
 def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
     results.to_json(out / "results.json")
-    introduction = _INTRODUCTION.format(
-        command=results.command, commit=results.commit, seed=results.seed, threads=torch.get_num_threads()
-    )
+    introduction = introduced(_INTRODUCTION, results)
     write_exhibits(out, "ALCOR: demands that change", introduction, exhibits)
-    plates = [
-        bench.Plate(exhibit.figure, exhibit.title, f"{exhibit.title}; the numbers are in README.md.")
-        for exhibit in exhibits
-        if exhibit.figure is not None
-    ]
+    plates = plates_of(exhibits)
     demands = replace(results, rows=[row for row in results.rows if row.problem == studies.PROBLEM])
     bench.html_report(
         out / "report.html", demands, title="ALCOR reproduction", plates=plates, display=DISPLAY

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from torchrrm import bench
@@ -13,7 +12,7 @@ from torchrrm.policies import SliceGNN
 from torchrrm.policies.weights import save_weights
 from torchrrm.problems import KINDS
 from torchrrm.recipes import workbench
-from torchrrm.recipes.exhibits import Exhibit, write_exhibits
+from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.hml import studies
 from torchrrm.recipes.hml.published import PUBLISHED
 from torchrrm.recipes.hml.settings import SCALES, HmlSettings
@@ -109,18 +108,12 @@ def _published(kind: str) -> dict[str, float]:
 def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
     results.to_json(out / "results.json")
     table = bench.markdown_table(results, SliceSetup.display)
-    introduction = _INTRODUCTION.format(
-        command=results.command, commit=results.commit, seed=results.seed, threads=torch.get_num_threads()
-    )
+    introduction = introduced(_INTRODUCTION, results)
     introduction += f"\n## All allocators on the meta-test cell, zero-shot\n\n{table}\n"
     write_exhibits(
         out, "HML: slice bandwidth allocation by hybrid-task meta-learning", introduction, exhibits
     )
-    plates = [
-        bench.Plate(exhibit.figure, exhibit.title, f"{exhibit.title}; the numbers are in README.md.")
-        for exhibit in exhibits
-        if exhibit.figure is not None
-    ]
+    plates = plates_of(exhibits)
     plates.insert(
         0,
         bench.Plate(

@@ -12,7 +12,7 @@ from torchrrm.bench import Results, Row
 from torchrrm.policies import MetaGNN
 from torchrrm.policies.weights import save_weights
 from torchrrm.recipes import workbench
-from torchrrm.recipes.exhibits import Exhibit, write_exhibits
+from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.jobs import Start, Workers
 from torchrrm.recipes.link_setups import ErgodicSetup
 from torchrrm.recipes.metagnn import studies
@@ -98,18 +98,12 @@ def _ergodic_rows(augmented: Start, policies: dict[str, Any], settings: MetaSett
 
 def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
     results.to_json(out / "results.json")
-    introduction = _INTRODUCTION.format(
-        command=results.command, commit=results.commit, seed=results.seed, threads=torch.get_num_threads()
-    )
+    introduction = introduced(_INTRODUCTION, results)
     ergodic = replace(results, rows=[row for row in results.rows if row.problem == ErgodicSetup().label])
     table = bench.markdown_table(ergodic, ErgodicSetup.display)
     introduction += f"\n## Without adaptation, zero-shot (latency a slot)\n\n{table}\n"
     write_exhibits(out, "MetaGNN: ergodic power control of interference links", introduction, exhibits)
-    plates = [
-        bench.Plate(exhibit.figure, exhibit.title, f"{exhibit.title}; the numbers are in README.md.")
-        for exhibit in exhibits
-        if exhibit.figure is not None
-    ]
+    plates = plates_of(exhibits)
     bench.html_report(
         out / "report.html",
         ergodic,

@@ -4,13 +4,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from torchrrm import bench
 from torchrrm.bench import Results
 from torchrrm.policies.weights import save_weights
 from torchrrm.recipes import workbench
-from torchrrm.recipes.exhibits import Exhibit, write_exhibits
+from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.jobs import Workers
 from torchrrm.recipes.usrmnet import layers, plan, regimes, tables
 from torchrrm.recipes.usrmnet.cases import hard_cases
@@ -68,15 +66,9 @@ def _save_weights(folder: Path, trained: plan.Trained, provenance: dict[str, Any
 
 def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
     results.to_json(out / "results.json")
-    introduction = _INTRODUCTION.format(
-        command=results.command, commit=results.commit, seed=results.seed, threads=torch.get_num_threads()
-    )
+    introduction = introduced(_INTRODUCTION, results)
     write_exhibits(out, "USRMNet: beamforming for short packets", introduction, exhibits)
-    plates = [
-        bench.Plate(exhibit.figure, exhibit.title, f"{exhibit.title}; the numbers are in README.md.")
-        for exhibit in exhibits
-        if exhibit.figure is not None
-    ]
+    plates = plates_of(exhibits)
     bench.html_report(
         out / "report.html", results, title="USRMNet reproduction", plates=plates, display=DISPLAY
     )
