@@ -27,8 +27,8 @@ from torchrrm.deploy import InferenceSession, export
 from torchrrm.learning.specialisation import Specialised
 from torchrrm.policies import HBGNN, Refined, load_pretrained
 from torchrrm.problems import AssociationAction, CellInstance, SumRateAssociation
-from torchrrm.recipes.association import CellSource, draw_cells
 from torchrrm.records import index
+from torchrrm.setups.association import CellSource, draw_cells
 from torchrrm.solvers import SOLVERS, EffectiveRateAssociation, HungarianWMMSE
 
 SEED = 5_100_000

@@ -23,8 +23,8 @@ from suite import milliseconds, run
 from torchrrm.channels import urllc_scenario
 from torchrrm.policies import load_pretrained
 from torchrrm.problems import MisoInstance, UrllcBeamforming, mmse_action
-from torchrrm.recipes.beams import BeamSource, BeamTerms, draw_beams
 from torchrrm.records import index
+from torchrrm.setups.beamforming import BeamSource, BeamTerms, draw_beams
 from torchrrm.solvers import (
     EqualPowerMMSE,
     GramAscent,

@@ -26,8 +26,8 @@ from torchrrm.problems import LinkInstance, WeightedSumRate
 from torchrrm.recipes.alcor.allocators import SPREAD
 from torchrrm.recipes.alcor.cases import rayleigh
 from torchrrm.recipes.alcor.unfolded import looped_weights
-from torchrrm.recipes.links import draw_links
 from torchrrm.records import index, replace
+from torchrrm.setups.links import draw_links
 from torchrrm.solvers import WMMSE, GreedyLinks
 from torchrrm.solvers.relative_links import arrays
 

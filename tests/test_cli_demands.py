@@ -17,7 +17,7 @@ from torchrrm.bench import Results
 from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.cli import demands as command
 from torchrrm.policies import CentralPower, PowerGNN, save_weights
-from torchrrm.recipes.demand_run import (
+from torchrrm.setups.demands import (
     Control,
     DemandRun,
     Pace,
@@ -28,8 +28,8 @@ from torchrrm.recipes.demand_run import (
     read_schedule,
     standing_table,
 )
-from torchrrm.recipes.demand_run.history import History
-from torchrrm.recipes.links import LinkSource, LinkTerms
+from torchrrm.setups.demands.history import History
+from torchrrm.setups.links import LinkSource, LinkTerms
 from torchrrm.solvers import WMMSE
 
 RUN = ["run", "--problem", "demands"]

@@ -7,7 +7,7 @@ from torchrrm.channels import rayleigh_scenario
 from torchrrm.environments import AllocatorAgent, ControllerAgent, DemandsEnv, DemandsSettings, links_of
 from torchrrm.policies.control import OnlineDual, TimeSharing, Window, follow
 from torchrrm.problems import ErgodicInstance, WeightedSumRate
-from torchrrm.recipes.links import LinkSource, LinkTerms
+from torchrrm.setups.links import LinkSource, LinkTerms
 from torchrrm.solvers import WMMSE, MaxPower
 
 FIVE = LinkSource(rayleigh_scenario(), 5, LinkTerms.at_snr(15.0))

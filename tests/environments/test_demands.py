@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import check_env
 from torchrrm.channels import bundled_snapshot, rayleigh_scenario, seven_cell_scenario
 from torchrrm.environments import DemandsEnv, DemandsSettings, links_of
 from torchrrm.problems import PowerAction, WeightedSumRate
-from torchrrm.recipes.links import SEVEN_CELL_TERMS, LinkSource, LinkTerms
+from torchrrm.setups.links import SEVEN_CELL_TERMS, LinkSource, LinkTerms
 
 TERMS = LinkTerms.at_snr(15.0)
 RANGE = DemandsSettings(LinkSource(rayleigh_scenario(), (2, 6), TERMS), slots=40, window=10)

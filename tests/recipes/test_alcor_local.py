@@ -15,8 +15,8 @@ from torchrrm.recipes.alcor.local import (
     own_gain_rule,
     slot_rates,
 )
-from torchrrm.recipes.links import draw_configurations, draw_links
 from torchrrm.records import replace
+from torchrrm.setups.links import draw_configurations, draw_links
 
 PROBLEM = WeightedSumRate()
 

@@ -6,7 +6,7 @@ import torch
 from torchrrm.recipes.alcor.cases import Case, rayleigh
 from torchrrm.recipes.alcor.programs import FeasiblePrograms, feasible_draws
 from torchrrm.recipes.jobs import Workers, run_jobs
-from torchrrm.recipes.links import draw_links
+from torchrrm.setups.links import draw_links
 from torchrrm.solvers import is_feasible
 
 CASE = Case("five", (0.0, 0.5, 0.0, 1.0, 0.5))

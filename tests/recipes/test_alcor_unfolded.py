@@ -4,8 +4,8 @@ import torch
 from torchrrm.channels import SCENARIOS
 from torchrrm.problems import WeightedSumRate
 from torchrrm.recipes.alcor.unfolded import UnfoldedSettings, UnfoldedTraining, looped_weights
-from torchrrm.recipes.links import LinkSource, LinkTerms, draw_links
 from torchrrm.records import replace
+from torchrrm.setups.links import LinkSource, LinkTerms, draw_links
 from torchrrm.solvers import WMMSE, GreedyLinks
 
 SMALL = UnfoldedSettings(instances=((5, 200), (20, 300)), steps=400, batch_size=64)

@@ -16,8 +16,8 @@ from torchrrm.problems.association import (
     in_reach,
     relative_snr,
 )
-from torchrrm.recipes.association import CellSource, draw_cells
 from torchrrm.records import index, replace, to
+from torchrrm.setups.association import CellSource, draw_cells
 from torchrrm.solvers import ExhaustiveAssociation, HungarianWMMSE, Solution
 from torchrrm.solvers.exhaustive_association import associations
 from torchrrm.testing import check_solver

@@ -277,7 +277,7 @@ def seven_cell_scenario(fading: Fading = _RAYLEIGH) -> Scenario:
     Receivers are 50 m to 500 m from their transmitter, at the centre of the cell; the loss at `d` kilometres is
     `120.9 + 37.6 log10 d` dB, without shadowing, that is `8.1 + 37.6 log10 d` for `d` in metres. The fading is
     independent for transmitters of one place, too. The limit of 38 dBm and the noise of -114 dBm are
-    `torchrrm.recipes.links.SEVEN_CELL_TERMS`; the distance of centres is that of `CellularLinks`.
+    `torchrrm.setups.links.SEVEN_CELL_TERMS`; the distance of centres is that of `CellularLinks`.
     """
     return Scenario(
         topology=CellularLinks(), path_loss=PowerLaw(3.76, loss_at_1m_db=120.9 - 3 * 37.6), fading=fading
@@ -293,7 +293,7 @@ def urllc_scenario(
     """The cell of Section IV-A of [He2022USRMNet]: users uniform in a ring around the station, receiver 0.
 
     `h ~ sqrt(rho) CN(0, I)` with `rho = 1 / (1 + (d / 50 m)^3)`; the noise is 1, the power limit the SNR
-    (`torchrrm.recipes.beams`). In the paper's ring of 120 to 140 m all users are much alike; in rings of 30 to
+    (`torchrrm.setups.beamforming`). In the paper's ring of 120 to 140 m all users are much alike; in rings of 30 to
     200 m ("urllc-wide") and of 50 to 300 m ("urllc-edge") those at the edge need power that others would use. The
     paper does not say whether areas or distances are uniform: distances give the numbers of its Tables I and II, areas
     0.2 to 1 % less.

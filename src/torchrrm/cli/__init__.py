@@ -18,7 +18,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import subcommand
 
-from torchrrm.cli.associations import (
+from torchrrm.cli.association import (
     AssociationAllocation,
     AssociationDraws,
     AssociationEvaluation,
@@ -28,7 +28,7 @@ from torchrrm.cli.associations import (
     FairEvaluation,
     FairExport,
 )
-from torchrrm.cli.beams import BeamAllocation, BeamDraws, BeamEvaluation, BeamExport, BeamTraining
+from torchrrm.cli.beamforming import BeamAllocation, BeamDraws, BeamEvaluation, BeamExport, BeamTraining
 from torchrrm.cli.commands import Adapt, Allocate, Demo, Evaluate, Export, List, Reproduce, Train
 from torchrrm.cli.demands import RunDemands
 from torchrrm.cli.links import (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from torchrrm.problems import Task
-    from torchrrm.recipes.workbench import Given, Setup
+    from torchrrm.setups.workbench import Given, Setup
 
 __all__ = ["Adapt", "Allocate", "Demo", "Evaluate", "Export", "List", "Reproduce", "Train"]
 
@@ -117,7 +117,7 @@ class Allocate(Generic[AllocationCase]):
         from torchrrm import records
         from torchrrm.bench import Results
         from torchrrm.bench.columns import check_format, write_columns
-        from torchrrm.recipes import workbench
+        from torchrrm.setups import workbench
 
         check_format(self.out)
         generator = self.run.begin()
@@ -153,7 +153,7 @@ class Evaluate(Generic[EvaluationCase]):
 
     def __call__(self, line: str) -> None:
         from torchrrm.bench import Results
-        from torchrrm.recipes import workbench
+        from torchrrm.setups import workbench
 
         if self.instances < 1:
             raise ValueError(f"instances: must be at least 1, received {self.instances}")
@@ -195,7 +195,7 @@ class Train(Generic[TrainingCase]):
         from torchrrm import learning
         from torchrrm.bench import Results
         from torchrrm.policies.weights import save_weights
-        from torchrrm.recipes import workbench
+        from torchrrm.setups import workbench
 
         generator = self.run.begin()
         tasks = [(setup, self.case.task(setup)) for setup in self.case.setups()]
@@ -235,7 +235,7 @@ class Adapt(Generic[AdaptationCase]):
         from torchrrm import learning
         from torchrrm.bench import Results
         from torchrrm.policies.weights import save_weights
-        from torchrrm.recipes import workbench
+        from torchrrm.setups import workbench
 
         generator, given = self.run.begin(), settings(self)
         setup = workbench.trainable(self.case.setup())
@@ -263,8 +263,9 @@ class Reproduce:
     run: Run = field(default_factory=Run)
 
     def __call__(self, line: str) -> None:
-        from torchrrm.recipes import RECIPES, workbench
-        from torchrrm.recipes.setups import display_of
+        from torchrrm.recipes import RECIPES
+        from torchrrm.setups import workbench
+        from torchrrm.setups.registry import display_of
 
         self.run.begin()
         recipe = workbench.find("recipe", self.recipe, RECIPES)
@@ -288,7 +289,7 @@ class Export(Generic[ExportCase]):
     def __call__(self, line: str) -> None:
         from torchrrm.bench import Results
         from torchrrm.deploy import export
-        from torchrrm.recipes import workbench
+        from torchrrm.setups import workbench
 
         self.run.begin()
         policy, given = workbench.find_exported(self.policy, self.case.setup()), settings(self)
@@ -307,9 +308,10 @@ class List:
         from rich.table import Table
 
         from torchrrm.bench import Results
-        from torchrrm.recipes import setups
+        from torchrrm.recipes import RECIPES
+        from torchrrm.setups import registry
 
-        names = setups.names()
+        names = registry.names() | {"recipes": list(RECIPES)}
         table = Table(box=None, pad_edge=False, show_header=False)
         for what, known in names.items():
             table.add_row(what, ", ".join(known) or "none")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import torch
 
     from torchrrm.policies.control import Controller, SharingSettings
-    from torchrrm.recipes.demand_run import DemandRun, Pace
-    from torchrrm.recipes.links import LinkSource
+    from torchrrm.setups.demands import DemandRun, Pace
+    from torchrrm.setups.links import LinkSource
 
 __all__ = ["RunDemands"]
 
@@ -48,9 +48,9 @@ class DemandChannels:
 
     def source(self, links: int) -> "LinkSource":
         """So many links of these channels."""
-        from torchrrm.recipes import workbench
-        from torchrrm.recipes.demand_run import DemandNames
-        from torchrrm.recipes.links import LinkSource
+        from torchrrm.setups import workbench
+        from torchrrm.setups.demands import DemandNames
+        from torchrrm.setups.links import LinkSource
 
         random = None if self.snapshot is not None else self.scenario or "rayleigh"
         channels = workbench.find_channels(self.snapshot, self.scenario or random, DemandNames.scenarios)
@@ -75,8 +75,8 @@ class Controlling:
 
     def loop(self, name: str, seed: int) -> "Controller[Any]":
         """The loop around the allocator of this name."""
-        from torchrrm.recipes import workbench
-        from torchrrm.recipes.demand_run import DemandNames, control_loop
+        from torchrrm.setups import workbench
+        from torchrrm.setups.demands import DemandNames, control_loop
 
         sharing = self._sharing()
         allocator = workbench.find_allocator(name, DemandNames())
@@ -128,7 +128,7 @@ class RunDemands:
 
     def __call__(self, line: str) -> None:
         from torchrrm.bench import Results, console
-        from torchrrm.recipes import demand_run
+        from torchrrm.setups.demands import DemandNames, excess_of, missed_demands, rows_of
 
         self._require_files()
         demands, screen = self._made(self.run.begin()), console()
@@ -137,11 +137,11 @@ class RunDemands:
             demands.save(self.state, self._identity())
         if demands.blocks:
             setting = f"{self.channels.name}, {demands.stream.links} links"
-            excess = demand_run.excess_of(demands)
-            rows = demand_run.rows_of(demands, self.allocator, setting, excess)
+            excess = excess_of(demands)
+            rows = rows_of(demands, self.allocator, setting, excess)
             results = Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self))
-            self.run.show(results, demand_run.DemandNames.display)
-            for missed in demand_run.missed_demands(demands, excess):
+            self.run.show(results, DemandNames.display)
+            for missed in missed_demands(demands, excess):
                 screen.print(missed)
             self._draw(demands)
         if stopped:
@@ -158,7 +158,7 @@ class RunDemands:
 
     def _made(self, generator: "torch.Generator") -> "DemandRun":
         """The run, where it starts or stood."""
-        from torchrrm.recipes.demand_run import DemandRun, SlotStream, Timetable, read_schedule
+        from torchrrm.setups.demands import DemandRun, SlotStream, Timetable, read_schedule
 
         schedule = read_schedule(self.demands, self.slots)
         stream = SlotStream(self.channels.source(len(schedule[0].demand_bps_hz)))
@@ -175,7 +175,7 @@ class RunDemands:
 
     def _draw(self, demands: "DemandRun") -> None:
         from torchrrm.bench import figures
-        from torchrrm.recipes.demand_run import traces_of
+        from torchrrm.setups.demands import traces_of
 
         if self.figure is None:
             return
@@ -192,7 +192,7 @@ def watch(demands: "DemandRun", screen: Console) -> bool:
 
     A screen that is no terminal gets the last table only.
     """
-    from torchrrm.recipes.demand_run import rows_that_fit, standing_table
+    from torchrrm.setups.demands import rows_that_fit, standing_table
 
     began, first, shown, chunk = time.perf_counter(), demands.slots, 0.0, 1
     with interrupts() as seen, Live(console=screen, auto_refresh=False, transient=True) as live:
@@ -235,7 +235,7 @@ def interrupts() -> Iterator[list[str]]:
 
 
 def _pace(demands: "DemandRun", first: int, seconds: float) -> "Pace":
-    from torchrrm.recipes.demand_run import Pace
+    from torchrrm.setups.demands import Pace
 
     slots = int(demands.timetable.slots.sum())
     return Pace(len(demands.timetable.schedule), slots, (demands.slots - first) / max(seconds, 1e-9))

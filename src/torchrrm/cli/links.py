@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from torchrrm.channels import Snapshot
     from torchrrm.policies import PowerGNN
     from torchrrm.problems import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction, Task
-    from torchrrm.recipes.link_setups import ErgodicSetup, SumRateSetup
-    from torchrrm.recipes.links import LinkSource, LinkTerms
-    from torchrrm.recipes.workbench import Given
+    from torchrrm.setups.links import ErgodicSetup, LinkSource, LinkTerms, SumRateSetup
+    from torchrrm.setups.workbench import Given
 
 __all__ = [
     "ErgodicAllocation",
@@ -44,7 +43,7 @@ class Terms:
 
     def linear(self, scenario: str | None = None, min_rate: float = 0.0) -> "LinkTerms":
         """The same in linear units, with a least mean rate in bit/s/Hz; of a snapshot without a scenario's name."""
-        from torchrrm.recipes.links import LinkTerms, terms_of
+        from torchrrm.setups.links import LinkTerms, terms_of
         from torchrrm.units import dbm_to_watt
 
         usual = terms_of(scenario)
@@ -94,9 +93,8 @@ class Channels:
 
     def source(self, terms: "LinkTerms") -> "LinkSource":
         """Links of these channels."""
-        from torchrrm.recipes import workbench
-        from torchrrm.recipes.link_setups import SumRateSetup
-        from torchrrm.recipes.links import LinkSource
+        from torchrrm.setups import workbench
+        from torchrrm.setups.links import LinkSource, SumRateSetup
 
         channels = workbench.find_channels(self.snapshot, self.scenario, SumRateSetup.scenarios)
         return LinkSource(channels, self.links, terms)
@@ -119,9 +117,9 @@ class SumRateAllocation(OneInstance):
         return _sum_rate()
 
     def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[LinkInstance]":
-        from torchrrm.recipes import link_setups
+        from torchrrm.setups import links
 
-        return link_setups.given_links(snapshot, self.terms.linear(), drop=drop)
+        return links.given_links(snapshot, self.terms.linear(), drop=drop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +137,10 @@ class ErgodicAllocation(OneInstance):
     def given(
         self, snapshot: "Snapshot", drop: int, generator: "torch.Generator"
     ) -> "Given[ErgodicInstance]":
-        from torchrrm.recipes import link_setups
+        from torchrrm.setups import links
 
         terms, slots = self.terms.linear(min_rate=self.time.min_rate), self.time.slots
-        return link_setups.given_slots(snapshot, terms, slots=slots, drop=drop, generator=generator)
+        return links.given_slots(snapshot, terms, slots=slots, drop=drop, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +157,7 @@ class SumRateDraws:
         return [_sum_rate()]
 
     def task(self, setup: "SumRateSetup") -> "Task[LinkInstance, PowerAction]":
-        from torchrrm.recipes.links import sum_rate_task
+        from torchrrm.setups.links import sum_rate_task
 
         return sum_rate_task(self.channels.source(self.terms.linear(self.channels.random)))
 
@@ -181,9 +179,9 @@ class SumRateTraining(SumRateDraws):
     """Random links to train on, each instance in one slot."""
 
     def new_policy(self, seed: int) -> "PowerGNN":
-        from torchrrm.recipes import link_setups
+        from torchrrm.setups import links
 
-        return link_setups.new_policy(seed=seed)
+        return links.new_policy(seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,12 +213,12 @@ class ErgodicEvaluation:
     terms: Terms = field(default_factory=Terms)
 
     def setups(self) -> "list[ErgodicSetup]":
-        from torchrrm.recipes.link_setups import ErgodicSetup
+        from torchrrm.setups.links import ErgodicSetup
 
         return [ErgodicSetup(certify=self.certify)]
 
     def task(self, setup: "ErgodicSetup") -> "Task[ErgodicInstance, ErgodicAction]":
-        from torchrrm.recipes.links import ergodic_task
+        from torchrrm.setups.links import ergodic_task
 
         source = self.channels.source(self.terms.linear(self.channels.random, self.time.min_rate))
         return ergodic_task(source, slots=self.time.slots, problem=setup.problem)
@@ -231,12 +229,12 @@ class ErgodicEvaluation:
 
 
 def _sum_rate() -> "SumRateSetup":
-    from torchrrm.recipes.link_setups import SumRateSetup
+    from torchrrm.setups.links import SumRateSetup
 
     return SumRateSetup()
 
 
 def _ergodic() -> "ErgodicSetup":
-    from torchrrm.recipes.link_setups import ErgodicSetup
+    from torchrrm.setups.links import ErgodicSetup
 
     return ErgodicSetup()

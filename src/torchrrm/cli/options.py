@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from torchrrm.bench import Display, Results
-    from torchrrm.recipes.workbench import Given
+    from torchrrm.setups.workbench import Given
 
 __all__ = [
     "FileOrNone",
@@ -77,7 +77,7 @@ class OneInstance:
 
     def find(self, name: str) -> Any:
         """Where the instance is from: the snapshot of that name."""
-        from torchrrm.recipes import workbench
+        from torchrrm.setups import workbench
 
         return workbench.find_snapshot(name)
 

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from torchrrm.channels import Snapshot
     from torchrrm.policies import SliceGNN
     from torchrrm.problems import SliceAction, SliceInstance, Task
-    from torchrrm.recipes.slices import SliceSetup, SliceTerms
-    from torchrrm.recipes.workbench import Given
+    from torchrrm.setups.slicing import SliceSetup, SliceTerms
+    from torchrrm.setups.workbench import Given
 
 __all__ = ["SliceAdaptation", "SliceAllocation", "SliceEvaluation", "SliceExport", "SliceTraining"]
 
 
 def _setups(kinds: str) -> "list[SliceSetup]":
-    from torchrrm.recipes import slices
+    from torchrrm.setups import slicing
 
-    return [slices.SliceSetup(problem) for problem in slices.find_kinds(kinds)]
+    return [slicing.SliceSetup(problem) for problem in slicing.find_kinds(kinds)]
 
 
 def _setup(kind: str) -> "SliceSetup":
     from torchrrm.problems import KINDS
-    from torchrrm.recipes import slices, workbench
+    from torchrrm.setups import slicing, workbench
 
-    return slices.SliceSetup(workbench.find("kind", kind, KINDS))
+    return slicing.SliceSetup(workbench.find("kind", kind, KINDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Terms:
 
     def linear(self) -> "SliceTerms":
         """The same in linear units."""
-        from torchrrm.recipes.slices import SliceTerms
+        from torchrrm.setups.slicing import SliceTerms
         from torchrrm.units import dbm_to_watt
 
         return SliceTerms(self.bandwidth_hz, self.min_rate_bps, dbm_to_watt(self.power_dbm))
@@ -65,10 +65,10 @@ class Channels:
 
     def task(self, setup: "SliceSetup", terms: Terms) -> "Task[SliceInstance, SliceAction]":
         """Slices of these channels."""
-        from torchrrm.recipes import slices, workbench
+        from torchrrm.setups import slicing, workbench
 
         channels = workbench.find_channels(self.snapshot, self.scenario, setup.scenarios)
-        return slices.slice_task(setup.problem, slices.SliceSource(channels, self.users, terms.linear()))
+        return slicing.slice_task(setup.problem, slicing.SliceSource(channels, self.users, terms.linear()))
 
     @property
     def setting(self) -> str:
@@ -92,10 +92,10 @@ class SliceAllocation(OneInstance):
         return _setup(self.kind)
 
     def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[SliceInstance]":
-        from torchrrm.recipes import slices
+        from torchrrm.setups import slicing
 
         terms, listener = self.terms.linear(), self.eavesdropper
-        return slices.given_cell(snapshot, terms, drop=drop, eavesdropper=listener)
+        return slicing.given_cell(snapshot, terms, drop=drop, eavesdropper=listener)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +139,9 @@ class SliceTraining(SliceDraws):
         return _setups(self.kind)
 
     def new_policy(self, seed: int) -> "SliceGNN":
-        from torchrrm.recipes import slices
+        from torchrrm.setups import slicing
 
-        return slices.new_policy(self.setups()[0].problem, self.features, seed=seed)
+        return slicing.new_policy(self.setups()[0].problem, self.features, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

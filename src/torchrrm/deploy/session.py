@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchrrm.deploy.association import AssociationService
-from torchrrm.deploy.beams import BeamService
+from torchrrm.deploy.beamforming import BeamService
 from torchrrm.deploy.header import read_header, require
 from torchrrm.deploy.links import PowerService
 from torchrrm.deploy.slicing import SliceService
@@ -151,7 +151,7 @@ class InferenceSession:
         For slices these are `cn0_hz`, `min_rate_bps`, `bandwidth_hz`, `eavesdropper_cn0_hz` and `active`, see
         `torchrrm.deploy.slicing.SliceService.prepare`; for links `gain`, `noise_power_w`, `max_power_w`, `weight`,
         `active` and `priority`, see `torchrrm.deploy.links.PowerService.prepare`; for beams `channel` and the other
-        fields of `MisoInstance`, see `torchrrm.deploy.beams.BeamService.prepare`; for associations the fields of
+        fields of `MisoInstance`, see `torchrrm.deploy.beamforming.BeamService.prepare`; for associations the fields of
         `CellInstance` and `refine`, see `torchrrm.deploy.association.AssociationService.prepare`.
 
         Raises:

@@ -15,7 +15,7 @@ from torchrrm.channels import rayleigh_scenario
 from torchrrm.problems import LinkInstance
 from torchrrm.problems.links import relative_gain
 from torchrrm.rates import interference_rate
-from torchrrm.recipes.links import LinkSource, LinkTerms
+from torchrrm.setups.links import LinkSource, LinkTerms
 from torchrrm.units import db_to_linear, linear_to_db
 
 __all__ = ["DemandsEnv", "DemandsSettings"]

@@ -1,4 +1,4 @@
-"""Recipes: flat scripts that each reproduce one published system, and what commands put together by name."""
+"""Recipes: flat scripts that each reproduce one published system, and the demo."""
 
 from collections.abc import Callable
 

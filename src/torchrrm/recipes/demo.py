@@ -12,8 +12,8 @@ from torchrrm.channels import Snapshot, bundled_snapshot
 from torchrrm.learning import FineTuneSettings
 from torchrrm.policies import SliceGNN, load_pretrained
 from torchrrm.problems import KINDS, Allocator, SliceAction, SliceBandwidth, SliceInstance
-from torchrrm.recipes import workbench
-from torchrrm.recipes.slices import (
+from torchrrm.setups import workbench
+from torchrrm.setups.slicing import (
     SliceSetup,
     SliceSource,
     SliceTerms,

@@ -20,8 +20,8 @@ from torchrrm.learning import (
 )
 from torchrrm.policies import UnrolledPower
 from torchrrm.problems import LinkInstance, QosSumRate, Task
-from torchrrm.recipes.links import LinkSource, draw_links
 from torchrrm.records import index
+from torchrrm.setups.links import LinkSource, draw_links
 
 __all__ = ["UnrolledPowerSettings", "feasible_links", "train_unrolled_power"]
 

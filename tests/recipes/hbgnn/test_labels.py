@@ -8,10 +8,10 @@ import torch
 from torchrrm.channels import hudn_scenario
 from torchrrm.policies.weights import read_tensors, write_tensors
 from torchrrm.problems.association import SumRateAssociation
-from torchrrm.recipes.association import CellSource, draw_cells
 from torchrrm.recipes.hbgnn.cases import Case, generator_of
 from torchrrm.recipes.hbgnn.labels import LabelError, LabelSettings, label_cells, label_set
 from torchrrm.recipes.jobs import Workers
+from torchrrm.setups.association import CellSource, draw_cells
 from torchrrm.solvers import HungarianWMMSE
 
 SMALL = LabelSettings(case=Case(users=10, stations=8), drops=5, chunk=2, restarts=3, stream=35_000_000)

@@ -127,7 +127,7 @@ class USRMNet(nn.Module):
 
     @property
     def deployment(self) -> dict[str, Any]:
-        """What a control loop without torch needs around `core`, as JSON; read by `torchrrm.deploy.beams`."""
+        """What a control loop without torch needs around `core`, as JSON; read by `torchrrm.deploy.beamforming`."""
         return {"service": "beams", "kind": "urllc"}
 
     def core(

@@ -11,7 +11,6 @@ from torchrrm import bench
 from torchrrm.bench import Results
 from torchrrm.policies.control import Controller
 from torchrrm.policies.weights import save_weights
-from torchrrm.recipes import workbench
 from torchrrm.recipes.alcor import studies, tables
 from torchrrm.recipes.alcor.adaptation import figure1
 from torchrrm.recipes.alcor.allocators import make_allocator
@@ -24,6 +23,7 @@ from torchrrm.recipes.alcor.traces import FIG4, infeasible, windows
 from torchrrm.recipes.alcor.training import network_rates, step_training, train_all
 from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.jobs import Start, Workers
+from torchrrm.setups import workbench
 
 __all__ = ["AlcorSettings", "reproduce"]
 

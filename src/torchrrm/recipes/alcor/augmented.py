@@ -9,11 +9,11 @@ from torch import Tensor
 from torchrrm.learning import parameters_of
 from torchrrm.policies import StateAugmented
 from torchrrm.problems import ErgodicInstance
-from torchrrm.recipes import workbench
 from torchrrm.recipes.alcor.cases import TRAIN, generator_of, rayleigh
 from torchrrm.recipes.augmented import AugmentedSettings, train_augmented
-from torchrrm.recipes.links import draw_configurations
 from torchrrm.records import replace
+from torchrrm.setups import workbench
+from torchrrm.setups.links import draw_configurations
 
 __all__ = ["AugmentedTraining", "draw_demands"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.channels import SCENARIOS
-from torchrrm.recipes.links import RAYLEIGH_TERMS, LinkSource
+from torchrrm.setups.links import RAYLEIGH_TERMS, LinkSource
 
 __all__ = [
     "CASES",

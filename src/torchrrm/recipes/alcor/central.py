@@ -9,9 +9,9 @@ from torch import Tensor
 from torchrrm import learning
 from torchrrm.policies import CentralPower
 from torchrrm.problems import LinkInstance, PowerAction, Task, WeightedSumRate
-from torchrrm.recipes import workbench
 from torchrrm.recipes.alcor.cases import DIVERSE, rayleigh
-from torchrrm.recipes.links import draw_links, paused
+from torchrrm.setups import workbench
+from torchrrm.setups.links import draw_links, paused
 
 __all__ = ["WIDTHS", "CentralTraining", "rayleigh_task"]
 

@@ -7,13 +7,13 @@ import torch
 from torchrrm import bench
 from torchrrm.bench import Row
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
-from torchrrm.recipes import exhibits, workbench
+from torchrrm.recipes import exhibits
 from torchrrm.recipes.alcor.allocators import make_allocator, many_starts
 from torchrrm.recipes.alcor.cases import REPORT, generator_of, rayleigh
 from torchrrm.recipes.exhibits import Exhibit
 from torchrrm.recipes.jobs import Start
-from torchrrm.recipes.link_setups import SumRateSetup
-from torchrrm.recipes.links import draw_links
+from torchrrm.setups import workbench
+from torchrrm.setups.links import SumRateSetup, draw_links
 
 __all__ = ["front_exhibit", "front_rows"]
 

@@ -13,10 +13,10 @@ from torchrrm.channels import SCENARIOS, CorrelatedRayleigh, rayleigh_scenario
 from torchrrm.learning.optimisers import gradient_and_value
 from torchrrm.policies import LocalPower
 from torchrrm.problems import ErgodicInstance, LinkInstance, PowerAction, Problem, WeightedSumRate
-from torchrrm.recipes import workbench
 from torchrrm.recipes.alcor.cases import DIVERSE, TRAIN, generator_of, rayleigh
-from torchrrm.recipes.links import RAYLEIGH_TERMS, LinkSource, draw_links, paused, terms_of
 from torchrrm.records import map_tensors, replace
+from torchrrm.setups import workbench
+from torchrrm.setups.links import RAYLEIGH_TERMS, LinkSource, draw_links, paused, terms_of
 
 __all__ = [
     "LocalTraining",

@@ -11,7 +11,7 @@ from torchrrm.recipes.alcor.cases import REPORT, generator_of, rayleigh
 from torchrrm.recipes.alcor.local import LocalTraining, fading_links, held_rates, own_gain_rule, slot_rates
 from torchrrm.recipes.exhibits import Exhibit
 from torchrrm.recipes.jobs import Start
-from torchrrm.recipes.links import draw_configurations, draw_links
+from torchrrm.setups.links import draw_configurations, draw_links
 
 __all__ = ["LocalStudy", "local_exhibit"]
 

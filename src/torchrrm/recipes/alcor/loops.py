@@ -16,8 +16,8 @@ from torchrrm.problems import ErgodicInstance
 from torchrrm.recipes.alcor.allocators import make_allocator, regressor
 from torchrrm.recipes.alcor.cases import REPORT, Case, generator_of, rayleigh
 from torchrrm.recipes.jobs import Start
-from torchrrm.recipes.links import LinkSource, draw_configurations
 from torchrrm.records import replace
+from torchrrm.setups.links import LinkSource, draw_configurations
 
 __all__ = ["Control", "LoopScore", "LoopSettings", "draw_runs", "latency_us", "make_loop"]
 

@@ -15,11 +15,11 @@ from torchrrm import learning
 from torchrrm.learning import LearnedStep, OverSlots, PenalisedRates, Retrained, RetrainSettings
 from torchrrm.policies import CentralPower
 from torchrrm.problems import ErgodicAction, ErgodicInstance, ErgodicPower, Task
-from torchrrm.recipes import workbench
 from torchrrm.recipes.alcor.cases import TRAIN, Case, generator_of, rayleigh
 from torchrrm.recipes.jobs import Start
-from torchrrm.recipes.links import draw_configurations
 from torchrrm.records import replace
+from torchrrm.setups import workbench
+from torchrrm.setups.links import draw_configurations
 
 __all__ = [
     "DynamicTraining",

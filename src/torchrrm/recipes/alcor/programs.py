@@ -8,8 +8,8 @@ from torch import Tensor
 
 from torchrrm.problems import LinkInstance, QosSumRate
 from torchrrm.recipes.alcor.cases import REPORT, Case, generator_of, rayleigh
-from torchrrm.recipes.links import draw_links
 from torchrrm.records import replace
+from torchrrm.setups.links import draw_links
 from torchrrm.solvers import WMMSE, GeometricProgram, QosWMMSE, is_feasible
 
 __all__ = ["FeasiblePrograms", "feasible_draws"]

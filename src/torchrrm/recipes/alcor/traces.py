@@ -16,7 +16,7 @@ from torchrrm.problems import ErgodicInstance
 from torchrrm.recipes.alcor.cases import REPORT, Case, generator_of, rayleigh
 from torchrrm.recipes.alcor.loops import draw_runs
 from torchrrm.recipes.exhibits import Exhibit
-from torchrrm.recipes.links import SEVEN_CELL_TERMS, LinkSource, draw_configurations
+from torchrrm.setups.links import SEVEN_CELL_TERMS, LinkSource, draw_configurations
 from torchrrm.solvers import certify_out_of_reach
 
 __all__ = ["infeasible", "windows"]

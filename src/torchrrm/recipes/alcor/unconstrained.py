@@ -9,7 +9,7 @@ from torchrrm.problems import LinkInstance, WeightedSumRate
 from torchrrm.recipes.alcor.allocators import make_allocator
 from torchrrm.recipes.alcor.cases import REPORT, generator_of, rayleigh
 from torchrrm.recipes.jobs import Start
-from torchrrm.recipes.links import draw_links, paused
+from torchrrm.setups.links import draw_links, paused
 
 __all__ = ["SumRates"]
 

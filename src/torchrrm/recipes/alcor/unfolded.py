@@ -13,10 +13,10 @@ from torchrrm.learning import Parameters
 from torchrrm.learning.optimisers import gradient_and_value
 from torchrrm.policies.unfolded_power import UnfoldedPower, stop_features, stop_price, stop_probability
 from torchrrm.problems import LinkInstance
-from torchrrm.recipes import workbench
 from torchrrm.recipes.alcor.cases import rayleigh
-from torchrrm.recipes.links import draw_links
 from torchrrm.records import index, replace, tensor_record
+from torchrrm.setups import workbench
+from torchrrm.setups.links import draw_links
 from torchrrm.solvers.greedy_links import admission_rates, admit, best_pairs
 from torchrrm.solvers.relative_links import relative_links
 

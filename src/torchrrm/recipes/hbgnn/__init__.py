@@ -7,7 +7,6 @@ from typing import Literal
 from torchrrm import bench
 from torchrrm.bench import Results
 from torchrrm.policies.weights import save_weights
-from torchrrm.recipes import workbench
 from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.hbgnn import plan, tables
 from torchrrm.recipes.hbgnn.cases import PAPER, Case, munich_cases
@@ -19,6 +18,7 @@ from torchrrm.recipes.hbgnn.learned import policy_of
 from torchrrm.recipes.hbgnn.maps import network
 from torchrrm.recipes.hbgnn.settings import SCALES, HbgnnSettings
 from torchrrm.recipes.jobs import Workers
+from torchrrm.setups import workbench
 
 __all__ = ["HbgnnSettings", "reproduce"]
 

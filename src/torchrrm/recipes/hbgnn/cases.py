@@ -7,8 +7,8 @@ import torch
 
 from torchrrm.channels import bundled_snapshot, hudn_scenario
 from torchrrm.problems import CellInstance
-from torchrrm.recipes.association import CellSource, draw_cells, snapshot_cells
 from torchrrm.records import index, map_tensors, stack
+from torchrrm.setups.association import CellSource, draw_cells, snapshot_cells
 
 __all__ = ["CHOOSE", "PAPER", "REPORT", "TRAIN", "Case", "drops_of", "generator_of", "munich_cases"]
 

@@ -18,7 +18,6 @@ from torchrrm.learning.association import (
 )
 from torchrrm.policies import HBGNN, CnnAssociation, FcnnAssociation, LiteralHBGNN
 from torchrrm.problems import Task
-from torchrrm.recipes import workbench
 from torchrrm.recipes.exhibits import Exhibit
 from torchrrm.recipes.hbgnn.cases import TRAIN, generator_of
 from torchrrm.recipes.hbgnn.labels import label_set
@@ -26,6 +25,7 @@ from torchrrm.recipes.hbgnn.published import PARAMETERS
 from torchrrm.recipes.hbgnn.scoring import PROBLEM
 from torchrrm.recipes.hbgnn.settings import ConvergenceSettings, HbgnnSettings
 from torchrrm.recipes.jobs import Workers
+from torchrrm.setups import workbench
 from torchrrm.solvers.hungarian_wmmse import matched_association
 
 __all__ = ["NETWORKS", "Converging", "convergence", "convergence_jobs", "table2"]

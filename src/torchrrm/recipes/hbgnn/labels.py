@@ -10,10 +10,10 @@ from torchrrm.channels import hudn_scenario
 from torchrrm.learning import LabelledCells
 from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch
 from torchrrm.problems import Allocator, AssociationAction, CellInstance
-from torchrrm.recipes.association import CellSource, draw_cells
 from torchrrm.recipes.hbgnn.cases import PAPER, TRAIN, Case, generator_of
 from torchrrm.recipes.jobs import Workers, run_jobs
 from torchrrm.records import map_tensors, to
+from torchrrm.setups.association import CellSource, draw_cells
 from torchrrm.solvers import HungarianWMMSE
 
 __all__ = ["LabelError", "LabelSettings", "label_cells", "label_set"]

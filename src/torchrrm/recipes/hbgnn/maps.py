@@ -5,15 +5,14 @@ import torch
 from torchrrm.channels import bundled_snapshot, hudn_scenario
 from torchrrm.problems import AssociationAction, CellInstance
 from torchrrm.problems.association import served_users
-from torchrrm.recipes.association import CellTerms
-from torchrrm.recipes.association_setups import drawn_cells, given_cells, network_figure
 from torchrrm.recipes.exhibits import Exhibit
 from torchrrm.recipes.hbgnn.allocators import GRL_REFINED, HUNGARIAN, MAX_SIGNAL, UTILITY, solvers
 from torchrrm.recipes.hbgnn.cases import PAPER, REPORT, Case, generator_of
 from torchrrm.recipes.hbgnn.learned import learned
 from torchrrm.recipes.hbgnn.scoring import PROBLEM
 from torchrrm.recipes.jobs import Start
-from torchrrm.recipes.workbench import Given
+from torchrrm.setups.association import CellTerms, drawn_cells, given_cells, network_figure
+from torchrrm.setups.workbench import Given
 from torchrrm.units import watt_to_dbm
 
 __all__ = ["network"]

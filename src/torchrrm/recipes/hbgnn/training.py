@@ -18,9 +18,9 @@ from torchrrm.policies.hbgnn import HBGNN
 from torchrrm.policies.hbgnn.core import Stage, matched_rate, radio
 from torchrrm.policies.hbgnn.decisions import relaxed
 from torchrrm.problems.association import CellInstance, relative_snr
-from torchrrm.recipes import workbench
-from torchrrm.recipes.association import CellSource, CellTerms, draw_cells
 from torchrrm.recipes.hbgnn.cases import TRAIN
+from torchrrm.setups import workbench
+from torchrrm.setups.association import CellSource, CellTerms, draw_cells
 from torchrrm.units import db_to_linear, dbm_to_watt
 
 __all__ = ["TRAININGS", "Area", "GrlTraining", "TrainingSettings", "draw_area", "draw_in", "train_network"]

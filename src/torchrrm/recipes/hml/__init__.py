@@ -11,7 +11,6 @@ from torchrrm.bench import Results, Row, figures
 from torchrrm.policies import SliceGNN
 from torchrrm.policies.weights import save_weights
 from torchrrm.problems import KINDS
-from torchrrm.recipes import workbench
 from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.hml import studies
 from torchrrm.recipes.hml.published import PUBLISHED
@@ -19,7 +18,8 @@ from torchrrm.recipes.hml.settings import SCALES, HmlSettings
 from torchrrm.recipes.hml.tasksets import TrainingSet, meta_test_source
 from torchrrm.recipes.hml.training import METHODS, report_stream
 from torchrrm.recipes.jobs import Workers
-from torchrrm.recipes.slices import SliceSetup
+from torchrrm.setups import workbench
+from torchrrm.setups.slicing import SliceSetup
 from torchrrm.solvers import SOLVERS
 
 __all__ = ["HmlSettings", "reproduce"]

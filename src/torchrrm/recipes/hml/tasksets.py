@@ -9,8 +9,8 @@ from torch import Tensor
 from torchrrm.channels import Fading, Nakagami, Rayleigh, Rice, hml_scenario, uma_scenario, umi_scenario
 from torchrrm.policies.slice_gnn import FEATURES, PreparedSlice
 from torchrrm.problems import QoS, SliceAction, SliceBandwidth, SliceInstance, Task
-from torchrrm.recipes.slices import SliceSource, SliceTerms
 from torchrrm.records import index, replace, tensor_record
+from torchrrm.setups.slicing import SliceSource, SliceTerms
 from torchrrm.solvers import ExactSlicing
 
 __all__ = [

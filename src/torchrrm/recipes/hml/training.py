@@ -26,7 +26,7 @@ from torchrrm.problems import KINDS, SliceInstance
 from torchrrm.recipes.hml.settings import HmlSettings
 from torchrrm.recipes.hml.tasksets import TrainingSet, certified_bound, pooled_task, prepared_task
 from torchrrm.recipes.jobs import Start
-from torchrrm.recipes.slices import SliceSource, new_policy, policy_loss, slice_task
+from torchrrm.setups.slicing import SliceSource, new_policy, policy_loss, slice_task
 
 __all__ = [
     "METHODS",

@@ -11,15 +11,15 @@ from torchrrm import bench
 from torchrrm.bench import Results, Row
 from torchrrm.policies import MetaGNN
 from torchrrm.policies.weights import save_weights
-from torchrrm.recipes import workbench
 from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.jobs import Start, Workers
-from torchrrm.recipes.link_setups import ErgodicSetup
 from torchrrm.recipes.metagnn import studies
 from torchrrm.recipes.metagnn.comparison import allocators, augmented_policy
 from torchrrm.recipes.metagnn.drops import CITY, SQUARE, report_set
 from torchrrm.recipes.metagnn.front import front_exhibit, front_rows
 from torchrrm.recipes.metagnn.settings import SCALES, MetaSettings
+from torchrrm.setups import workbench
+from torchrrm.setups.links import ErgodicSetup
 
 __all__ = ["MetaSettings", "reproduce"]
 

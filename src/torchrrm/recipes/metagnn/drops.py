@@ -4,7 +4,7 @@ import torch
 
 from torchrrm.channels import bundled_snapshot, metagnn_scenario
 from torchrrm.problems import ErgodicInstance
-from torchrrm.recipes.links import LinkSource, draw_configurations
+from torchrrm.setups.links import LinkSource, draw_configurations
 
 __all__ = ["CITY", "SQUARE", "generator_of", "report_set", "source_of", "training_draw"]
 

@@ -10,13 +10,13 @@ from torchrrm.channels import metagnn_scenario
 from torchrrm.learning import collect
 from torchrrm.policies import OnlineDual, PowerGNN, Refined
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
-from torchrrm.recipes import exhibits, workbench
+from torchrrm.recipes import exhibits
 from torchrrm.recipes.exhibits import Exhibit
-from torchrrm.recipes.link_setups import SumRateSetup
-from torchrrm.recipes.links import LinkSource, draw_configurations, draw_links
 from torchrrm.recipes.metagnn.drops import REPORT, generator_of
 from torchrrm.recipes.metagnn.settings import MetaSettings
 from torchrrm.records import replace
+from torchrrm.setups import workbench
+from torchrrm.setups.links import LinkSource, SumRateSetup, draw_configurations, draw_links
 from torchrrm.solvers import WMMSE, FPLinQ, ITLinQ, MaxPower
 
 __all__ = ["front_exhibit", "front_rows"]

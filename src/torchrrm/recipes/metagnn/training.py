@@ -10,9 +10,7 @@ from torchrrm import learning
 from torchrrm.learning import NetRates, Parameters, PrimalDual, PrimalDualSettings, RunSettings, parameters_of
 from torchrrm.policies import MetaGNN, StateAugmented
 from torchrrm.problems import ErgodicInstance, ErgodicPower
-from torchrrm.recipes import workbench
 from torchrrm.recipes.augmented import AugmentedSettings, train_augmented
-from torchrrm.recipes.links import draw_configurations
 from torchrrm.recipes.metagnn.drops import (
     LEAST,
     MOST,
@@ -25,6 +23,8 @@ from torchrrm.recipes.metagnn.drops import (
     training_draw,
 )
 from torchrrm.recipes.metagnn.settings import MetaSettings
+from torchrrm.setups import workbench
+from torchrrm.setups.links import draw_configurations
 
 __all__ = ["AugmentedTraining", "MetaTraining", "adapter", "new_nets", "scores", "stacked"]
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from torchrrm import bench
 from torchrrm.bench import Results
 from torchrrm.policies.weights import save_weights
-from torchrrm.recipes import workbench
 from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
 from torchrrm.recipes.jobs import Workers
 from torchrrm.recipes.usrmnet import layers, plan, regimes, tables
@@ -16,6 +15,7 @@ from torchrrm.recipes.usrmnet.front import front_exhibit
 from torchrrm.recipes.usrmnet.judging import judge
 from torchrrm.recipes.usrmnet.operations import table3
 from torchrrm.recipes.usrmnet.settings import SCALES, UsrmnetSettings
+from torchrrm.setups import workbench
 
 __all__ = ["UsrmnetSettings", "reproduce"]
 

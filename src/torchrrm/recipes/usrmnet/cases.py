@@ -7,9 +7,9 @@ import torch
 
 from torchrrm.channels import bundled_snapshot, urllc_scenario
 from torchrrm.problems import MisoInstance
-from torchrrm.recipes.beams import BeamSource, BeamTerms, draw_beams
 from torchrrm.recipes.usrmnet.published import Regime, Ring
 from torchrrm.records import map_tensors, stack
+from torchrrm.setups.beamforming import BeamSource, BeamTerms, draw_beams
 
 __all__ = [
     "CHOOSE",

@@ -10,13 +10,13 @@ from torchrrm.learning.layerwise import LayerwiseSettings, train_layers
 from torchrrm.policies.unrolled import unroll
 from torchrrm.policies.usrmnet import LiteralUSRMNet
 from torchrrm.problems import MisoInstance
-from torchrrm.recipes import workbench
 from torchrrm.recipes.jobs import Start
 from torchrrm.recipes.usrmnet.allocators import LITERAL, USRMNET, BeamAllocator
 from torchrrm.recipes.usrmnet.cases import CHOOSE, TRAIN, Case, draws_of, generator_of
 from torchrrm.recipes.usrmnet.settings import LiteralSettings
 from torchrrm.recipes.usrmnet.training import default_policy
 from torchrrm.records import to
+from torchrrm.setups import workbench
 
 __all__ = ["LiteralTraining", "learned", "literal_policy", "literal_start", "strays"]
 

@@ -18,9 +18,9 @@ from torchrrm.policies.usrmnet import USRMNet
 from torchrrm.policies.usrmnet.core import Uplink, response, uplink
 from torchrrm.problems import MisoInstance, UrllcBeamforming
 from torchrrm.problems.beamforming import miso_instance
-from torchrrm.recipes import workbench
-from torchrrm.recipes.beams import BeamSource
 from torchrrm.records import index
+from torchrrm.setups import workbench
+from torchrrm.setups.beamforming import BeamSource
 from torchrrm.solvers import GramAscent
 from torchrrm.solvers.beam_power import restored_share
 

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from torchrrm.policies import HBGNN
     from torchrrm.problems import Task
     from torchrrm.problems.association import AssociationAction, CellInstance
-    from torchrrm.recipes.association import CellTerms
-    from torchrrm.recipes.association_setups import CellSetup
-    from torchrrm.recipes.workbench import Given
+    from torchrrm.setups.association import CellSetup, CellTerms
+    from torchrrm.setups.workbench import Given
 
 __all__ = [
     "AssociationAllocation",
@@ -36,7 +35,7 @@ class _Sum:
     """The sum of rates."""
 
     def setup(self) -> "CellSetup":
-        from torchrrm.recipes.association_setups import AssociationSetup
+        from torchrrm.setups.association import AssociationSetup
 
         return AssociationSetup()
 
@@ -45,7 +44,7 @@ class _Fair:
     """Proportional fairness."""
 
     def setup(self) -> "CellSetup":
-        from torchrrm.recipes.association_setups import FairAssociationSetup
+        from torchrrm.setups.association import FairAssociationSetup
 
         return FairAssociationSetup()
 
@@ -65,7 +64,7 @@ class Radio:
 
     def linear(self) -> "CellTerms":
         """The same in linear units."""
-        from torchrrm.recipes.association import CellTerms
+        from torchrrm.setups.association import CellTerms
         from torchrrm.units import dbm_to_watt
 
         return CellTerms(
@@ -105,7 +104,7 @@ class CellAllocation(OneInstance, ABC):
     def find(self, name: str) -> "Snapshot | Scenario":
         """The scenario of that name, or else the snapshot."""
         from torchrrm.bench.columns import check_format
-        from torchrrm.recipes import workbench
+        from torchrrm.setups import workbench
 
         if self.stations_out is not None:
             check_format(self.stations_out)
@@ -118,21 +117,21 @@ class CellAllocation(OneInstance, ABC):
         self, snapshot: "Snapshot | Scenario", drop: int, generator: "torch.Generator"
     ) -> "Given[CellInstance]":
         from torchrrm.channels import Snapshot
-        from torchrrm.recipes import association_setups
+        from torchrrm.setups import association
 
         users, stations, terms = self.network.users, self.network.stations, self.radio.linear()
         if isinstance(snapshot, Snapshot):
-            given = association_setups.some_cells(
+            given = association.some_cells(
                 snapshot, terms, drop=drop, users=users, stations=stations, generator=generator
             )
         elif drop:
             raise ValueError(f"drop: must go with a snapshot, received {drop}")
         else:
-            given = association_setups.drawn_cells(
+            given = association.drawn_cells(
                 snapshot, terms, users=users, stations=stations, generator=generator
             )
         if self.map is not None:
-            association_setups.require_places(given)
+            association.require_places(given)
         return given
 
     def keep(
@@ -141,7 +140,7 @@ class CellAllocation(OneInstance, ABC):
         """The map, and the table of stations."""
         from torchrrm.bench import figures
         from torchrrm.bench.columns import write_columns
-        from torchrrm.recipes import association_setups
+        from torchrrm.setups import association
 
         if self.stations_out is not None:
             columns = self.setup().station_columns(given, action)
@@ -149,7 +148,7 @@ class CellAllocation(OneInstance, ABC):
             write_columns(self.stations_out, arrays, about)
         if self.map is not None:
             actions = {self.allocator: action}
-            figures.save(association_setups.network_figure(given, actions), self.map)
+            figures.save(association.network_figure(given, actions), self.map)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +169,8 @@ class CellDraws(ABC):
         return [self.setup()]
 
     def task(self, setup: "CellSetup") -> "Task[CellInstance, AssociationAction]":
-        from torchrrm.recipes import workbench
-        from torchrrm.recipes.association import CellSource, cell_task
+        from torchrrm.setups import workbench
+        from torchrrm.setups.association import CellSource, cell_task
 
         channels = workbench.find_channels(self.snapshot, self.scenario, setup.scenarios)
         source = CellSource(channels, self.network.users, self.network.stations, self.radio.linear())
@@ -185,9 +184,9 @@ class CellDraws(ABC):
 
     def new_policy(self, seed: int) -> "HBGNN":
         """A policy to train."""
-        from torchrrm.recipes import association_setups
+        from torchrrm.setups import association
 
-        return association_setups.new_policy(self.setup().name, seed=seed)
+        return association.new_policy(self.setup().name, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import torch
 
 from torchrrm.channels import SCENARIOS, Snapshot, SnapshotError, bundled_snapshot, urllc_scenario
 from torchrrm.problems.beamforming import UrllcBeamforming, mmse_action, relative_channel
-from torchrrm.recipes.beams import (
+from torchrrm.setups.beamforming import (
     CITY_TERMS,
     BeamSource,
     BeamTerms,

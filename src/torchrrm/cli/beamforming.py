@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from torchrrm.policies import USRMNet
     from torchrrm.problems import Task
     from torchrrm.problems.beamforming import BeamAction, MisoInstance
-    from torchrrm.recipes.beam_setups import BeamSetup
-    from torchrrm.recipes.beams import BeamTerms
-    from torchrrm.recipes.workbench import Given
+    from torchrrm.setups.beamforming import BeamSetup, BeamTerms
+    from torchrrm.setups.workbench import Given
 
 __all__ = ["BeamAllocation", "BeamDraws", "BeamEvaluation", "BeamExport", "BeamTraining", "Packets"]
 
@@ -26,7 +25,7 @@ USUAL_USERS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Packets:
-    """What the station has, and what it owes its users; what is not given is as `torchrrm.recipes.beams` says."""
+    """What the station has, and what it owes its users; what is not given is as `torchrrm.setups.beamforming` says."""
 
     snr_db: Annotated[float | None, arg(metavar="DB")] = None
     """Power limit of the station over the noise, of a scenario; 15 if not given."""
@@ -43,7 +42,7 @@ class Packets:
 
     def linear(self, scenario: str | None) -> "BeamTerms":
         """The same in linear units, of a snapshot if there is no scenario."""
-        from torchrrm.recipes.beams import terms_of
+        from torchrrm.setups.beamforming import terms_of
         from torchrrm.units import db_to_linear, dbm_to_watt
 
         usual = terms_of(scenario)
@@ -102,7 +101,7 @@ class BeamAllocation(OneInstance):
 
     def find(self, name: str) -> "Snapshot | Scenario":
         """The scenario of that name, or else the snapshot."""
-        from torchrrm.recipes import workbench
+        from torchrrm.setups import workbench
 
         if self.beams is not None and self.beams.suffix != ".npz":
             raise ValueError(f"beams: must end in .npz, received {str(self.beams)!r}")
@@ -113,11 +112,11 @@ class BeamAllocation(OneInstance):
         self, snapshot: "Snapshot | Scenario", drop: int, generator: "torch.Generator"
     ) -> "Given[MisoInstance]":
         from torchrrm.channels import Snapshot
-        from torchrrm.recipes import beam_setups
+        from torchrrm.setups import beamforming
 
         if not isinstance(snapshot, Snapshot):
             self._refuse_of_scenario(drop)
-            return beam_setups.drawn_beams(
+            return beamforming.drawn_beams(
                 snapshot,
                 self.packets.linear(""),
                 users=USUAL_USERS if self.station.users is None else self.station.users,
@@ -128,8 +127,8 @@ class BeamAllocation(OneInstance):
         if self.station.users is not None:
             if chosen is not None:
                 raise ValueError(f"users: must be left out beside --serve, received {self.station.users}")
-            chosen = beam_setups.random_users(snapshot, self.station.users, generator=generator)
-        return beam_setups.given_beams(
+            chosen = beamforming.random_users(snapshot, self.station.users, generator=generator)
+        return beamforming.given_beams(
             snapshot,
             self.packets.linear(None),
             drop=drop,
@@ -179,8 +178,8 @@ class BeamDraws:
         return [_setup()]
 
     def task(self, setup: "BeamSetup") -> "Task[MisoInstance, BeamAction]":
-        from torchrrm.recipes import workbench
-        from torchrrm.recipes.beams import BeamSource, beam_task
+        from torchrrm.setups import workbench
+        from torchrrm.setups.beamforming import BeamSource, beam_task
 
         channels = workbench.find_channels(self.snapshot, self.scenario, setup.scenarios)
         terms = self.packets.linear(self.scenario)
@@ -209,9 +208,9 @@ class BeamTraining(BeamDraws):
     """Random users to train on; powers are restored to the minimum rates within the loss."""
 
     def new_policy(self, seed: int) -> "USRMNet":
-        from torchrrm.recipes import beam_setups
+        from torchrrm.setups import beamforming
 
-        return beam_setups.new_policy(seed=seed)
+        return beamforming.new_policy(seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +222,7 @@ class BeamExport:
 
 
 def _setup() -> "BeamSetup":
-    from torchrrm.recipes.beam_setups import BeamSetup
+    from torchrrm.setups.beamforming import BeamSetup
 
     return BeamSetup()
 

@@ -11,11 +11,18 @@ from torchrrm import bench, records
 from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.policies import OnlineDual, PowerGNN, ProportionalFair
 from torchrrm.problems.beamforming import mmse_action
-from torchrrm.recipes import workbench
-from torchrrm.recipes.beam_setups import BeamSetup, given_beams, random_users
-from torchrrm.recipes.beams import CITY_TERMS, BeamSource, BeamTerms, draw_beams
-from torchrrm.recipes.link_setups import MOST_CERTIFIED, ErgodicSetup, SumRateSetup, rate_measures
-from torchrrm.recipes.setups import SETUPS, display_of, names
+from torchrrm.setups import workbench
+from torchrrm.setups.beamforming import (
+    CITY_TERMS,
+    BeamSetup,
+    BeamSource,
+    BeamTerms,
+    draw_beams,
+    given_beams,
+    random_users,
+)
+from torchrrm.setups.links import MOST_CERTIFIED, ErgodicSetup, SumRateSetup
+from torchrrm.setups.registry import SETUPS, display_of, names
 from torchrrm.solvers import WMMSE, BranchAndBound, EqualPowerMMSE, GramAscent, MaxPower, least_power_w
 
 
@@ -41,11 +48,11 @@ def test_only_some_problems_are_trained_for() -> None:
 def test_measures_of_rates_leave_out_padding() -> None:
     rate = torch.tensor([[1.0, 3.0, 9.0], [2.0, 6.0, 4.0]])
     active = torch.tensor([[True, True, False], [True, True, True]])
-    mean, low, least = rate_measures(rate, active).values()
+    mean, low, least = workbench.rate_measures(rate, active).values()
     assert mean.value == pytest.approx(3.0)
     assert least.value == pytest.approx(1.5)
     assert low.value == pytest.approx(float(np.percentile([1, 3, 2, 6, 4], 5)))
-    nobody = rate_measures(rate[:1], torch.zeros(1, 3, dtype=torch.bool))
+    nobody = workbench.rate_measures(rate[:1], torch.zeros(1, 3, dtype=torch.bool))
     assert all(math.isnan(measure.value) for measure in nobody.values())
 
 

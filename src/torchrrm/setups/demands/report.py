@@ -10,8 +10,8 @@ from torch import Tensor
 from torchrrm import bench, records
 from torchrrm.bench import Measure, Row, metrics
 from torchrrm.bench.figures import DemandTraces
-from torchrrm.recipes.demand_run.history import TRIVIAL, Settled, weighted_mean
-from torchrrm.recipes.demand_run.run import DemandRun
+from torchrrm.setups.demands.history import TRIVIAL, Settled, weighted_mean
+from torchrrm.setups.demands.run import DemandRun
 from torchrrm.solvers.demand_reach import MOST_SEARCHED, certify_out_of_reach
 
 __all__ = ["MISSED", "excess_of", "missed_demands", "rows_of", "traces_of", "windows_of"]

@@ -6,13 +6,12 @@ from torchrrm.bench import Display, Results
 from torchrrm.channels.snapshot import BUNDLED
 from torchrrm.policies import list_pretrained, load_pretrained
 from torchrrm.problems import KINDS
-from torchrrm.recipes import RECIPES
-from torchrrm.recipes.association_setups import AssociationSetup, FairAssociationSetup
-from torchrrm.recipes.beam_setups import BeamSetup
-from torchrrm.recipes.demand_run import DemandNames
-from torchrrm.recipes.link_setups import ErgodicSetup, SumRateSetup
-from torchrrm.recipes.slices import SliceSetup
-from torchrrm.recipes.workbench import Known, Setup
+from torchrrm.setups.association import AssociationSetup, FairAssociationSetup
+from torchrrm.setups.beamforming import BeamSetup
+from torchrrm.setups.demands import DemandNames
+from torchrrm.setups.links import ErgodicSetup, SumRateSetup
+from torchrrm.setups.slicing import SliceSetup
+from torchrrm.setups.workbench import Known, Setup
 
 __all__ = ["SETUPS", "display_of", "names"]
 
@@ -50,4 +49,5 @@ def names() -> dict[str, list[str]]:
         found[f"policies of {name}"] = [
             title for title, policy in shipped.items() if isinstance(policy, known.policies)
         ]
-    return found | {"snapshots": list(BUNDLED), "recipes": list(RECIPES)}
+    found["snapshots"] = list(BUNDLED)
+    return found

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torchrrm import bench, learning
 from torchrrm.bench import Measure, metrics
-from torchrrm.channels import SCENARIOS, Rayleigh, Scenario, Snapshot, snapshot_slots
+from torchrrm.channels import SCENARIOS, Scenario
 from torchrrm.policies import (
     CentralPower,
     EachSlot,
@@ -31,96 +31,24 @@ from torchrrm.problems import (
     LinkInstance,
     PowerAction,
     WeightedSumRate,
-    ergodic_instance,
-    link_instance,
 )
-from torchrrm.recipes import workbench
-from torchrrm.recipes.links import LinkTerms
-from torchrrm.recipes.workbench import Given
+from torchrrm.setups import workbench
+from torchrrm.setups.workbench import Given
 from torchrrm.solvers import SOLVERS, BranchAndBound, ErgodicDualBound
 
-__all__ = ["MOST_CERTIFIED", "ErgodicSetup", "SumRateSetup", "given_links", "given_slots", "new_policy"]
+__all__ = ["MOST_CERTIFIED", "ErgodicSetup", "SumRateSetup", "new_policy"]
 
 ErgodicAllocator = Allocator[ErgodicInstance, ErgodicAction]
 
+
 MOST_CERTIFIED = 10
 """Links up to which the optimum is certified by branch and bound, in seconds an instance."""
+
+
 SCENARIO_NAMES = ("metagnn", "rayleigh", "seven-cells")
+
+
 _TRANSMITS = 1e-6  # of the limit: what is less counts as silence
-
-
-def rate_measures(rate: Tensor, active: Tensor, unit: str = "(bit/s/Hz)") -> dict[str, Measure]:
-    """Mean, 5th percentile and least rate of the active links or users, `[batch tx]`, in the unit.
-
-    The percentile is of all links of all instances together, mean and minimum of those of each instance.
-    """
-    rate = torch.where(active, rate.double(), torch.nan)
-    served = active.any(-1)
-    least = torch.where(active, rate, torch.inf).amin(-1)
-    return {
-        f"mean rate / {unit}": Measure(*metrics.mean_interval(rate.nanmean(-1)[served])),
-        f"5th percentile rate / {unit}": Measure(*metrics.quantile_interval(rate[served], 0.05)),
-        f"minimum rate / {unit}": Measure(*metrics.mean_interval(least[served])),
-    }
-
-
-def given_links(snapshot: Snapshot, terms: LinkTerms, *, drop: int = 0) -> Given[LinkInstance]:
-    """All pairs of one drop of a snapshot in one slot without fading, every link of weight 1.
-
-    Raises:
-        ValueError: if there is no such drop, or if the gains are not those of pairs.
-    """
-    gain = _drop(snapshot, drop)
-    links = link_instance(gain, noise_power_w=terms.noise_power_w, max_power_w=terms.max_power_w)
-    return Given(links, f"{snapshot.name}, drop {drop}", snapshot.attribution, _place(snapshot, drop))
-
-
-def given_slots(
-    snapshot: Snapshot, terms: LinkTerms, *, slots: int, generator: torch.Generator, drop: int = 0
-) -> Given[ErgodicInstance]:
-    """All pairs of one drop of a snapshot over slots of independent Rayleigh fading.
-
-    Raises:
-        ValueError: if there is no such drop, or if the gains are not those of pairs.
-    """
-    gain = _drop(snapshot, drop)
-    draw = snapshot_slots(
-        snapshot,
-        drop=torch.tensor([drop]),
-        link=torch.arange(gain.shape[-1])[None],
-        slots=slots,
-        fading=Rayleigh(),
-        generator=generator,
-    )
-    instance = ergodic_instance(
-        draw.gain[0],
-        draw.large_scale_gain[0],
-        noise_power_w=terms.noise_power_w,
-        max_power_w=terms.max_power_w,
-        min_rate_bps_hz=terms.min_rate_bps_hz,
-    )
-    setting = f"{snapshot.name}, drop {drop}, {slots} slots"
-    return Given(instance, setting, snapshot.attribution, _place(snapshot, drop))
-
-
-def _drop(snapshot: Snapshot, drop: int) -> Tensor:
-    """Gains of a drop `[rx tx]`, as many receivers as transmitters."""
-    gain = snapshot.gain.reshape(-1, *snapshot.gain.shape[-2:])
-    if not 0 <= drop < len(gain):
-        raise ValueError(f"drop: must be 0 to {len(gain) - 1}, received {drop}")
-    if gain.shape[-1] != gain.shape[-2]:
-        raise ValueError(f"gain: must be square, a receiver a transmitter, received {list(gain.shape[1:])}")
-    return gain[drop]
-
-
-def _place(snapshot: Snapshot, drop: int) -> dict[str, Tensor]:
-    """Positions of transmitters and receivers as columns, where the snapshot has them."""
-    columns: dict[str, Tensor] = {}
-    for end, position in (("tx", snapshot.tx_position_m), ("rx", snapshot.rx_position_m)):
-        if position is not None:
-            chosen = position.reshape(-1, *position.shape[-2:])[drop]
-            columns |= {f"{end}_x_m": chosen[:, 0], f"{end}_y_m": chosen[:, 1]}
-    return columns
 
 
 def new_policy(*, seed: int) -> PowerGNN:
@@ -177,7 +105,7 @@ class SumRateSetup:
         return bench.best_known(self.problem, drawn, allocators) if len(allocators) > 1 else None
 
     def measures(self, drawn: LinkInstance, action: PowerAction) -> dict[str, Measure]:
-        return rate_measures(self.problem.rate(drawn, action.power_w), drawn.active)
+        return workbench.rate_measures(self.problem.rate(drawn, action.power_w), drawn.active)
 
     def columns(self, given: Given[LinkInstance], action: PowerAction) -> dict[str, Tensor]:
         """A link a row."""
@@ -246,7 +174,7 @@ class ErgodicSetup:
         return bench.best_known(self.problem, drawn, allocators, priced=("min_rate",))
 
     def measures(self, drawn: ErgodicInstance, action: ErgodicAction) -> dict[str, Measure]:
-        return rate_measures(self.problem.rate(drawn, action.power_w), drawn.active)
+        return workbench.rate_measures(self.problem.rate(drawn, action.power_w), drawn.active)
 
     def columns(self, given: Given[ErgodicInstance], action: ErgodicAction) -> dict[str, Tensor]:
         """A link a row: means over the slots, and what is missing of the minimum."""

@@ -1,7 +1,6 @@
 """What commands and recipes put together by name, whatever the problem: parts to find, tables to fill.
 
-What they need of one problem is its `Setup`: `torchrrm.recipes.slices` and `torchrrm.recipes.link_setups` hold
-them, `torchrrm.recipes.setups` lists them.
+What they need of one problem is its `Setup`; `torchrrm.setups.registry` lists them.
 """
 
 import copy
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from torchrrm import bench, learning
-from torchrrm.bench import Display, Measure, Results, Row, figures
+from torchrrm.bench import Display, Measure, Results, Row, figures, metrics
 from torchrrm.channels import Scenario
 from torchrrm.channels.snapshot import BUNDLED, Snapshot, bundled_snapshot, load
 from torchrrm.policies import list_pretrained, load_policy, load_pretrained
@@ -37,6 +36,7 @@ __all__ = [
     "judge_on",
     "plates",
     "provenance",
+    "rate_measures",
     "seeded",
     "trainable",
     "with_trivial",
@@ -302,6 +302,21 @@ def judge_on(
         allocators |= {name: find_allocator(name, setup) for name in with_trivial([], setup)}
         rows += judge(setup, task.sample(instances, generator=generator), allocators, setting)
     return rows
+
+
+def rate_measures(rate: Tensor, active: Tensor, unit: str = "(bit/s/Hz)") -> dict[str, Measure]:
+    """Mean, 5th percentile and least rate of the active links or users, `[batch tx]`, in the unit.
+
+    The percentile is of all links of all instances together, mean and minimum of those of each instance.
+    """
+    rate = torch.where(active, rate.double(), torch.nan)
+    served = active.any(-1)
+    least = torch.where(active, rate, torch.inf).amin(-1)
+    return {
+        f"mean rate / {unit}": Measure(*metrics.mean_interval(rate.nanmean(-1)[served])),
+        f"5th percentile rate / {unit}": Measure(*metrics.quantile_interval(rate[served], 0.05)),
+        f"minimum rate / {unit}": Measure(*metrics.mean_interval(least[served])),
+    }
 
 
 def plates(results: Results, display: Display) -> list[bench.Plate]:

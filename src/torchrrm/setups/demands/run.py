@@ -12,9 +12,9 @@ from torch import Tensor
 from torchrrm.policies.control import Controller, asking
 from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch, write_tensors
 from torchrrm.problems import WeightedSumRate
-from torchrrm.recipes.demand_run.channels import ChannelPlace, SlotStream
-from torchrrm.recipes.demand_run.history import TRIVIAL, History, Standing, Timetable
 from torchrrm.records import replace
+from torchrrm.setups.demands.channels import ChannelPlace, SlotStream
+from torchrrm.setups.demands.history import TRIVIAL, History, Standing, Timetable
 
 __all__ = ["DemandRun"]
 

@@ -12,7 +12,7 @@ from torchrrm.channels import (
 )
 from torchrrm.problems import ErgodicAction, ErgodicPower, PowerAction, WeightedSumRate
 from torchrrm.problems.links import relative_gain
-from torchrrm.recipes.links import (
+from torchrrm.setups.links import (
     SEVEN_CELL_TERMS,
     LinkSource,
     LinkTerms,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchrrm.channels import CorrelatedRayleigh, Fading, Rayleigh, Scenario, slot_fading
 from torchrrm.problems import ErgodicInstance
-from torchrrm.recipes.links import LinkSource
+from torchrrm.setups.links import LinkSource
 
 __all__ = ["ChannelPlace", "SlotStream"]
 

@@ -1,7 +1,7 @@
 """What commands need of short packets from a station of many antennas."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchrrm import bench, learning, records
 from torchrrm.bench import Measure, metrics
-from torchrrm.channels import SCENARIOS, Scenario, Snapshot
+from torchrrm.channels import SCENARIOS, Scenario
 from torchrrm.policies import USRMNet
 from torchrrm.problems import Allocator
 from torchrrm.problems.beamforming import (
@@ -21,34 +21,20 @@ from torchrrm.problems.beamforming import (
     least_rate_nats,
     to_downlink,
 )
-from torchrrm.recipes import workbench
-from torchrrm.recipes.beams import (
-    BeamSource,
-    BeamTerms,
-    draw_beams,
-    instance_of,
-    station_channel,
-    station_transmits,
-)
-from torchrrm.recipes.link_setups import rate_measures
-from torchrrm.recipes.workbench import Given
+from torchrrm.setups import workbench
+from torchrrm.setups.workbench import Given
 from torchrrm.solvers import SOLVERS, BeamformingBound, GramAscent, least_power_w
 from torchrrm.solvers.minimum_power_beamforming import feasible
 
-__all__ = [
-    "MOST_CERTIFIED",
-    "BeamSetup",
-    "UrllcOfDraws",
-    "drawn_beams",
-    "given_beams",
-    "new_policy",
-    "random_users",
-]
+__all__ = ["MOST_CERTIFIED", "BeamSetup", "UrllcOfDraws", "new_policy"]
 
 BeamAllocator = Allocator[MisoInstance, BeamAction]
 
+
 MOST_CERTIFIED = 6
 """Users up to which the optimum is certified, to 1e-3, in milliseconds an instance; 8 users take a second or more."""
+
+
 SCENARIO_NAMES = ("urllc", "urllc-wide", "urllc-edge")
 
 
@@ -61,72 +47,6 @@ class UrllcOfDraws(UrllcBeamforming):
     def feasible(self, instance: MisoInstance) -> Bool[Tensor, "*batch"]:
         """Whether every user can have its minimum rate."""
         return feasible(instance)
-
-
-def given_beams(
-    snapshot: Snapshot,
-    terms: BeamTerms,
-    *,
-    drop: int = 0,
-    frequency: int = 0,
-    users: Sequence[int] | None = None,
-    antennas: int | None = None,
-) -> Given[MisoInstance]:
-    """Users of one drop of a snapshot at one of its frequencies, of equal weights; all of them by default.
-
-    Raises:
-        ValueError: if there is no such drop, frequency, user or antenna, or if it is no snapshot of one station.
-    """
-    channel = station_channel(snapshot)
-    drops, frequencies, count, most = channel.shape
-    chosen = list(range(count)) if users is None else list(users)
-    for name, value, end in (("drop", drop, drops), ("frequency", frequency, frequencies)):
-        if not 0 <= value < end:
-            raise ValueError(f"{name}: must be 0 to {end - 1}, received {value}")
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= user < count for user in chosen):
-        raise ValueError(f"users: must be different ones of 0 to {count - 1}, received {chosen}")
-    if antennas is not None and not 1 <= antennas <= most:
-        raise ValueError(f"antennas: must be 1 to {most}, received {antennas}")
-    taken = channel[drop, frequency, chosen, :antennas]
-    instance = instance_of(taken, terms, torch.ones(len(chosen), dtype=torch.bool))
-    setting = f"{snapshot.name}, drop {drop}, frequency {frequency}"
-    place = {"user": torch.tensor(chosen)} | _place(snapshot, drop, chosen)
-    return Given(instance, setting, snapshot.attribution, place)
-
-
-def drawn_beams(
-    scenario: Scenario,
-    terms: BeamTerms,
-    *,
-    users: int,
-    antennas: int | None = None,
-    generator: torch.Generator,
-) -> Given[MisoInstance]:
-    """A random drop of a scenario."""
-    source = BeamSource(scenario, users, antennas, terms)
-    instance = records.index(draw_beams(source, 1, generator=generator), 0)
-    setting = f"one drop of {users} users, {instance.channel.shape[-1]} antennas"
-    return Given(instance, setting, place={"user": torch.arange(users)})
-
-
-def random_users(snapshot: Snapshot, count: int, *, generator: torch.Generator) -> list[int]:
-    """Indices of random users of a snapshot of one station, in ascending order."""
-    most = station_channel(snapshot).shape[2]
-    if not 1 <= count <= most:
-        raise ValueError(f"users: must be 1 to {most}, received {count}")
-    order = torch.randperm(most, generator=generator, device=generator.device)
-    return sorted(order[:count].tolist())
-
-
-def _place(snapshot: Snapshot, drop: int, users: list[int]) -> dict[str, Tensor]:
-    """Positions of the users as columns, where the snapshot has them."""
-    transmits = station_transmits(snapshot)
-    position = snapshot.rx_position_m if transmits else snapshot.tx_position_m
-    if position is None:
-        return {}
-    kept = position[..., ~snapshot.eavesdropper, :] if transmits else position
-    chosen = kept.reshape(-1, *kept.shape[-2:])[drop, users]
-    return {"x_m": chosen[:, 0], "y_m": chosen[:, 1]}
 
 
 def new_policy(*, seed: int) -> USRMNet:
@@ -195,7 +115,7 @@ class BeamSetup:
         return bench.Bound(value, best.kind, best.gap)
 
     def measures(self, drawn: MisoInstance, action: BeamAction) -> dict[str, Measure]:
-        return rate_measures(self.problem.rate(drawn, action), drawn.active, "nat")
+        return workbench.rate_measures(self.problem.rate(drawn, action), drawn.active, "nat")
 
     def columns(self, given: Given[MisoInstance], action: BeamAction) -> dict[str, Tensor]:
         """A user a row; `needed_power_w` is the total power that all minimum rates need."""

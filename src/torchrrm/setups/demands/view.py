@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from torchrrm.recipes.demand_run.history import Standing
+from torchrrm.setups.demands.history import Standing
 
 __all__ = ["Pace", "rows_that_fit", "standing_table"]
 

@@ -5,10 +5,12 @@ import torch
 
 from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.problems.association import UNSERVED, AssociationAction, user_rate
-from torchrrm.recipes.association import CellSource, CellTerms, draw_cells
-from torchrrm.recipes.association_setups import (
+from torchrrm.setups.association import (
     AssociationSetup,
+    CellSource,
+    CellTerms,
     FairAssociationSetup,
+    draw_cells,
     drawn_cells,
     given_cells,
     network_figure,

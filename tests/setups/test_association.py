@@ -6,7 +6,7 @@ import torch
 
 from torchrrm.channels import SCENARIOS, Snapshot, bundled_snapshot, rayleigh_scenario
 from torchrrm.problems.association import SumRateAssociation
-from torchrrm.recipes.association import (
+from torchrrm.setups.association import (
     CellSource,
     CellTerms,
     cell_task,

@@ -1,0 +1,141 @@
+"""A network that somebody brought, or one that was drawn for once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from torchrrm.channels import Scenario, Snapshot, UrbanDraw
+from torchrrm.problems.association import (
+    CellInstance,
+)
+from torchrrm.setups.association.sources import (
+    USUAL_STATIONS,
+    USUAL_USERS,
+    CellTerms,
+    downlink,
+    instance_of,
+    is_uplink,
+    macros_of,
+)
+from torchrrm.setups.workbench import Given
+
+__all__ = ["drawn_cells", "given_cells", "require_places", "some_cells"]
+
+
+def given_cells(
+    snapshot: Snapshot,
+    terms: CellTerms,
+    *,
+    drop: int = 0,
+    users: Sequence[int] | None = None,
+    stations: Sequence[int] | None = None,
+) -> Given[CellInstance]:
+    """Users and stations of one drop of a snapshot, all of them by default; an uplink is turned round.
+
+    Raises:
+        ValueError: if there is no such drop, user or station.
+    """
+    down = downlink(snapshot)
+    gain = down.gain.reshape(-1, *down.gain.shape[-2:])
+    if not 0 <= drop < len(gain):
+        raise ValueError(f"drop: must be 0 to {len(gain) - 1}, received {drop}")
+    user = _chosen("users", users, gain.shape[1])
+    station = _chosen("stations", stations, gain.shape[2])
+    macro = macros_of(down, gain.shape[2])[station]
+    noise_power_w = terms.noise_w(down.noise_psd_w_per_hz)
+    instance = instance_of(gain[drop][user[:, None], station], macro, terms, noise_power_w)
+    notes = [f"{snapshot.name}, drop {drop}"]
+    notes += [f"{len(user)} users"] if users is not None else []
+    notes += [f"{len(station)} stations"] if stations is not None else []
+    notes += ["turned round"] if is_uplink(snapshot) else []
+    notes += [] if bool(macro.any()) else ["all stations small"]
+    place = _place(down.rx_position_m, down.tx_position_m, drop, user, station)
+    return Given(instance, ", ".join(notes), snapshot.attribution, place | {"macro": macro})
+
+
+def some_cells(
+    snapshot: Snapshot,
+    terms: CellTerms,
+    *,
+    drop: int = 0,
+    users: int | None = None,
+    stations: int | None = None,
+    generator: torch.Generator,
+) -> Given[CellInstance]:
+    """Random users and stations of one drop of a snapshot, so many; None takes all.
+
+    Raises:
+        ValueError: if there are not so many, or no such drop.
+    """
+    *_, rx, tx = downlink(snapshot).gain.shape
+    chosen = {
+        name: None if count is None else _random_ones(name, count, most, generator)
+        for name, count, most in (("users", users, rx), ("stations", stations, tx))
+    }
+    return given_cells(snapshot, terms, drop=drop, **chosen)
+
+
+def drawn_cells(
+    scenario: Scenario,
+    terms: CellTerms,
+    *,
+    users: int | None = None,
+    stations: int | None = None,
+    generator: torch.Generator,
+) -> Given[CellInstance]:
+    """A random drop of a scenario; None takes the paper's numbers.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+    users = USUAL_USERS if users is None else users
+    stations = USUAL_STATIONS if stations is None else stations
+    for name, count in (("users", users), ("stations", stations)):
+        if count < 1:
+            raise ValueError(f"{name}: must be at least 1, received {count}")
+    draw = scenario.sample(transmitters=stations, receivers=users, generator=generator)
+    user, station = torch.arange(users), torch.arange(stations)
+    macro = macros_of(scenario, stations)
+    place = _place(draw.rx_position_m, draw.tx_position_m, 0, user, station) | {"macro": macro}
+    if isinstance(draw, UrbanDraw):
+        place |= {"building_m": draw.building_m}
+    instance = instance_of(draw.gain, macro, terms, terms.noise_w())
+    return Given(instance, f"one drop of {users} users, {stations} stations", place=place)
+
+
+def _random_ones(name: str, count: int, most: int, generator: torch.Generator) -> list[int]:
+    """Different random indices below `most`, in ascending order."""
+    if not 1 <= count <= most:
+        raise ValueError(f"{name}: must be 1 to {most}, received {count}")
+    return sorted(torch.randperm(most, generator=generator, device=generator.device)[:count].tolist())
+
+
+def _chosen(name: str, given: Sequence[int] | None, most: int) -> Tensor:
+    chosen = list(range(most)) if given is None else list(given)
+    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= index < most for index in chosen):
+        raise ValueError(f"{name}: must be different ones of 0 to {most - 1}, received {chosen}")
+    return torch.tensor(chosen)
+
+
+def _place(
+    users_m: Tensor | None, stations_m: Tensor | None, drop: int, user: Tensor, station: Tensor
+) -> dict[str, Tensor]:
+    """Numbers of users and stations, and where they are, as far as that is known."""
+    place = {"user": user, "station": station}
+    for prefix, position, chosen in (("", users_m, user), ("station_", stations_m, station)):
+        if position is not None:
+            at = position.reshape(-1, *position.shape[-2:])[drop, chosen]
+            place |= {f"{prefix}x_m": at[:, 0], f"{prefix}y_m": at[:, 1]}
+    return place
+
+
+def require_places(given: Given[CellInstance]) -> None:
+    """Refuse to draw what has no positions.
+
+    Raises:
+        ValueError: if those of users or stations are not known.
+    """
+    for end, column in (("users", "x_m"), ("stations", "station_x_m")):
+        if column not in given.place:
+            raise ValueError(f"map: must have positions of all, received none of {end}")
