@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,10 @@ from torchrrm.policies import list_pretrained, load_policy, load_pretrained
 from torchrrm.problems import Allocator, Problem, Task
 
 __all__ = [
+    "Case",
     "Given",
     "Known",
+    "Regime",
     "Setup",
     "Trainable",
     "adapted",
@@ -142,6 +144,33 @@ class Trainable(Setup[I, A], Protocol[I, A]):
     def loss(self, policy: Any) -> learning.PolicyLoss:
         """What training minimises."""
         ...
+
+
+Regime = Literal["paper", "hard", "munich"]
+"""The settings of a paper, one where constraints or interference bind more, and ray-traced channels of a city."""
+
+
+@dataclass(frozen=True)
+class Case(Generic[I, A]):
+    """One setting in which all allocators of a setup meet the same instances.
+
+    Attributes:
+        setting: its name in tables.
+        task: what instances are drawn from; made when it is asked for, since channels may have to be loaded.
+        instances: how many, by the scale of a benchmark: `smoke`, `quick`, `full`.
+        given: one instance with positions, for a map, if there is one.
+        published: counterparts of `optimality` in print, by allocator.
+        left_out: allocators that do not serve this setting, and why.
+    """
+
+    regime: Regime
+    setting: str
+    setup: Setup[I, A]
+    task: Callable[[], Task[I, A]]
+    instances: Mapping[str, int]
+    given: Callable[[], Given[I]] | None = None
+    published: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def find(what: str, name: str, known: Mapping[str, Part]) -> Part:
