@@ -37,6 +37,7 @@ check: $(VENV)/.installed
 	$(BIN)/python -m pytest -q --doctest-modules --doctest-glob=README.md src README.md
 
 bench: $(VENV)/.kernels
+	$(BIN)/python benchmarks/bench_plain.py
 	$(BIN)/python benchmarks/bench_slicing.py
 	$(BIN)/python benchmarks/bench_links.py
 	$(BIN)/python benchmarks/bench_links_gnn.py

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from association_plain import effective_rate_plain
+from plain.association import effective_rate_plain
 from suite import milliseconds, run
 from torchrrm.channels import hudn_scenario
 from torchrrm.deploy import InferenceSession, export

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite import milliseconds, run
+from suite import growth_exponent, milliseconds, run
 from torchrrm.channels import Drop
 from torchrrm.channels.pathloss import LosNlos, UrbanMicro, umi_los_probability
 from torchrrm.policies import HBGNN, SparseHBGNN
@@ -76,7 +76,7 @@ def sizes() -> dict[str, Any]:
             flush=True,
         )
     growth = {
-        name: float(np.polyfit(np.log(USERS), np.log([row[name] for row in rows]), 1)[0])
+        name: growth_exponent({users: row[name] for users, row in zip(USERS, rows, strict=True)})
         for name in ("p50_ms", "memory_bytes")
     }
     print(f"{USERS[-1]} users {rows[-1]['p50_ms'] / 1e3:.3f} s (asked: {LIMIT_S:g} s)")

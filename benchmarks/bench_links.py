@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite import milliseconds, run
+from plain.links import wmmse as plain_wmmse
+from suite import growth_exponent, milliseconds, run
 from torchrrm.channels import PairedLinks
 from torchrrm.channels.pathloss import DualSlope
 from torchrrm.kernels import sparse_wmmse, wmmse
@@ -55,23 +56,6 @@ def network(links: int) -> SparseLinkInstance:
     return sparse_links(drop, DualSlope(2.0, 4.0, 100.0, 39.0), NEIGHBOURS)
 
 
-def numpy_wmmse(gain: np.ndarray, steps: int = STEPS) -> np.ndarray:
-    """Power fractions, link by link, as public code has it."""
-    links = len(gain)
-    channel = np.sqrt(gain)
-    v, u, w = np.ones(links), np.zeros(links), np.zeros(links)
-    for _ in range(steps):
-        for k in range(links):
-            heard = np.dot(np.square(channel[k]), np.square(v)) + 1.0
-            u[k] = channel[k, k] * v[k] / heard
-            w[k] = 1.0 / (1.0 - u[k] * v[k] * channel[k, k])
-        old = w * np.square(u)
-        for k in range(links):
-            price = np.sum(old * np.square(channel[:, k]))
-            v[k] = np.clip(w[k] * u[k] * channel[k, k] / price, 0.0, 1.0)
-    return np.square(v)
-
-
 def single_and_batches() -> dict[str, Any]:
     """Compiled WMMSE, alone and in batches, against numpy."""
     print(
@@ -100,9 +84,9 @@ def single_and_batches() -> dict[str, Any]:
         call = milliseconds([lambda one=one, solver=solver: solver(one) for one in singles])
         batch = milliseconds([lambda drawn=drawn, solver=solver: solver(drawn)]) / BATCH
         gains = [relative_gain(instance).double().numpy() for instance in singles[:10]]
-        naive = milliseconds([lambda gain=gain: numpy_wmmse(gain) for gain in gains])
+        naive = milliseconds([lambda gain=gain: plain_wmmse(gain, STEPS) for gain in gains])
         apart = max(
-            np.abs(numpy_wmmse(gain) - solver(instance).power_w.numpy()).max()
+            np.abs(plain_wmmse(gain, STEPS) - solver(instance).power_w.numpy()).max()
             for gain, instance in zip(gains, singles, strict=False)
         )
         row = {
@@ -194,9 +178,9 @@ def sparse_networks() -> dict[str, Any]:
             f"{links:9}{row['kernel_ms']:9.2f}{row['call_ms']:9.2f}{built:12.1f}{size / links:14.0f}",
             flush=True,
         )
-    times = [row["kernel_ms"] for row in rows]
-    exponent = float(np.polyfit(np.log(NETWORKS), np.log(times), 1)[0])
-    print(f"{NETWORKS[-1]} links {times[-1] / 1e3:.3f} s (asked: {SPARSE_LIMIT_S:g} s)")
+    times = {row["links"]: row["kernel_ms"] for row in rows}
+    exponent = growth_exponent(times)
+    print(f"{NETWORKS[-1]} links {times[NETWORKS[-1]] / 1e3:.3f} s (asked: {SPARSE_LIMIT_S:g} s)")
     print(f"growth exponent {exponent:.2f} (asked: {GROWTH_LIMIT:g})")
     return {"rows": rows, "growth_exponent": exponent}
 

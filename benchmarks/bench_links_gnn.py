@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bench_links import GROWTH_LIMIT, NEIGHBOURS, NETWORKS, SEED, network, rayleigh
-from suite import milliseconds, run
+from suite import growth_exponent, milliseconds, run
 from torchrrm.deploy import InferenceSession, export
 from torchrrm.deploy.session import open_runtime
 from torchrrm.learning import PrimalDual
@@ -112,9 +112,9 @@ def sparse_networks() -> dict[str, Any]:
             f"{links:9}{row['policy_ms']:10.2f}{row['graph_ms']:10.2f}{row['pyg_ms']:10.2f}{ratio:8.1f}",
             flush=True,
         )
-    times = [row["policy_ms"] for row in rows]
-    exponent = float(np.polyfit(np.log(NETWORKS), np.log(times), 1)[0])
-    print(f"{NETWORKS[-1]} links {times[-1] / 1e3:.3f} s (asked: {SPARSE_LIMIT_S:g} s)")
+    times = {row["links"]: row["policy_ms"] for row in rows}
+    exponent = growth_exponent(times)
+    print(f"{NETWORKS[-1]} links {times[NETWORKS[-1]] / 1e3:.3f} s (asked: {SPARSE_LIMIT_S:g} s)")
     print(f"growth exponent {exponent:.2f} (asked: {GROWTH_LIMIT:g})")
     return {"rows": rows, "growth_exponent": exponent}
 

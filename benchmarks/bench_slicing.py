@@ -1,33 +1,30 @@
 """Exact allocation of slices against the greedy that people write, one thread, all in one run.
 
-python benchmarks/bench_slicing.py [--json FILE]
+python benchmarks/bench_slicing.py [--json FILE] [--only SECTION ...]
 
 Slices of the paper's cell: exponent 4, 8 dB, Rayleigh fading, 10 Mbit/s, 100 MHz. Times include scheduling. The naive
 greedy is Algorithm 1 of [Hao2024] as printed, user by user, all increments anew at each block of 10 kHz; beside it the
 same with numpy over the users.
 """
 
-import argparse
-import json
 import math
 import time
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
-from suite import milliseconds
-from torchrrm.bench import source_commit
+from plain.slicing import greedy
+from suite import growth_exponent, milliseconds, run
 from torchrrm.channels import hml_scenario
-from torchrrm.files import atomic_write_text
 from torchrrm.kernels import slicing
 from torchrrm.problems import KINDS, QoS, SliceBandwidth, SliceInstance, slice_instance
 from torchrrm.problems.slicing.schedule import arrays
 from torchrrm.records import index
 from torchrrm.solvers import ExactSlicing
 
+SEED = 4_000_000
 NAIVE_BLOCKS = 200  # timed (a tenth of it user by user), and extrapolated to all blocks: each costs the same
 LIMITS_US = {"data-rate": 10.0, "secrecy": 30.0, "secrecy-short": 30.0}
 LIMITS_US |= {"effective-capacity": 3000.0, "effective-capacity-short": 3000.0}
@@ -36,7 +33,7 @@ MOST_USERS = {QoS.DATA_RATE: 100_000, QoS.SECRECY: 100_000, QoS.EFFECTIVE_CAPACI
 
 def slices(problem: SliceBandwidth, count: int, users: int, *, bandwidth_hz: float = 100e6) -> SliceInstance:
     """Random slices; the effective capacity averages over the fading, so it gets none."""
-    generator = torch.Generator().manual_seed(4_000_000 + users)
+    generator = torch.Generator().manual_seed(SEED + users)
     draw = hml_scenario().sample(count, transmitters=users, receivers=2, generator=generator)
     gain = draw.large_scale_gain if problem.qos is QoS.EFFECTIVE_CAPACITY else draw.gain
     return slice_instance(gain[:, 0], gain[:, 1], bandwidth_hz=bandwidth_hz)
@@ -48,48 +45,11 @@ def microseconds(calls: list[Callable[[], Any]], budget_s: float = 2.0) -> np.nd
 
 
 def greedy_us(problem: SliceBandwidth, instance: SliceInstance, *, per_user: bool) -> float:
-    """Duration of the naive greedy on one slice, its scheduling not counted: a loop over users, or numpy over them."""
-    schedule = problem.schedule(instance)
-    served = schedule.active.numpy()
-    cn0 = instance.cn0_hz.numpy().astype(np.float64)[served]
-    heard = problem.eavesdropper(instance).numpy().astype(np.float64)[served]
-    width = schedule.minimum_bandwidth_hz.numpy().astype(np.float64)[served]
-    rate, block = numpy_rate(problem), 10e3
+    """Duration of the naive greedy on one slice: a loop over users, or numpy over them."""
     blocks = NAIVE_BLOCKS // 10 if per_user else NAIVE_BLOCKS
     begin = time.perf_counter()
-    for _ in range(blocks):
-        if per_user:
-            parts = [slice(k, k + 1) for k in range(len(width))]
-            gains = [
-                rate(width[k] + block, cn0[k], heard[k]) - rate(width[k], cn0[k], heard[k]) for k in parts
-            ]
-        else:
-            gains = rate(width + block, cn0, heard) - rate(width, cn0, heard)
-        width[np.argmax(gains)] += block
-    elapsed_us = 1e6 * (time.perf_counter() - begin)
-    return elapsed_us * float(schedule.surplus_hz) / block / blocks
-
-
-def numpy_rate(problem: SliceBandwidth) -> Callable[..., np.ndarray]:
-    """The rates in plain numpy, as somebody writes them from the paper."""
-    gain, weight = (part.numpy() for part in problem.quadrature)
-    loss, leakage, exponent = problem.loss_factor, problem.leakage_factor, problem.qos_exponent_per_bit
-
-    def data_rate(width: np.ndarray, cn0: np.ndarray) -> np.ndarray:
-        rate = width * np.log2(1 + cn0 / width)
-        return rate - loss * np.sqrt(width * (1 - (1 + cn0 / width) ** -2)) if loss else rate
-
-    def secrecy(width: np.ndarray, cn0: np.ndarray, heard: np.ndarray) -> np.ndarray:
-        rate = data_rate(width, cn0) - width * np.log2(1 + heard / width)
-        return rate - leakage * np.sqrt(width * (1 - (1 + heard / width) ** -2)) if leakage else rate
-
-    def capacity(width: np.ndarray, cn0: np.ndarray, heard: np.ndarray) -> np.ndarray:
-        faded = data_rate(width[:, None], cn0[:, None] * gain)
-        return -np.log((weight * np.exp(-exponent * faded)).sum(-1)) / exponent
-
-    if problem.qos is QoS.EFFECTIVE_CAPACITY:
-        return capacity
-    return secrecy if problem.qos is QoS.SECRECY else lambda width, cn0, heard: data_rate(width, cn0)
+    count = greedy(problem, instance, per_user=per_user, blocks=blocks)
+    return 1e6 * (time.perf_counter() - begin) * count / blocks
 
 
 def single(problem: SliceBandwidth, users: int = 50) -> dict[str, Any]:
@@ -128,17 +88,11 @@ def growth(problem: SliceBandwidth) -> tuple[float, dict[int, float]]:
     sizes = [n for n in (100, 300, 1000, 3000, 10_000, 30_000, 100_000) if n <= MOST_USERS[problem.qos]]
     counts = {n: max(4, 3000 // n) for n in sizes}  # more slices of the small sizes, whose times vary most
     times = {n: batch(problem, counts[n], n, 2e6 * n) / counts[n] for n in sizes}
-    exponent = np.polyfit(np.log(sizes), np.log(list(times.values())), 1)[0]
-    return float(exponent), times
+    return growth_exponent(times), times
 
 
-def main() -> None:
-    """Print the numbers beside what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", help="write the numbers")
-    path = parser.parse_args().json
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)
+def single_slices() -> dict[str, Any]:
+    """Single slices of each kind: kernel and solver against the naive greedy."""
     cases = []
     print("one slice, us; ratios are of mean times, greedy without its scheduling to the kernel with its own")
     heads = ("kernel p50", "p99", "limit", "solver p50", "naive", "ratio", "numpy", "ratio")
@@ -154,34 +108,37 @@ def main() -> None:
             f"{row['numpy_greedy_us']:11.0f}{row['ratio_to_numpy']:8.0f}",
             flush=True,
         )
+    slow = [case["case"] for case in cases if case["kernel_p50_us"] > (case["limit_us"] or math.inf)]
+    print(f"over the limit: {slow}" if slow else "all single-slice limits held")
+    return {"rows": cases}
+
+
+def batches() -> dict[str, Any]:
+    """Many slices at once, and one of many users."""
     many = batch(KINDS["data-rate"], 1024, 50, 100e6)
     large = batch(KINDS["data-rate"], 1, 100_000, 100e6)
-    print(
-        f"data-rate: 1024 slices of 50 users {many:.2f} ms (asked: 10); 1e5 users in 100 MHz {large:.1f} ms (asked: 30)"
-    )
+    print(f"data-rate: 1024 slices of 50 users {many:.2f} ms (asked: 10)")
+    print(f"data-rate: 1e5 users in 100 MHz {large:.1f} ms (asked: 30)", flush=True)
+    return {"batch_1024x50_ms": many, "users_1e5_ms": large}
+
+
+def growths() -> dict[str, Any]:
+    """How the time grows with the users."""
     exponents = {}
     for name, problem in KINDS.items():
         exponents[name], times = growth(problem)
         shown = ", ".join(f"{n}: {ms:.3g}" for n, ms in times.items())
-        print(
-            f"{name}: growth exponent {exponents[name]:.3f} (asked: 1.15); ms by users: {shown}", flush=True
-        )
-    if path:
-        result = {"schema": 1, "command": "python benchmarks/bench_slicing.py", "commit": source_commit()}
-        result |= {
-            "device": "cpu",
-            "threads": 1,
-            "seed": 4_000_000,
-            "single": cases,
-            "growth_exponent": exponents,
-        }
-        result |= {"batch_1024x50_ms": many, "users_1e5_ms": large}
-        atomic_write_text(path, json.dumps(result, indent=1) + "\n")
-    slow = [case for case in cases if case["kernel_p50_us"] > (case["limit_us"] or math.inf)]
-    print(
-        "all single-slice limits held" if not slow else f"over the limit: {[case['case'] for case in slow]}"
-    )
+        print(f"{name}: growth exponent {exponents[name]:.3f} (asked: 1.15)")
+        print(f"  ms by users: {shown}", flush=True)
+    return {"growth_exponent": exponents}
+
+
+SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "single": single_slices,
+    "batches": batches,
+    "growth": growths,
+}
 
 
 if __name__ == "__main__":
-    main()
+    run("bench_slicing", __doc__, SECTIONS, SEED)

@@ -29,6 +29,11 @@ def milliseconds(calls: list[Callable[[], Any]], budget_s: float = 1.5) -> np.nd
     return np.array(seen)
 
 
+def growth_exponent(times: Mapping[int, float]) -> float:
+    """Exponent of the times over their sizes, by least squares of the logarithms."""
+    return float(np.polyfit(np.log(list(times)), np.log(list(times.values())), 1)[0])
+
+
 def run(name: str, about: str | None, sections: Mapping[str, Section], seed: int) -> None:
     """Print the numbers of the sections that are asked for beside what is asked of them, on one thread."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
