@@ -14,12 +14,13 @@ export MKL_NUM_THREADS := 1
 CHECKED := torchrrm.rates,torchrrm.nn
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check docs bench clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, order of the rooms, doctests"
+	@echo "make docs    the documentation, its examples run; writes docs/_build/html"
 	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
 	@echo "make clean   remove .venv, caches and $(OUT)"
 
@@ -35,6 +36,10 @@ check: $(VENV)/.installed
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q --doctest-modules --doctest-glob=README.md src README.md
+
+# Warnings are errors, and a page whose code fails is one.
+docs: $(VENV)/.kernels
+	$(BIN)/python -m sphinx -b html -W --keep-going -q -j 2 docs docs/_build/html
 
 bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_plain.py
@@ -52,7 +57,7 @@ bench: $(VENV)/.kernels
 	$(BIN)/python -m pytest benchmarks/test_meta_gradient.py --benchmark-only --benchmark-columns=median,iqr,rounds
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist .benchmarks .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OUT) build dist docs/_build .benchmarks .hypothesis .import_linter_cache .pytest_cache .ruff_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:
