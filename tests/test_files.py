@@ -1,10 +1,15 @@
+import errno
+import fcntl
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from torchrrm.files import atomic_write_bytes, atomic_write_text
+from torchrrm.files import atomic_write_bytes, atomic_write_text, locked, locked_file
 
 
 def test_replaces_and_leaves_no_draft(tmp_path: Path) -> None:
@@ -46,3 +51,111 @@ def test_a_failure_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatch:
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         atomic_write_bytes(tmp_path / "none" / "a", b"")
+
+
+def test_a_failure_names_the_file_and_not_its_draft(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        atomic_write_bytes(tmp_path / "none" / "a", b"")
+    assert raised.value.filename == str(tmp_path / "none" / "a")
+
+
+def test_text_that_is_none_is_escaped(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    assert atomic_write_text(tmp_path / "a", name).read_text(encoding="utf-8") == "caf\\udce9"
+
+
+def test_a_folder_is_of_one_run_at_a_time(tmp_path: Path) -> None:
+    message = rf"^out: must .* used by process {os.getpid()}$"
+    with locked(tmp_path / "new" / "out"), locked(tmp_path), pytest.raises(ValueError, match=message):
+        locked(tmp_path / "new" / "out").__enter__()
+    with locked(tmp_path / "new" / "out"):
+        pass
+    assert not list((tmp_path / "new" / "out").iterdir())
+
+
+def test_a_file_is_of_one_run_at_a_time(tmp_path: Path) -> None:
+    here, beside = (locked_file(tmp_path / name, argument="state") for name in "ab")
+    with (
+        here,
+        beside,
+        pytest.raises(ValueError, match=r"^state: must be used by one run at a time, received"),
+    ):
+        locked_file(tmp_path / "a", argument="state").__enter__()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked(tmp_path), locked(tmp_path):
+        atomic_write_bytes(tmp_path / "a", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from torchrrm import files
+how, folder = sys.argv[1], Path(sys.argv[2])
+def die(*arguments): os.kill(os.getpid(), signal.SIGKILL)
+if how == "write":
+    setattr(os, sys.argv[3], die)
+    files.atomic_write_bytes(folder / "a", b"new" * 100_000)
+with files.locked(folder), files.locked_file(folder / "a", argument="state"):
+    die()
+"""
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_killed_while_writing(tmp_path: Path, moment: str) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    killed = subprocess.run([sys.executable, "-c", KILLED, "write", str(tmp_path), moment])
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2  # its draft
+    atomic_write_bytes(tmp_path / "b", b"other")
+    assert len(list(tmp_path.iterdir())) == 3  # the draft of another file is not touched
+    atomic_write_bytes(tmp_path / "a", b"newer")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_killed_while_holding(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, "hold", str(tmp_path)])
+    assert len(list(tmp_path.iterdir())) == 2
+    with locked(tmp_path), locked_file(tmp_path / "a", argument="state"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_draft_of_a_living_process_stays(tmp_path: Path) -> None:
+    draft = tmp_path / f".a.{os.getppid()}.0123abcd"
+    draft.touch()
+    atomic_write_bytes(tmp_path / "a", b"")
+    assert draft.exists()
+
+
+def test_the_draft_that_another_machine_holds_stays(tmp_path: Path) -> None:
+    draft = tmp_path / ".a.99999999.0123abcd"
+    with draft.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        atomic_write_bytes(tmp_path / "a", b"")
+        assert draft.exists()
+    atomic_write_bytes(tmp_path / "a", b"")
+    assert not draft.exists()
+
+
+def test_interrupted_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+
+    def interrupt(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write_bytes(tmp_path / "a", b"new")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

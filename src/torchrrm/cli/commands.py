@@ -89,10 +89,12 @@ class Demo:
     run: Run = field(default_factory=Run)
 
     def __call__(self, line: str) -> None:
+        from torchrrm.files import locked
         from torchrrm.recipes import demo
 
         self.run.begin()
-        results = demo.run(demo.DemoSettings(out=self.out, seed=self.run.seed, command=line))
+        with locked(self.out):
+            results = demo.run(demo.DemoSettings(out=self.out, seed=self.run.seed, command=line))
         self.run.keep(results)
 
 

@@ -1,10 +1,10 @@
 """`torchrrm run`: users with demands, slot by slot."""
 
+import contextlib
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ from tyro.conf import arg
 
 from torchrrm.cli.links import Terms
 from torchrrm.cli.options import FileOrNone, Name, Run, settings
+from torchrrm.files import locked_file
 
 if TYPE_CHECKING:
     import torch
@@ -127,10 +128,16 @@ class RunDemands:
     run: Run = field(default_factory=Run)
 
     def __call__(self, line: str) -> None:
+        self._require_files()
+        with contextlib.ExitStack() as held:
+            if self.state is not None:
+                held.enter_context(locked_file(self.state, argument="state"))
+            self._serve(line)
+
+    def _serve(self, line: str) -> None:
         from torchrrm.bench import Results, console
         from torchrrm.setups.demands import DemandNames, excess_of, missed_demands, rows_of
 
-        self._require_files()
         demands, screen = self._made(self.run.begin()), console()
         stopped = watch(demands, screen)
         if self.state is not None:
@@ -209,7 +216,7 @@ def watch(demands: "DemandRun", screen: Console) -> bool:
     return bool(seen)
 
 
-@contextmanager
+@contextlib.contextmanager
 def interrupts() -> Iterator[list[str]]:
     """A list that is not empty any more once there was an interrupt; a second one counts as ever.
 

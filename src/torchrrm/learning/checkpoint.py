@@ -5,17 +5,19 @@ tensors (parameters, the optimiser's state, the generator's state, losses and me
 run it is of.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from torchrrm.files import locked_file
 from torchrrm.learning.history import LOSS
 from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch, write_tensors
 
-__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointError", "held_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 SCHEMA = 1
 
@@ -39,6 +41,24 @@ class Checkpoint:
     groups: Mapping[str, Mapping[str, Tensor]]
 
 
+@contextlib.contextmanager
+def held_checkpoint(path: Path | None) -> Iterator[None]:
+    """Hold a checkpoint for one run; `None` holds nothing.
+
+    Raises:
+        CheckpointError: if another run holds it, or if it could not be written.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            if path is not None:
+                held.enter_context(locked_file(path, argument="checkpoint"))
+        except OSError as error:
+            raise CheckpointError(f"checkpoint: must be writable, received {path} ({error.strerror})") from error
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        yield
+
+
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     """Write the checkpoint atomically.
 
@@ -49,7 +69,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     try:
         write_tensors(path, _flatten(checkpoint.groups), header)
     except OSError as error:
-        raise CheckpointError(f"checkpoint: must be writable, received {path} ({error})") from error
+        raise CheckpointError(f"checkpoint: must be writable, received {path} ({error.strerror})") from error
 
 
 def load_checkpoint(path: Path | str, expected: Checkpoint) -> Checkpoint:

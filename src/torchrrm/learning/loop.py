@@ -12,7 +12,13 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from torchrrm.learning.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from torchrrm.learning.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    held_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from torchrrm.learning.history import LOSS, History
 from torchrrm.learning.monitor import Monitor
 from torchrrm.learning.objectives import Parameters
@@ -100,10 +106,22 @@ def descend(
     differ in the last bits after it was resumed, unless MKL is told to be reproducible (`MKL_CBWR=COMPATIBLE`).
 
     Raises:
-        CheckpointError: if there is a checkpoint and it is not of this run, or if it cannot be written.
+        CheckpointError: if there is a checkpoint and it is not of this run, if another run uses it at this time, or if
+            it cannot be written.
         ValueError: if the loss is not finite; the last checkpoint is then left as it is.
     """
     run = run or RunSettings()
+    with held_checkpoint(run.checkpoint):
+        return _descend(policy, gradient, settings, generator, run)
+
+
+def _descend(
+    policy: nn.Module,
+    gradient: Gradient,
+    settings: DescentSettings,
+    generator: torch.Generator,
+    run: RunSettings,
+) -> Float64[Tensor, "step"]:
     history = History() if run.history is None else run.history
     identity = _identity(policy, settings)
     optimiser = make_optimiser(settings)
