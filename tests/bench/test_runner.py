@@ -72,8 +72,23 @@ def test_where_every_instance_is_infeasible_none_is_left_out() -> None:
 
 def test_best_known_takes_the_best_valid_action_only() -> None:
     bound = best_known(Sharing(), pies(), {"winner": Winner(), "equal": Equal()})
+    assert bound is not None
     assert bound.kind == "best known"
     assert bound.value.tolist() == [6.0, 15.0, 24.0, 33.0]  # the winner's actions violate
+
+
+def test_where_no_action_is_valid_nothing_is_known() -> None:
+    assert best_known(Sharing(), pies(), {"winner": Winner()}) is None
+
+
+def test_quantiles_are_of_all_active_users_together() -> None:
+    instances = records.replace(pies(2), active=torch.tensor([[True, True, False], [True, False, False]]))
+    (row,) = score(Sharing(), instances, {"equal": Equal()}, setting="-", latency=QUICK)
+    # gains 1, 2 share 3, and a gain of 4 has 3: utilities 1.5, 3, 12
+    assert len(row.utility_quantiles) == 41
+    assert [row.utility_quantiles[i] for i in (0, 10, 20, 30, 40)] == pytest.approx(
+        [1.5, 2.25, 3.0, 7.5, 12.0]
+    )
 
 
 def test_certified_bound_tells_its_gap() -> None:
@@ -117,6 +132,7 @@ def test_a_problem_that_cannot_tell_feasibility() -> None:
 def test_best_known_may_violate_what_the_objective_prices() -> None:
     methods = {"winner": Winner(), "equal": Equal()}
     bound = best_known(Sharing(), pies(), methods, priced=("hunger",))
+    assert bound is not None
     assert bound.value.tolist() == [9.0, 18.0, 27.0, 36.0]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.setups.bounds import held_against
 
 from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.problems.association import UNSERVED, AssociationAction, user_rate
@@ -33,7 +34,7 @@ def test_what_objectives_are_held_against(
 ) -> None:
     drawn = draw_cells(CellSource(SCENARIOS["hudn"](), (2, users), 3), 4, generator=generator)
     methods = {"max-signal": MaxSignalAssociation()}
-    bound = setup.bound(drawn, methods)
+    bound = held_against(setup, drawn, methods)
     assert bound is not None
     assert bound.kind == kind
     others = [*methods.values(), *([ExhaustiveAssociation()] if kind == "certified" else [])]

@@ -18,6 +18,7 @@ __all__ = [
     "mean_interval",
     "measure_latency",
     "quantile_interval",
+    "quantiles",
     "ratio_interval",
     "served_fraction",
     "violated",
@@ -80,6 +81,21 @@ def quantile_interval(
     half = t_975(len(values) - 1) * below.std().item() / math.sqrt(len(values))
     low, high = (known.quantile(min(1.0, max(0.0, share + side * half))).item() for side in (-1, 1))
     return quantile, (low, high)
+
+
+QUANTILES = 41
+"""Levels i / 40 of a distribution that rows keep."""
+
+
+def quantiles(values: Float[Tensor, " item"]) -> tuple[float, ...]:
+    """The quantiles of levels 0, 1 / 40, ..., 1 of all values; none of no value."""
+    known = values.detach().double().cpu()
+    if not known.numel():
+        return ()
+    order, last = known.sort().values, known.numel() - 1  # `torch.quantile` takes no more than 16 million
+    place = torch.linspace(0, last, QUANTILES, dtype=torch.float64)
+    below, above = order[place.floor().long()], order[place.ceil().long()]
+    return tuple(torch.where(below == above, below, below.lerp(above, place.frac())).tolist())
 
 
 def ratio_interval(

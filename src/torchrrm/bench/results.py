@@ -77,6 +77,8 @@ class Row:
         left_out: how many of these all but the latency leave out; 0 where they count like the others.
         published: the published counterpart of `optimality`, where there is one.
         measures: what the problem tells besides, such as the least rate of a link; the names carry units.
+        utility_quantiles: of levels 0, 1 / 40, ..., 1, of the utilities of all active users of all instances
+            together; empty if they were not kept.
     """
 
     problem: str
@@ -99,6 +101,7 @@ class Row:
     published: float | None = None
     left_out: int = 0
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    utility_quantiles: Sequence[float] = ()
 
 
 def case_names(rows: Sequence[Row]) -> list[str]:
@@ -176,13 +179,13 @@ T = typing.TypeVar("T", Measure, Row, Results)
 
 
 def _row(data: Any) -> Row:
-    """A row from JSON data; the first files of this schema have no measures, and say nothing of what is left out."""
+    """A row from JSON data; the first files of this schema lack its last three keys."""
     if isinstance(data, dict) and data:
         measures = data.get("measures", {})
         if not isinstance(measures, dict):
             raise ValueError(f"row.measures: must be an object, received {measures!r}")
         built = {name: _build(Measure, measure) for name, measure in measures.items()}
-        data = {"left_out": 0, **data, "measures": built}
+        data = {"left_out": 0, "utility_quantiles": [], **data, "measures": built}
     return _build(Row, data)
 
 
@@ -204,6 +207,8 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     options = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if not any(_is_a(value, option) for option in options):
         raise ValueError(f"{name}: must be {getattr(hint, '__name__', hint)}, received {value!r}")
+    if hint == Sequence[float]:
+        return tuple(_checked(name, item, float) for item in value)
     return tuple(value) if hint == Interval and value is not None else value
 
 
@@ -213,6 +218,8 @@ def _is_a(value: Any, hint: Any) -> bool:
         return value in typing.get_args(hint)
     if origin is tuple:
         return isinstance(value, list) and [_is_a(item, float) for item in value] == [True, True]
+    if hint == Sequence[float]:
+        return isinstance(value, list)
     if origin in (int, float):
         return isinstance(value, (int, origin)) and not isinstance(value, bool)
     return isinstance(value, origin)

@@ -215,7 +215,7 @@ class ErgodicEvaluation:
     def setups(self) -> "list[ErgodicSetup]":
         from torchrrm.setups.links import ErgodicSetup
 
-        return [ErgodicSetup(certify=self.certify)]
+        return [ErgodicSetup(certifies=self.certify)]
 
     def task(self, setup: "ErgodicSetup") -> "Task[ErgodicInstance, ErgodicAction]":
         from torchrrm.setups.links import ergodic_task

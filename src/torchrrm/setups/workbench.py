@@ -28,6 +28,8 @@ __all__ = [
     "Setup",
     "Trainable",
     "adapted",
+    "assess",
+    "bound_of",
     "find",
     "find_allocator",
     "find_channels",
@@ -99,10 +101,12 @@ class Setup(Known[I, A], Protocol[I, A]):
     Attributes:
         title: of its reports.
         display: how its objective is shown.
+        priced: constraints that an action may violate, since the objective has a price for it.
     """
 
     title: ClassVar[str]
     display: ClassVar[Display]
+    priced: ClassVar[tuple[str, ...]]
 
     @property
     def problem(self) -> Problem[I, A]: ...
@@ -120,8 +124,12 @@ class Setup(Known[I, A], Protocol[I, A]):
         """What an inference runtime runs of the policy."""
         ...
 
-    def bound(self, drawn: I, allocators: Mapping[str, Allocator[I, A]]) -> bench.Bound | None:
-        """What objectives are held against, if there is anything."""
+    def certify(self, drawn: I) -> bench.Bound | None:
+        """A certified bound, where one is found in reasonable time."""
+        ...
+
+    def references(self) -> Mapping[str, Allocator[I, A]]:
+        """Allocators that help to find the best known value where nothing is certified."""
         ...
 
     def measures(self, drawn: I, action: A) -> Mapping[str, Measure]:
@@ -305,16 +313,39 @@ def judge(
     latency: bench.Latency | None = None,
 ) -> list[Row]:
     """Rows of the allocators, against the bound of the setup."""
-    return bench.score(
-        setup.problem,
-        drawn,
-        allocators,
-        setting=setting,
-        bound=setup.bound(drawn, allocators),
-        published=published,
-        latency=latency,
-        measures=setup.measures,
+    on, how = bench.judged(setup.problem, drawn), latency or bench.Latency()
+    found = {name: assess(setup, on, allocator, latency=how) for name, allocator in allocators.items()}
+    bound = bound_of(setup, on, found)
+    label = bench.label_of(setup.problem)
+    return bench.rows_of(label, setting, on, found, bound=bound, published=published)
+
+
+def assess(
+    setup: Setup[I, A],
+    on: bench.Judged,
+    allocator: Allocator[I, A],
+    *,
+    latency: bench.Latency | None = None,
+) -> bench.Assessment:
+    """What the allocator does on instances, judged by the setup."""
+    return bench.assess(
+        setup.problem, on, allocator, priced=setup.priced, measures=setup.measures, latency=latency
     )
+
+
+def bound_of(
+    setup: Setup[I, A], on: bench.Judged, found: Mapping[str, bench.Assessment]
+) -> bench.Bound | None:
+    """The certified bound, or the best of all that was found and of the references that were not tried.
+
+    None if there is nothing to compare.
+    """
+    certificate = setup.certify(on.instances)
+    if certificate is not None:
+        return certificate
+    others = {name: solver for name, solver in setup.references().items() if name not in found}
+    every = [*found.values(), *(assess(setup, on, solver) for solver in others.values())]
+    return bench.best_of(every) if len(every) > 1 else None
 
 
 def judge_on(

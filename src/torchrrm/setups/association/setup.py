@@ -99,13 +99,17 @@ class CellSetup(ABC):
     display: ClassVar[bench.Display]
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
     policies: ClassVar[tuple[type[nn.Module], ...]] = (HBGNN,)
+    priced: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
     def problem(self) -> CellProblem: ...
 
     @abstractmethod
-    def bound(self, drawn: CellInstance, allocators: Mapping[str, CellAllocator]) -> bench.Bound | None: ...
+    def certify(self, drawn: CellInstance) -> bench.Bound | None: ...
+
+    @abstractmethod
+    def references(self) -> Mapping[str, CellAllocator]: ...
 
     def validate(self, instance: CellInstance) -> CellInstance:
         return validate_cells(instance)
@@ -199,7 +203,9 @@ class AssociationSetup(CellSetup):
 
     name: ClassVar[str] = "association"
     title: ClassVar[str] = "Users, stations and powers: sum of rates"
-    display: ClassVar[bench.Display] = bench.Display("sum of rates", "(bit/s/Hz)")
+    display: ClassVar[bench.Display] = bench.Display(
+        "sum of rates", "(bit/s/Hz)", utility="rate / (bit/s/Hz)"
+    )
 
     @property
     def problem(self) -> SumRateAssociation:
@@ -210,13 +216,16 @@ class AssociationSetup(CellSetup):
         trainee = learning.AssociationTrainee(policy)
         return learning.PolicyLoss(trainee, learning.AssociationLoss.specialising())
 
-    def bound(self, drawn: CellInstance, allocators: Mapping[str, CellAllocator]) -> bench.Bound | None:
-        """The certified bound up to `MOST_CERTIFIED`, else the best known value."""
+    def certify(self, drawn: CellInstance) -> bench.Bound | None:
+        """Up to `MOST_CERTIFIED`."""
         cells = reachable(drawn)
         most = int(cells.any(-1).sum(-1).max()), int(cells.any(-2).sum(-1).max())
         if most[0] <= MOST_CERTIFIED[0] and most[1] <= MOST_CERTIFIED[1]:
             return bench.certified(self.problem, drawn, ExhaustiveAssociation())
-        return bench.best_known(self.problem, drawn, {**allocators, "": HungarianWMMSE(restarts=RESTARTS)})
+        return None
+
+    def references(self) -> dict[str, CellAllocator]:
+        return {f"hungarian-wmmse, {RESTARTS} restarts": HungarianWMMSE(restarts=RESTARTS)}
 
 
 @dataclass(frozen=True)
@@ -225,7 +234,9 @@ class FairAssociationSetup(CellSetup):
 
     name: ClassVar[str] = "fair-association"
     title: ClassVar[str] = "Users, stations and powers: proportional fairness"
-    display: ClassVar[bench.Display] = bench.Display("geometric mean of rates", "(bit/s/Hz)")
+    display: ClassVar[bench.Display] = bench.Display(
+        "geometric mean of rates", "(bit/s/Hz)", utility="rate / (bit/s/Hz)"
+    )
 
     @property
     def problem(self) -> ProportionalFairAssociation:
@@ -236,6 +247,8 @@ class FairAssociationSetup(CellSetup):
         objective = replace(learning.AssociationLoss.specialising(), scale=_one)
         return learning.PolicyLoss(learning.AssociationTrainee(policy), objective)
 
-    def bound(self, drawn: CellInstance, allocators: Mapping[str, CellAllocator]) -> bench.Bound | None:
-        """The best known value; nothing certifies this objective."""
-        return bench.best_known(self.problem, drawn, {**allocators, "": ControlledMaxSumUtility()})
+    def certify(self, drawn: CellInstance) -> None:
+        """Nothing certifies this objective."""
+
+    def references(self) -> dict[str, CellAllocator]:
+        return {"max-sum-utility-power": ControlledMaxSumUtility()}

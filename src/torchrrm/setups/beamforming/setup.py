@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from torchrrm import bench, learning, records
+from torchrrm import bench, learning
 from torchrrm.bench import Measure, metrics
 from torchrrm.channels import SCENARIOS, Scenario
 from torchrrm.policies import USRMNet
@@ -73,8 +73,9 @@ class BeamSetup:
     name: ClassVar[str] = "urllc"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
     policies: ClassVar[tuple[type[nn.Module], ...]] = (USRMNet,)
+    priced: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str] = "Short packets from a station of many antennas"
-    display: ClassVar[bench.Display] = bench.Display("weighted sum rate", "nat")
+    display: ClassVar[bench.Display] = bench.Display("weighted sum rate", "nat", utility="rate / nat")
 
     @property
     def label(self) -> str:
@@ -97,22 +98,15 @@ class BeamSetup:
         """Negative weighted mean of the rates in nats, at powers restored to the minimum rates."""
         return learning.PolicyLoss(policy, learning.Unsupervised(sum_of_weights))
 
-    def bound(self, drawn: MisoInstance, allocators: Mapping[str, BeamAllocator]) -> bench.Bound | None:
-        """Of feasible instances the certified bound for at most `MOST_CERTIFIED` users, else the best known value.
-
-        Not a number of the others; None if all are infeasible.
-        """
-        met = self.problem.feasible(drawn)
-        if not met.any():
+    def certify(self, drawn: MisoInstance) -> bench.Bound | None:
+        """For at most `MOST_CERTIFIED` users; nothing if an instance is infeasible."""
+        few = int(drawn.active.sum(-1).max()) <= MOST_CERTIFIED
+        if not few or not self.problem.feasible(drawn).all():
             return None
-        kept = records.index(drawn, met)
-        if int(drawn.active.sum(-1).max()) <= MOST_CERTIFIED:
-            best = bench.certified(self.problem, kept, BeamformingBound())
-        else:
-            best = bench.best_known(self.problem, kept, {**allocators, "": GramAscent()})
-        value = torch.full(met.shape, torch.nan, dtype=torch.float64)
-        value[met] = best.value
-        return bench.Bound(value, best.kind, best.gap)
+        return bench.certified(self.problem, drawn, BeamformingBound())
+
+    def references(self) -> dict[str, BeamAllocator]:
+        return {"gram-ascent": GramAscent()}
 
     def measures(self, drawn: MisoInstance, action: BeamAction) -> dict[str, Measure]:
         return workbench.rate_measures(self.problem.rate(drawn, action), drawn.active, "nat")

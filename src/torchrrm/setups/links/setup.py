@@ -70,8 +70,9 @@ class SumRateSetup:
     name: ClassVar[str] = "sum-rate"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
     policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN, CentralPower, LocalPower, UnfoldedPower)
+    priced: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str] = "Power control of links"
-    display: ClassVar[bench.Display] = bench.Display("sum rate", "(bit/s/Hz)")
+    display: ClassVar[bench.Display] = bench.Display("sum rate", "(bit/s/Hz)", utility="rate / (bit/s/Hz)")
 
     @property
     def label(self) -> str:
@@ -98,11 +99,13 @@ class SumRateSetup:
         """Negative mean rate of a link in bit/s/Hz."""
         return learning.PolicyLoss(policy, learning.Unsupervised(active_links))
 
-    def bound(self, drawn: LinkInstance, allocators: Mapping[str, LinkAllocator]) -> bench.Bound | None:
-        """The certified bound for at most `MOST_CERTIFIED` links, else the best that several allocators reach."""
-        if int(drawn.active.sum(-1).max()) <= MOST_CERTIFIED:
-            return bench.certified(self.problem, drawn, BranchAndBound())
-        return bench.best_known(self.problem, drawn, allocators) if len(allocators) > 1 else None
+    def certify(self, drawn: LinkInstance) -> bench.Bound | None:
+        """For at most `MOST_CERTIFIED` links."""
+        few = int(drawn.active.sum(-1).max()) <= MOST_CERTIFIED
+        return bench.certified(self.problem, drawn, BranchAndBound()) if few else None
+
+    def references(self) -> dict[str, LinkAllocator]:
+        return {}
 
     def measures(self, drawn: LinkInstance, action: PowerAction) -> dict[str, Measure]:
         return workbench.rate_measures(self.problem.rate(drawn, action.power_w), drawn.active)
@@ -126,7 +129,7 @@ class SumRateSetup:
 class ErgodicSetup:
     """Mean rates over slots with minima that may be relaxed, held against the best that any allocator reaches.
 
-    With `certify` they are held against the certified bound of the dual, which takes branch and bound in every slot.
+    With `certifies` they are held against the certified bound of the dual, which takes branch and bound in every slot.
 
     Solvers of one slot work in each by itself (`EachSlot`); ITLinQ and policies that read priorities take turns by
     proportional fairness, policies that read weights have them moved by the shortfall (`OnlineDual`), as
@@ -134,13 +137,16 @@ class ErgodicSetup:
     """
 
     problem: ErgodicPower = field(default_factory=ErgodicPower)
-    certify: bool = False
+    certifies: bool = False
 
     name: ClassVar[str] = "ergodic-power"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = SumRateSetup.scenarios
     policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN, MetaGNN, StateAugmented)
+    priced: ClassVar[tuple[str, ...]] = ("min_rate",)
     title: ClassVar[str] = "Power control of links over slots"
-    display: ClassVar[bench.Display] = bench.Display("penalised sum rate", "(bit/s/Hz)")
+    display: ClassVar[bench.Display] = bench.Display(
+        "penalised sum rate", "(bit/s/Hz)", utility="mean rate / (bit/s/Hz)"
+    )
 
     @property
     def label(self) -> str:
@@ -162,16 +168,14 @@ class ErgodicSetup:
         """The power net of one slot; who runs it tells it priorities or weights."""
         return policy if isinstance(policy, PowerGNN) else policy.power
 
-    def bound(self, drawn: ErgodicInstance, allocators: Mapping[str, ErgodicAllocator]) -> bench.Bound | None:
-        """The best that several allocators reach, or the certified bound if that was asked for.
-
-        Minima may be missed, since the objective prices it.
-        """
-        if self.certify:
-            return bench.certified(self.problem, drawn, ErgodicDualBound(self.problem))
-        if len(allocators) < 2:
+    def certify(self, drawn: ErgodicInstance) -> bench.Bound | None:
+        """If that was asked for."""
+        if not self.certifies:
             return None
-        return bench.best_known(self.problem, drawn, allocators, priced=("min_rate",))
+        return bench.certified(self.problem, drawn, ErgodicDualBound(self.problem))
+
+    def references(self) -> dict[str, ErgodicAllocator]:
+        return {}
 
     def measures(self, drawn: ErgodicInstance, action: ErgodicAction) -> dict[str, Measure]:
         return workbench.rate_measures(self.problem.rate(drawn, action.power_w), drawn.active)

@@ -52,8 +52,9 @@ class SliceSetup:
     name: ClassVar[str] = "slicing"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
     policies: ClassVar[tuple[type[nn.Module], ...]] = (SliceGNN,)
+    priced: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str] = "Allocation of slices"
-    display: ClassVar[bench.Display] = bench.Display("sum rate", "(Mbit/s)", 1e6)
+    display: ClassVar[bench.Display] = bench.Display("sum rate", "(Mbit/s)", 1e6, "rate / (Mbit/s)", 1e6)
 
     @property
     def label(self) -> str:
@@ -75,10 +76,11 @@ class SliceSetup:
     def loss(self, policy: SliceGNN) -> learning.PolicyLoss:
         return policy_loss(policy)
 
-    def bound(
-        self, drawn: SliceInstance, allocators: Mapping[str, Allocator[SliceInstance, SliceAction]]
-    ) -> bench.Bound | None:
+    def certify(self, drawn: SliceInstance) -> bench.Bound:
         return bench.certified(self.problem, drawn, ExactSlicing(self.problem))
+
+    def references(self) -> dict[str, Allocator[SliceInstance, SliceAction]]:
+        return {}
 
     def measures(self, drawn: SliceInstance, action: SliceAction) -> dict[str, bench.Measure]:
         return {}

@@ -1,0 +1,181 @@
+"""What one allocator does on instances, kept so that rows can be made of it later and nothing is run twice."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from torchrrm import records
+from torchrrm.bench import metrics
+from torchrrm.bench.metrics import Latency
+from torchrrm.bench.results import Kind, Measure
+from torchrrm.problems.base import Allocator, Evaluation, Problem
+
+__all__ = ["Assessment", "Bound", "Judged", "assess", "best_of", "judged", "kind_of"]
+
+Measures = Callable[[Any, Any], Mapping[str, Measure]]
+"""What an action on instances of one batch axis amounts to besides the objective, by name."""
+
+
+@runtime_checkable
+class TellsFeasible(Protocol):
+    """A problem that can tell in which instances all demands can be met."""
+
+    def feasible(self, instance: Any, /) -> Bool[Tensor, "*batch"]: ...
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What objectives are held against, an instance each.
+
+    Attributes:
+        gap: largest relative distance, over the instances, to an objective that was reached; a certified
+            bound with a small gap is the optimum.
+    """
+
+    value: Float[Tensor, " batch"]
+    kind: Literal["certified", "best known"]
+    gap: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Instances, and those of them that allocators are judged by.
+
+    Attributes:
+        drawn: all, of one batch axis.
+        kept: which of them count.
+        infeasible: in how many not all demands can be met; None if the problem cannot tell.
+    """
+
+    drawn: Any
+    kept: Bool[Tensor, " batch"]
+    infeasible: int | None
+
+    @property
+    def instances(self) -> Any:
+        """Those that count."""
+        return self.drawn if self.kept.all() else records.index(self.drawn, self.kept)
+
+    @property
+    def left_out(self) -> int:
+        """How many do not count."""
+        return int((~self.kept).sum())
+
+
+def judged(problem: Problem[Any, Any], instances: Any) -> Judged:
+    """What allocators are judged by.
+
+    Of a problem that says `leaves_out_infeasible` the infeasible instances are counted and, unless all are, left out.
+
+    Raises:
+        ValueError: if the instances have no batch axis, or more than one, or if there is none.
+    """
+    shape = records.batch_shape(instances)
+    if len(shape) != 1 or shape[0] == 0:
+        raise ValueError(
+            f"instances: must have one batch axis of at least one instance, received {tuple(shape)}"
+        )
+    kept = torch.ones(shape, dtype=torch.bool)
+    if not isinstance(problem, TellsFeasible):
+        return Judged(instances, kept, None)
+    feasible = problem.feasible(instances).cpu()
+    if getattr(problem, "leaves_out_infeasible", False) and feasible.any():
+        kept = feasible
+    return Judged(instances, kept, int((~feasible).sum()))
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What an allocator does on instances.
+
+    Attributes:
+        objective: of each instance that counts.
+        valid: whether its action violates nothing but what the objective has a price for.
+        violation_max: largest violation of any constraint, priced or not; `violation_rate` the fraction of instances
+            with one.
+        served_fraction: of the active users; None if nobody is active.
+        utility_quantiles: of all active users of all instances.
+        p50_us: median latency of single calls; `p99_us` their 99th percentile; not a number if they are not timed.
+    """
+
+    kind: Kind
+    objective: Float[Tensor, " batch"]
+    valid: Bool[Tensor, " batch"]
+    violation_max: float
+    violation_rate: float
+    served_fraction: float | None
+    utility_quantiles: tuple[float, ...]
+    measures: Mapping[str, Measure]
+    p50_us: float = torch.nan
+    p99_us: float = torch.nan
+
+
+def assess(
+    problem: Problem[Any, Any],
+    on: Judged,
+    allocator: Allocator[Any, Any],
+    *,
+    priced: Collection[str] = (),
+    measures: Measures | None = None,
+    latency: Latency | None = None,
+) -> Assessment:
+    """What the allocator does on the instances that count, each at once; single calls are timed on all.
+
+    Args:
+        problem: judges; objective, service and violations are its own, of the actions themselves.
+        on: instances.
+        allocator: is run once on all, and again to be timed.
+        priced: constraints that an action may violate and be valid, since the objective has a price for it.
+        measures: what the assessment tells besides.
+        latency: how single calls are timed; None leaves it out.
+    """
+    instances = on.instances
+    with torch.no_grad():
+        action = allocator(instances)
+        evaluation = problem.evaluate(instances, action)
+        told = {} if measures is None else measures(instances, action)
+    active = records.user_mask(instances)
+    assessment = Assessment(
+        kind=kind_of(allocator),
+        objective=evaluation.objective.double().cpu(),
+        valid=_valid(evaluation, priced).cpu(),
+        violation_max=metrics.worst_violation(evaluation),
+        violation_rate=metrics.violated(evaluation).double().mean().item(),
+        served_fraction=metrics.served_fraction(evaluation, active),
+        utility_quantiles=metrics.quantiles(evaluation.utility[active.expand_as(evaluation.utility)]),
+        measures=told,
+    )
+    if latency is None:
+        return assessment
+    p50_us, p99_us = _timed(allocator, on.drawn, latency)
+    return replace(assessment, p50_us=p50_us, p99_us=p99_us)
+
+
+def best_of(assessments: Iterable[Assessment]) -> Bound | None:
+    """The best valid objective of each instance; None if no action is valid on any."""
+    reached = [torch.where(one.valid, one.objective, -torch.inf) for one in assessments]
+    value = torch.stack(reached).amax(dim=0)
+    return Bound(value, "best known", 0.0) if bool((value > -torch.inf).any()) else None
+
+
+def kind_of(allocator: Allocator[Any, Any]) -> Kind:
+    """What the allocator says in `kind`; of the others, a module is a policy and the rest are solvers."""
+    return getattr(allocator, "kind", "policy" if isinstance(allocator, torch.nn.Module) else "solver")
+
+
+def _valid(evaluation: Evaluation, priced: Collection[str]) -> Bool[Tensor, " batch"]:
+    binding = {name: value for name, value in evaluation.violation.items() if name not in priced}
+    return ~metrics.violated(replace(evaluation, violation=binding))
+
+
+def _timed(allocator: Allocator[Any, Any], drawn: Any, how: Latency) -> tuple[float, float]:
+    """Median and 99th percentile of single calls."""
+    count = min(records.batch_shape(drawn)[0], how.calls)
+    calls = [partial(allocator, records.index(drawn, i)) for i in range(count)]
+    with torch.no_grad():
+        return metrics.measure_latency(calls, how, records.user_mask(drawn).device)
