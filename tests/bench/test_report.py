@@ -1,13 +1,9 @@
 import dataclasses
-import re
-from html.parser import HTMLParser
-from pathlib import Path
 
-import pytest
 from rich.console import Console
 from tests.bench.test_results import RESULTS, ROW
 
-from torchrrm.bench import Display, Measure, Plate, figures, html_report, markdown_table, terminal_table
+from torchrrm.bench import Display, Measure, markdown_table, terminal_table
 from torchrrm.bench.report import circumstances
 
 SHOWN = Display("sum rate", "Mbit/s", 1.0)
@@ -53,44 +49,14 @@ def test_terminal_table_is_whole_in_100_columns() -> None:
         assert part in text
 
 
-class Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-
-def test_report_stands_alone_and_is_accessible(tmp_path: Path) -> None:
-    plate = Plate(figures.bars_against_bound([ROW]), caption="Bars & bound", alt='all of "it"')
-    path = html_report(
-        tmp_path / "r.html", TWO, title="A <title>", lead="x < y", plates=[plate], display=SHOWN
-    )
-    text = path.read_text(encoding="utf-8")
-    page = Page()
-    page.feed(text)
-    images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert [image["alt"] for image in images] == ['all of "it"']
-    assert all((image["src"] or "").startswith("data:") for image in images)
-    outside = [a for tag, a in page.tags if tag in ("link", "iframe") or (tag == "script" and "src" in a)]
-    assert not outside
-    assert not re.search(r"https?://", text)
-    assert [tag for tag, _ in page.tags].count("button") == [tag for tag, _ in page.tags].count("th")
-    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.tags
-    assert "A &lt;title&gt;" in text
-    assert "&lt;b&gt;|&amp;" in text
-    assert "<!-- " not in text
-
-
-def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "r.html"
-    path.write_text("old", encoding="utf-8")
-    unfit = Plate(figures.rate_cdf({"x": [1.0]}), caption="", alt=None)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(AttributeError):
-        html_report(path, RESULTS, title="t", plates=[unfit])
-    assert path.read_text(encoding="utf-8") == "old"
-    assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
+def test_objectives_of_several_units_have_them_in_their_cells() -> None:
+    other = dataclasses.replace(ROW, problem="other", objective=2.0)
+    results = dataclasses.replace(RESULTS, rows=[ROW, other])
+    shown = {ROW.problem: SHOWN, "other": Display("power", "W", 2.0)}
+    heading, _, first, second = markdown_table(results, shown).splitlines()[:4]
+    assert "| objective |" in heading
+    assert "Mbit/s |" in first
+    assert "W |" in second
 
 
 def test_measures_have_their_columns_and_the_best_known_value_its_heading() -> None:
