@@ -1,7 +1,10 @@
 // All instances of a case: bars against the bound, optimality against latency, distribution of utilities.
 
-const KINDS = { policy: { shape: "", told: "policy" }, solver: { shape: "/", told: "solver" }, trivial: { shape: ".", told: "trivial rule" } };
-const KIND_COLORS = { policy: "#0072b2", solver: "#e69f00", trivial: "#999999" };
+const KINDS = {
+  policy: { shape: "", color: "#0072b2", told: "policy" },
+  solver: { shape: "/", color: "#e69f00", told: "solver" },
+  trivial: { shape: ".", color: "#b0b0b0", told: "trivial rule" },
+};
 
 const value = (row, bounded) => bounded ? row.percent : row.objective;
 const interval = (row, bounded) => bounded ? row.percent95 : row.objective95;
@@ -24,22 +27,27 @@ function drawAgainstBound(item) {
   byId("bars-caption").textContent = `${item.name}: ${item.heading}${bounded ? ` in per cent of the ${item.bound}` : ""}, with 95 % intervals.`
     + (rows.some(row => row.violated > 0) ? " â€  violates a constraint on some instances, so that its value is not one that the rules allow." : "");
   const reach = Math.max(most * 1.0, ...rows.map(row => interval(row, bounded) ? interval(row, bounded)[1] : 0));
-  draw("bars", [
-    {
-      type: "bar", orientation: "h", name: "bars", x: values, y: places, hoverinfo: "text", text: rows.map(row => hoverOf(row, item)),
-      textposition: "none", error_x: { ...spread(rows, bounded), color: themed("ink"), thickness: 1.2, width: 3 },
+  const bars = Object.entries(KINDS).map(([kind, { shape, color, told }]) => {
+    const at = places.filter(i => rows[i].kind === kind), mine = at.map(i => rows[i]);
+    return {
+      type: "bar", orientation: "h", name: told, x: mine.map(row => value(row, bounded)), y: at, hoverinfo: "text",
+      text: mine.map(row => hoverOf(row, item)), textposition: "none",
+      error_x: { ...spread(mine, bounded), color: themed("ink"), thickness: 1.2, width: 3 },
       marker: {
-        color: rows.map(row => KIND_COLORS[row.kind]), line: { color: themed("ink"), width: 0.8 },
-        pattern: { shape: rows.map(row => KINDS[row.kind].shape), fillmode: "overlay", fgcolor: themed("ink"), fgopacity: 0.7, size: 6, solidity: 0.25 },
+        color, line: { color: themed("ink"), width: 0.8 },
+        pattern: { shape, fillmode: "overlay", fgcolor: "#1a1a1a", fgopacity: 0.7, size: 6, solidity: 0.25 },
       },
-    },
+    };
+  });
+  draw("bars", [
+    ...bars,
     {
-      type: "scatter", mode: "text", name: "values", hoverinfo: "skip", y: places, text: rows.map(label), textposition: "middle right",
+      type: "scatter", mode: "text", name: "values", hoverinfo: "skip", y: places, text: rows.map(row => `\u2002${label(row)}`),
       x: rows.map(row => Math.max(0, interval(row, bounded) ? interval(row, bounded)[1] : value(row, bounded))),
-      cliponaxis: false,
+      textposition: "middle right", cliponaxis: false,
     },
   ], {
-    height: 70 + 26 * rows.length, bargap: 0.3, margin: { l: 8, r: narrow() ? 58 : 70, t: 8, b: 8 },
+    height: 70 + 26 * rows.length, bargap: 0.3, barmode: "overlay", margin: { l: 8, r: narrow() ? 58 : 70, t: 8, b: 8 },
     xaxis: axis(word, { range: [low < 0 ? 1.05 * low : 0, reach * 1.02 || 1] }),
     yaxis: axis("", { tickvals: places, ticktext: rows.map(row => escaped(shortened(row.allocator))), range: [-0.7, rows.length - 0.3], showgrid: false, title: undefined }),
     shapes: bounded ? [{ type: "line", x0: 100, x1: 100, yref: "paper", y0: 0, y1: 1, line: { color: themed("ink"), width: 1.5, dash: "dash" } }] : [],
@@ -52,10 +60,10 @@ const shortened = name => narrow() && name.length > 18 ? `${name.slice(0, 17)}â€
 function kindLegend(rows) {
   const shown = Object.keys(KINDS).filter(kind => rows.some(row => row.kind === kind));
   return shown.map(kind => {
-    const svg = swatch({ symbol: "square", color: KIND_COLORS[kind], size: 16 });
+    const svg = swatch({ symbol: "square", color: KINDS[kind].color, size: 16 });
     const ink = document.createElementNS("http://www.w3.org/2000/svg", "path");
     const lines = { "": "", "/": "M1 9L9 1M3 15L15 3M8 15L15 8", ".": "M5 5h.01M11 5h.01M5 11h.01M11 11h.01M8 8h.01" }[KINDS[kind].shape];
-    for (const [key, part] of Object.entries({ d: lines, stroke: "currentColor", "stroke-width": KINDS[kind].shape === "." ? 2.5 : 1.2, "stroke-linecap": "round", fill: "none" })) ink.setAttribute(key, part);
+    for (const [key, part] of Object.entries({ d: lines, stroke: "#1a1a1a", "stroke-width": KINDS[kind].shape === "." ? 2.5 : 1.2, "stroke-linecap": "round", fill: "none" })) ink.setAttribute(key, part);
     svg.append(ink);
     return element("li", {}, svg, KINDS[kind].told);
   });
