@@ -26,6 +26,8 @@ extensions = [
     "myst_nb",
     "sphinxcontrib.bibtex",
     "citations",
+    "commands",
+    "docstrings",
     "fences",
     "mathml",
     "rooms",

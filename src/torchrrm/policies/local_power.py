@@ -64,21 +64,23 @@ class LocalPower(nn.Module):
     share. `I` and `O` are the (at most five) links that disturb it, or that it disturbs, by more than
     `threshold` times the noise. Measurements of link `i`:
 
-    | columns  | what                                                                             | from |
-    | -------- | -------------------------------------------------------------------------------- | ---- |
-    | 0        | own power `p_i^{t-1}` over its limit                                             | own |
-    | 1        | own rate `R_i^{t-1}`                                                             | own |
-    | 2, 3     | direct channel `g_ii^t`, `g_ii^{t-1}` at full power                              | own |
-    | 4        | interference and noise `sum_j g_ij^t p_j^{t-1} + n`                              | own |
-    | 5 to 9   | its strongest parts `g_ij^t p_j^{t-1}`, `j` in `I_i^{t-1}`                       | own |
-    | 10 to 14 | rates `R_j^{t-1}` of these                                                       | told |
-    | 15 to 25 | columns 4 to 14 of slot `t - 1`                                                  | memory |
-    | 26 to 30 | its part `g_ji^{t'} p_i^{t'}` of the interference and noise at `j` in slot `t-1` | told |
-    | 31 to 35 | direct channels `g_jj^{t-1}` of these `j` in `O_i^{t'}`                          | told |
-    | 36 to 40 | rates `R_j^{t-1}` of these                                                       | told |
-    | 41       | own weight (`weighted`)                                                          | own |
-    | 42 to 46 | weights of `I` over its own (`weighted`)                                         | told |
-    | 47 to 51 | weights of `O` over its own (`weighted`)                                         | told |
+    ======== ================================================================================ ======
+    columns  what                                                                             from
+    ======== ================================================================================ ======
+    0        own power `p_i^{t-1}` over its limit                                             own
+    1        own rate `R_i^{t-1}`                                                             own
+    2, 3     direct channel `g_ii^t`, `g_ii^{t-1}` at full power                              own
+    4        interference and noise `sum_j g_ij^t p_j^{t-1} + n`                              own
+    5 to 9   its strongest parts `g_ij^t p_j^{t-1}`, `j` in `I_i^{t-1}`                       own
+    10 to 14 rates `R_j^{t-1}` of these                                                       told
+    15 to 25 columns 4 to 14 of slot `t - 1`                                                  memory
+    26 to 30 its part `g_ji^{t'} p_i^{t'}` of the interference and noise at `j` in slot `t-1` told
+    31 to 35 direct channels `g_jj^{t-1}` of these `j` in `O_i^{t'}`                          told
+    36 to 40 rates `R_j^{t-1}` of these                                                       told
+    41       own weight (`weighted`)                                                          own
+    42 to 46 weights of `I` over its own (`weighted`)                                         told
+    47 to 51 weights of `O` over its own (`weighted`)                                         told
+    ======== ================================================================================ ======
 
     Powers are over the noise and enter as `log2(1 + x) / 5`, rates over 5 bit/s/Hz, shares `x` of interference as
     `log2(1 + x)`, weights by their natural logarithm; neighbours that are missing, or not active, count as 0.
