@@ -141,6 +141,7 @@ class BeamAllocation(OneInstance):
         """The beams in the order of the table's rows, complex, `[user ant]`, with the powers of both directions."""
         from torchrrm.bench.columns import write_columns
         from torchrrm.problems.beamforming import to_downlink
+        from torchrrm.setups.places import user_columns
 
         if self.beams is None:
             return
@@ -149,7 +150,7 @@ class BeamAllocation(OneInstance):
             "beam": action.beam,
             "uplink_power_w": action.power_w,
             "downlink_power_w": sent.power_w,
-            **given.place,
+            **user_columns(given.place),
         }
         write_columns(self.beams, {name: value.numpy() for name, value in columns.items()}, about)
 

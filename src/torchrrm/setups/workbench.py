@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from torchrrm import bench, learning
-from torchrrm.bench import Display, Measure, Results, Row, figures, metrics
+from torchrrm.bench import Display, Measure, Results, Row, Scene, metrics
 from torchrrm.channels import Scenario
 from torchrrm.channels.snapshot import BUNDLED, Snapshot, bundled_snapshot, load
 from torchrrm.policies import list_pretrained, load_policy, load_pretrained
@@ -38,10 +38,11 @@ __all__ = [
     "find_snapshot",
     "judge",
     "judge_on",
-    "plates",
     "provenance",
     "rate_measures",
+    "scene_of",
     "seeded",
+    "told",
     "trainable",
     "with_trivial",
     "write_report",
@@ -63,7 +64,8 @@ class Given(Generic[I]):
         instance: without a batch axis.
         setting: its name in tables.
         attribution: whom to name with it.
-        place: columns of positions, by their names; none if they are not known.
+        place: columns of positions, by their names; none if they are not known. Those of the one station of all, whose
+            names begin with `station`, are no columns of a table of users.
     """
 
     instance: I
@@ -142,6 +144,10 @@ class Setup(Known[I, A], Protocol[I, A]):
 
     def summary(self, given: Given[I], action: A) -> str:
         """The allocation in a few words."""
+        ...
+
+    def scene(self, given: Given[I], actions: Mapping[str, A]) -> Scene:
+        """One instance, allocated by several allocators, to look at."""
         ...
 
 
@@ -379,31 +385,24 @@ def rate_measures(rate: Tensor, active: Tensor, unit: str = "(bit/s/Hz)") -> dic
     }
 
 
-def plates(results: Results, display: Display) -> list[bench.Plate]:
-    """The figures that every report has: bars against the bound, and the front of quality against latency.
-
-    None without a bound.
-    """
-    if all(row.optimality is None for row in results.rows):
-        return []
-    what = display.objective.capitalize()
-    word = figures.bound_word(results.rows)
-    return [
-        bench.Plate(
-            figures.bars_against_bound(results.rows),
-            f"{what} in per cent of the {word}, with 95 % intervals.",
-            f"Bars of each allocator's {display.objective} relative to it; the table below has the numbers.",
-        ),
-        bench.Plate(
-            figures.latency_front(results.rows),
-            f"{what} against latency; the stepped line joins those that none beats in both. Hollow: violates a "
-            "constraint on some instances, so that its value is not one that the rules allow.",
-            "Optimality against latency of each allocator; the table below has the numbers.",
-        ),
-    ]
+def told(setup: Setup[I, A], given: Given[I], action: A) -> str:
+    """The allocation in a few words, and its objective."""
+    shown = setup.display
+    value = setup.problem.evaluate(given.instance, action).objective.item() / shown.scale
+    unit = shown.unit.removeprefix("(").removesuffix(")")
+    return f"{setup.summary(given, action)}; {shown.objective} {value:.4g} {unit}".rstrip()
 
 
-def write_report(path: str | os.PathLike[str], results: Results, setup: Setup[Any, Any]) -> None:
+def scene_of(setup: Setup[I, A], given: Given[I], allocators: Mapping[str, Allocator[I, A]]) -> Scene | None:
+    """The instance allocated by all allocators; None if nobody is active."""
+    with torch.no_grad():
+        actions = {name: allocator(given.instance) for name, allocator in allocators.items()}
+        scene = setup.scene(given, actions)
+    return scene if scene.users else None
+
+
+def write_report(
+    path: str | os.PathLike[str], results: Results, setup: Setup[Any, Any], scenes: Sequence[Scene] = ()
+) -> None:
     """A report that stands alone."""
-    shown = plates(results, setup.display)
-    bench.html_report(path, results, title=setup.title, plates=shown, display=setup.display)
+    bench.html_report(path, results, title=setup.title, display=setup.display, scenes=scenes)

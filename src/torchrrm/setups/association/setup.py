@@ -32,6 +32,7 @@ from torchrrm.problems.association import (
 from torchrrm.problems.association.problems import validate_cells
 from torchrrm.setups import workbench
 from torchrrm.setups.association.given import require_places
+from torchrrm.setups.association.scene import cell_scene
 from torchrrm.setups.association.sources import (
     CellProblem,
 )
@@ -192,6 +193,11 @@ class CellSetup(ABC):
         told += f", {away} out of reach" if away else ""
         value = self.problem.evaluate(instance, action).objective.item()
         return f"{told}; {self.display.objective} {value:.4g} bit/s/Hz"
+
+    def scene(self, given: Given[CellInstance], actions: Mapping[str, AssociationAction]) -> bench.Scene:
+        return cell_scene(
+            given, {name: (action, self.summary(given, action)) for name, action in actions.items()}
+        )
 
 
 @dataclass(frozen=True)

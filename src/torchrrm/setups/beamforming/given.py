@@ -18,6 +18,7 @@ from torchrrm.setups.beamforming.sources import (
     station_channel,
     station_transmits,
 )
+from torchrrm.setups.places import station_place
 from torchrrm.setups.workbench import Given
 
 __all__ = ["drawn_beams", "given_beams", "random_users"]
@@ -79,11 +80,15 @@ def random_users(snapshot: Snapshot, count: int, *, generator: torch.Generator) 
 
 
 def _place(snapshot: Snapshot, drop: int, users: list[int]) -> dict[str, Tensor]:
-    """Positions of the users as columns, where the snapshot has them."""
-    transmits = station_transmits(snapshot)
-    position = snapshot.rx_position_m if transmits else snapshot.tx_position_m
-    if position is None:
-        return {}
-    kept = position[..., ~snapshot.eavesdropper, :] if transmits else position
-    chosen = kept.reshape(-1, *kept.shape[-2:])[drop, users]
-    return {"x_m": chosen[:, 0], "y_m": chosen[:, 1]}
+    """Positions of the users as columns, and of the station, where the snapshot has them."""
+    heard = snapshot.rx_position_m
+    heard = None if heard is None else heard[..., ~snapshot.eavesdropper, :]
+    ends = (heard, snapshot.tx_position_m)
+    position, station = ends if station_transmits(snapshot) else ends[::-1]
+    place: dict[str, Tensor] = {}
+    if position is not None:
+        chosen = position.reshape(-1, *position.shape[-2:])[drop, users]
+        place |= {"x_m": chosen[:, 0], "y_m": chosen[:, 1]}
+    if station is not None:
+        place |= station_place(station, drop)
+    return place

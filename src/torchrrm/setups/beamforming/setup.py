@@ -22,6 +22,8 @@ from torchrrm.problems.beamforming import (
     to_downlink,
 )
 from torchrrm.setups import workbench
+from torchrrm.setups.beamforming.scene import beam_scene
+from torchrrm.setups.places import user_columns
 from torchrrm.setups.workbench import Given
 from torchrrm.solvers import SOLVERS, BeamformingBound, GramAscent, least_power_w
 from torchrrm.solvers.minimum_power_beamforming import feasible
@@ -116,7 +118,7 @@ class BeamSetup:
         instance, rate = given.instance, self.problem.rate(given.instance, action)
         least = least_rate_nats(instance)
         return {
-            **given.place,
+            **user_columns(given.place),
             "weight": instance.weight,
             "uplink_power_w": action.power_w,
             "downlink_power_w": to_downlink(instance, action).power_w,
@@ -140,3 +142,7 @@ class BeamSetup:
         if math.isinf(needed):
             return f"{told}; infeasible: no power would do"
         return f"{told}; infeasible: all need {needed:.4g} W, the limit is {limit:.4g} W"
+
+    def scene(self, given: Given[MisoInstance], actions: Mapping[str, BeamAction]) -> bench.Scene:
+        told = {name: (action, workbench.told(self, given, action)) for name, action in actions.items()}
+        return beam_scene(self.problem, given, told)

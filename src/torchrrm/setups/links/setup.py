@@ -33,6 +33,7 @@ from torchrrm.problems import (
     WeightedSumRate,
 )
 from torchrrm.setups import workbench
+from torchrrm.setups.links.scene import TRANSMITS, LinkService, link_scene
 from torchrrm.setups.workbench import Given
 from torchrrm.solvers import SOLVERS, BranchAndBound, ErgodicDualBound
 
@@ -46,9 +47,6 @@ MOST_CERTIFIED = 10
 
 
 SCENARIO_NAMES = ("metagnn", "rayleigh", "seven-cells")
-
-
-_TRANSMITS = 1e-6  # of the limit: what is less counts as silence
 
 
 def new_policy(*, seed: int) -> PowerGNN:
@@ -122,7 +120,19 @@ class SumRateSetup:
 
     def summary(self, given: Given[LinkInstance], action: PowerAction) -> str:
         power = action.power_w
-        return f"{int((power > _TRANSMITS * power.max()).sum())} of {len(power)} links transmit"
+        return f"{int((power > TRANSMITS * power.max()).sum())} of {len(power)} links transmit"
+
+    def scene(self, given: Given[LinkInstance], actions: Mapping[str, PowerAction]) -> bench.Scene:
+        instance = given.instance
+        services = {
+            name: LinkService(
+                action.power_w,
+                self.problem.rate(instance, action.power_w),
+                workbench.told(self, given, action),
+            )
+            for name, action in actions.items()
+        }
+        return link_scene(given, services, max_power_w=instance.max_power_w, active=instance.active)
 
 
 @dataclass(frozen=True)
@@ -197,6 +207,18 @@ class ErgodicSetup:
         columns = self.columns(given, action)
         met = columns["shortfall_bps_hz"] <= metrics.VIOLATION_TOLERANCE * columns["min_rate_bps_hz"]
         return f"{int(met.sum())} of {len(met)} links have their minimum rate"
+
+    def scene(self, given: Given[ErgodicInstance], actions: Mapping[str, ErgodicAction]) -> bench.Scene:
+        instance = given.instance
+        services = {
+            name: LinkService(
+                action.power_w.mean(-2),
+                self.problem.rate(instance, action.power_w),
+                workbench.told(self, given, action),
+            )
+            for name, action in actions.items()
+        }
+        return link_scene(given, services, max_power_w=instance.max_power_w, active=instance.active)
 
 
 def _each_slot(solver: Callable[[], LinkAllocator]) -> EachSlot:

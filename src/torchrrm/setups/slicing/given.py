@@ -7,6 +7,7 @@ from torchrrm.channels.snapshot import Snapshot
 from torchrrm.problems import (
     SliceInstance,
 )
+from torchrrm.setups.places import station_place
 from torchrrm.setups.slicing.sources import SliceTerms
 from torchrrm.setups.workbench import Given
 
@@ -44,6 +45,8 @@ def given_cell(
 ) -> Given[SliceInstance]:
     """`cell_slice` as commands take it."""
     cell = cell_slice(snapshot, terms, drop=drop, eavesdropper=eavesdropper)
-    users = positions(snapshot, drop)
+    users, stations = positions(snapshot, drop), snapshot.rx_position_m
     place = {} if users is None else {"x_m": users[:, 0], "y_m": users[:, 1]}
+    if stations is not None:
+        place |= station_place(stations, drop)
     return Given(cell, f"{snapshot.name}, drop {drop}", snapshot.attribution, place)

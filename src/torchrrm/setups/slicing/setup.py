@@ -19,6 +19,8 @@ from torchrrm.problems import (
     SliceInstance,
 )
 from torchrrm.setups import workbench
+from torchrrm.setups.places import user_columns
+from torchrrm.setups.slicing.scene import slice_scene
 from torchrrm.setups.workbench import Given
 from torchrrm.solvers import SOLVERS, ExactSlicing
 
@@ -90,7 +92,7 @@ class SliceSetup:
         schedule = self.problem.schedule(given.instance)
         return {
             "user": torch.arange(len(given.instance.cn0_hz)),
-            **given.place,
+            **user_columns(given.place),
             "scheduled": schedule.active,
             "minimum_bandwidth_hz": schedule.minimum_bandwidth_hz,
             "bandwidth_hz": action.bandwidth_hz,
@@ -101,3 +103,6 @@ class SliceSetup:
         scheduled = self.problem.schedule(given.instance).active
         note = "" if scheduled.any() else ": the slice is too small for any of them"
         return f"{int(scheduled.sum())} of {len(scheduled)} users scheduled{note}"
+
+    def scene(self, given: Given[SliceInstance], actions: Mapping[str, SliceAction]) -> bench.Scene:
+        return slice_scene(self.problem, given, actions)
