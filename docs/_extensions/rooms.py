@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import typing
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.typing import stringify_annotation
 
 
 class Room(Directive):
@@ -41,6 +43,8 @@ def _entry(name: str, found: object, about: list[str] | None) -> list[str]:
         return [f".. py:data:: {name}", "", *(f"   {line}" for line in about)]
     if isinstance(found, dict):
         return [f".. py:data:: {name}", "", f"   By name: {', '.join(map(str, found))}."]
+    if typing.get_origin(found) is not None:
+        return [f".. py:data:: {name}", "", f"   The type ``{stringify_annotation(found, 'smart').replace('~', '')}``."]
     if not inspect.isclass(found):
         return [f".. autofunction:: {name}"]
     return [f".. autoclass:: {name}", "   :members:", "   :special-members: __call__"]

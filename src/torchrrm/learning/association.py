@@ -37,10 +37,9 @@ __all__ = [
 
 @tensor_record
 class LabelledCells:
-    """A `CellInstance` with an action that somebody found for it, for supervised learning.
+    """A `CellInstance`, field by field, with an action that somebody found for it, for supervised learning.
 
     Attributes:
-        gain, noise_power_w, max_power_w, bandwidth_hz, active_user, active_bs: of the instance.
         station: label of each user, see `AssociationAction`.
         power_w: label of each station.
     """
