@@ -85,6 +85,23 @@ class Network:
     """How many stations, of a snapshot random ones; if not given all of these, 105 of a scenario, 5 of them macro."""
 
 
+def _given(
+    channels: "Snapshot | Scenario", drop: int, network: Network, radio: Radio, generator: "torch.Generator"
+) -> "Given[CellInstance]":
+    """Users and stations of a drop of a snapshot, or a random drop of a scenario."""
+    from torchrrm.channels import Snapshot
+    from torchrrm.setups import association
+
+    users, stations, terms = network.users, network.stations, radio.linear()
+    if isinstance(channels, Snapshot):
+        return association.some_cells(
+            channels, terms, drop=drop, users=users, stations=stations, generator=generator
+        )
+    if drop:
+        raise ValueError(f"drop: must go with a snapshot, received {drop}")
+    return association.drawn_cells(channels, terms, users=users, stations=stations, generator=generator)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellAllocation(OneInstance, ABC):
     """Users and stations of a drop of a snapshot, or a random drop of a scenario."""
@@ -116,20 +133,9 @@ class CellAllocation(OneInstance, ABC):
     def given(
         self, snapshot: "Snapshot | Scenario", drop: int, generator: "torch.Generator"
     ) -> "Given[CellInstance]":
-        from torchrrm.channels import Snapshot
         from torchrrm.setups import association
 
-        users, stations, terms = self.network.users, self.network.stations, self.radio.linear()
-        if isinstance(snapshot, Snapshot):
-            given = association.some_cells(
-                snapshot, terms, drop=drop, users=users, stations=stations, generator=generator
-            )
-        elif drop:
-            raise ValueError(f"drop: must go with a snapshot, received {drop}")
-        else:
-            given = association.drawn_cells(
-                snapshot, terms, users=users, stations=stations, generator=generator
-            )
+        given = _given(snapshot, drop, self.network, self.radio, generator)
         if self.map is not None:
             association.require_places(given)
         return given
@@ -175,6 +181,13 @@ class CellDraws(ABC):
         channels = workbench.find_channels(self.snapshot, self.scenario, setup.scenarios)
         source = CellSource(channels, self.network.users, self.network.stations, self.radio.linear())
         return cell_task(source, setup.problem)
+
+    def given(self, drawn: "CellInstance", generator: "torch.Generator") -> "Given[CellInstance]":
+        """One instance to look at: of a snapshot's first drop, or another one of the scenario with its places."""
+        from torchrrm.setups import workbench
+
+        channels = workbench.find_channels(self.snapshot, self.scenario, self.setup().scenarios)
+        return _given(channels, 0, self.network, self.radio, generator)
 
     @property
     def setting(self) -> str:

@@ -186,6 +186,18 @@ class BeamDraws:
         terms = self.packets.linear(self.scenario)
         return beam_task(BeamSource(channels, self._users, self.station.antennas, terms), setup.problem)
 
+    def given(self, drawn: "MisoInstance", generator: "torch.Generator") -> "Given[MisoInstance]":
+        """One instance to look at: random users of a snapshot's first drop, else the first drawn."""
+        from torchrrm.setups import beamforming, places, workbench
+
+        if self.snapshot is None:
+            return places.first_of(drawn, self.setting)
+        snapshot = workbench.find_snapshot(self.snapshot)
+        chosen = beamforming.random_users(snapshot, self._users, generator=generator)
+        return beamforming.given_beams(
+            snapshot, self.packets.linear(None), users=chosen, antennas=self.station.antennas
+        )
+
     @property
     def _users(self) -> int:
         return USUAL_USERS if self.station.users is None else self.station.users

@@ -67,6 +67,7 @@ class OfSetups(OfDraws, Protocol):
 class OfEvaluation(OfSetups, Protocol):
     @property
     def allocators(self) -> str: ...
+    def given(self, drawn: Any, generator: "torch.Generator") -> "Given[Any]": ...
 
 
 class OfTraining(OfSetups, Protocol):
@@ -110,6 +111,8 @@ class Allocate(Generic[AllocationCase]):
     """What is allocated; give it before --help to see the options of that problem."""
     drop: int = 0
     """Which drop of the snapshot."""
+    html: FileOrNone = None
+    """Write a page that shows the allocation beside those of the trivial rules."""
     case: AllocationCase
     run: Run = field(default_factory=Run)
 
@@ -135,9 +138,14 @@ class Allocate(Generic[AllocationCase]):
         write_columns(self.out, {name: value.numpy() for name, value in columns.items()}, about)
         Console().print(f"{told}; wrote {self.out}", highlight=False, soft_wrap=True)
         rows = workbench.judge(setup, records.stack([given.instance]), {name: allocator}, given.setting)
-        self.run.show(
-            Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self)), setup.display
-        )
+        results = Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self))
+        if self.html is not None:
+            others = {
+                rule: workbench.find_allocator(rule, setup) for rule in workbench.with_trivial([], setup)
+            }
+            scene = workbench.scene_of(setup, given, {name: allocator, **others})
+            workbench.write_report(self.html, results, setup, [scene] if scene else [])
+        self.run.show(results, setup.display)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,16 +167,21 @@ class Evaluate(Generic[EvaluationCase]):
 
         if self.instances < 1:
             raise ValueError(f"instances: must be at least 1, received {self.instances}")
-        setups, rows = self.case.setups(), []
+        setups, rows, scenes = self.case.setups(), [], []
         for setup in setups:
             names = workbench.with_trivial(self.case.allocators.split(","), setup)
             allocators = {name: workbench.find_allocator(name, setup) for name in names}
             task = self.case.task(setup)
-            drawn = task.sample(self.instances, generator=self.run.begin())  # the same drops for each setup
-            rows += workbench.judge(setup, setup.validate(drawn), allocators, self.case.setting)
+            generator = self.run.begin()
+            drawn = setup.validate(
+                task.sample(self.instances, generator=generator)
+            )  # the same for each setup
+            rows += workbench.judge(setup, drawn, allocators, self.case.setting)
+            if self.html is not None:
+                scenes.append(workbench.scene_of(setup, self.case.given(drawn, generator), allocators))
         results = Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self))
         if self.html is not None:
-            workbench.write_report(self.html, results, setups[0])
+            workbench.write_report(self.html, results, setups[0], [scene for scene in scenes if scene])
         self.run.show(results, setups[0].display)
 
 

@@ -108,6 +108,15 @@ class SliceDraws:
     def task(self, setup: "SliceSetup") -> "Task[SliceInstance, SliceAction]":
         return self.channels.task(setup, self.terms)
 
+    def given(self, drawn: "SliceInstance", generator: "torch.Generator") -> "Given[SliceInstance]":
+        """One instance to look at: random users of a snapshot's first drop, else the first drawn."""
+        from torchrrm.setups import places, slicing, workbench
+
+        if self.channels.snapshot is None:
+            return places.first_of(drawn, self.setting)
+        cell = slicing.given_cell(workbench.find_snapshot(self.channels.snapshot), self.terms.linear())
+        return places.some_of(cell, self.channels.users, "user", generator=generator)
+
     @property
     def setting(self) -> str:
         return self.channels.setting

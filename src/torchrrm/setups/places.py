@@ -10,7 +10,7 @@ from torch import Tensor
 from torchrrm import records
 from torchrrm.setups.workbench import Given
 
-__all__ = ["nodes_m", "some_active", "station_place", "user_columns"]
+__all__ = ["first_of", "nodes_m", "some_of", "station_place", "user_columns"]
 
 I = TypeVar("I")  # noqa: E741
 
@@ -33,10 +33,29 @@ def user_columns(place: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: column for name, column in place.items() if not name.startswith("station_")}
 
 
-def some_active(given: Given[I], count: int, *, generator: torch.Generator) -> Given[I]:
-    """The instance with so many random ones of its users, or links, active, if there are more."""
+def some_of(given: Given[I], count: int, *axes: str, generator: torch.Generator) -> Given[I]:
+    """The instance with so many random ones of the nodes that these axes of its tensors count, or of its pairs."""
     instance: Any = given.instance
-    order = torch.rand(instance.active.shape, generator=generator).argsort()
-    chosen = torch.zeros_like(instance.active).index_fill(0, order[:count], True)
-    narrowed = records.replace(instance, active=instance.active & chosen)
-    return replace(given, instance=narrowed, setting=f"{given.setting}, {count} of them")
+    names = records.axis_names(type(instance))
+    field, where = next((field, found.index(axes[0])) for field, found in names.items() if axes[0] in found)
+    nodes = getattr(instance, field).shape[where]
+    chosen = torch.randperm(nodes, generator=generator)[:count].sort().values
+    parts = {name: _chosen(getattr(instance, name), found, axes, chosen) for name, found in names.items()}
+    place = {
+        name: column if name.startswith("station_") else column[chosen]
+        for name, column in given.place.items()
+    }
+    setting = given.setting if count >= nodes else f"{given.setting}, {count} of {nodes}"
+    return replace(given, instance=type(instance)(**parts), setting=setting, place=place)
+
+
+def _chosen(tensor: Tensor, names: tuple[str, ...], axes: tuple[str, ...], chosen: Tensor) -> Tensor:
+    for place, name in enumerate(names):
+        if name in axes:
+            tensor = tensor.index_select(place, chosen)
+    return tensor
+
+
+def first_of(drawn: I, setting: str) -> Given[I]:
+    """The first of some instances, of which no places are known."""
+    return Given(records.index(drawn, 0), f"{setting}, first instance")

@@ -34,7 +34,7 @@ from torchrrm.problems import (
 )
 from torchrrm.setups import workbench
 from torchrrm.setups.links.scene import TRANSMITS, LinkService, link_scene
-from torchrrm.setups.workbench import Given
+from torchrrm.setups.workbench import Given, Setup
 from torchrrm.solvers import SOLVERS, BranchAndBound, ErgodicDualBound
 
 __all__ = ["MOST_CERTIFIED", "ErgodicSetup", "SumRateSetup", "new_policy"]
@@ -57,6 +57,25 @@ def new_policy(*, seed: int) -> PowerGNN:
 def active_links(instance: Any) -> Tensor:
     """Scale of a sum over links: their number, which makes the loss a mean rate."""
     return torch.clamp(instance.active.sum(-1), min=1)
+
+
+_RATES = WeightedSumRate()
+
+
+def slot_scene(
+    setup: Setup[LinkInstance, PowerAction],
+    given: Given[LinkInstance],
+    actions: Mapping[str, PowerAction],
+) -> bench.Scene:
+    """Links in one slot, with what a setup tells of each action."""
+    instance = given.instance
+    services = {
+        name: LinkService(
+            action.power_w, _RATES.rate(instance, action.power_w), workbench.told(setup, given, action)
+        )
+        for name, action in actions.items()
+    }
+    return link_scene(given, services, max_power_w=instance.max_power_w, active=instance.active)
 
 
 @dataclass(frozen=True)
@@ -123,16 +142,7 @@ class SumRateSetup:
         return f"{int((power > TRANSMITS * power.max()).sum())} of {len(power)} links transmit"
 
     def scene(self, given: Given[LinkInstance], actions: Mapping[str, PowerAction]) -> bench.Scene:
-        instance = given.instance
-        services = {
-            name: LinkService(
-                action.power_w,
-                self.problem.rate(instance, action.power_w),
-                workbench.told(self, given, action),
-            )
-            for name, action in actions.items()
-        }
-        return link_scene(given, services, max_power_w=instance.max_power_w, active=instance.active)
+        return slot_scene(self, given, actions)
 
 
 @dataclass(frozen=True)
