@@ -1,4 +1,4 @@
-"""The commands on interference links: `--problem sum-rate` and `--problem ergodic-power`."""
+"""The commands on interference links: `--problem sum-rate`, `qos-sum-rate` and `ergodic-power`."""
 
 import json
 import re
@@ -14,10 +14,11 @@ from torchrrm import cli
 from torchrrm.bench import Results
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
 from torchrrm.deploy import InferenceSession
-from torchrrm.policies import PowerGNN, StateAugmented, save_weights
+from torchrrm.policies import PowerGNN, StateAugmented, load_policy, save_weights
 from torchrrm.problems import WeightedSumRate, link_instance
 
 SUM_RATE = ["--problem", "sum-rate"]
+QOS = ["--problem", "qos-sum-rate"]
 ERGODIC = ["--problem", "ergodic-power"]
 DRAWN = ["--scenario", "metagnn", "--links", "3"]
 GAIN = np.array([[1e-8, 3e-9, 1e-13], [2e-9, 4e-9, 1e-13], [1e-13, 1e-13, 5e-9]])
@@ -122,6 +123,46 @@ def test_one_allocator_of_many_links_is_held_against_nothing(tmp_path: Path) -> 
     assert (row.bound_kind, row.optimality) == ("none", None)
 
 
+def test_allocate_under_minimum_rates(city: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.csv"
+    told = {"0.5": "3 of 3 links have their minimum rate; wrote", "5": "infeasible: no powers serve all"}
+    for least, wanted in told.items():
+        line = ["allocate", str(city), *QOS, "--min-rate", least, "--allocator", "minimum-power"]
+        assert cli.run([*line, "--out", str(out), "--json", str(tmp_path / "r.json")]) == 0
+        assert wanted in capsys.readouterr().out
+        assert [float(row["min_rate_bps_hz"]) for row in rows(out)] == [float(least)] * 3
+        (row,) = Results.from_json(tmp_path / "r.json").rows
+        assert row.infeasible == (least == "5")
+        assert row.bound_kind == ("none" if row.infeasible else "certified")
+
+
+def test_minimum_rates_are_trained_for_adapted_to_and_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained, adapted, results = (tmp_path / name for name in ("t.safetensors", "a.safetensors", "r.json"))
+    assert cli.run(["train", *QOS, *DRAWN, "--steps", "2", "--batch-size", "4", "--out", str(trained)]) == 0
+    line = ["adapt", str(trained), *QOS, *DRAWN, "--min-rate", "1", "--epochs", "1", "--samples", "4"]
+    assert cli.run([*line, "--out", str(adapted)]) == 0
+    assert load_policy(adapted).arguments["min_rate_bps_hz"] == 1.0
+    line = ["evaluate", *QOS, *DRAWN, "--min-rate", "1", "--instances", "8"]
+    line += ["--allocators", f"geometric-program,{adapted}"]
+    assert cli.run([*line, "--json", str(results)]) == 0
+    found = Results.from_json(results).rows
+    trivial = ["raised-power", "max-power", "one-winner"]
+    assert [row.allocator for row in found] == ["geometric-program", str(adapted), *trivial]
+    assert [row.kind for row in found] == ["solver", "policy", *["trivial"] * 3]
+    for row in found:
+        assert row.setting == "metagnn, 3 links, at least 1 bit/s/Hz"
+        assert list(row.measures) == [*MEASURES, "all minima met / %"]
+        assert row.bound_kind == "certified"
+    assert found[0].violation_max <= 1e-5
+    capsys.readouterr()
+    assert cli.run(["export", "unrolled-power", *QOS, "--out", str(tmp_path / "p.onnx")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "policy: must be one that can be exported, received a UnrolledPower" in error
+
+
 def test_evaluate_over_slots_prices_what_is_missed(tmp_path: Path) -> None:
     line = ["evaluate", *ERGODIC, *DRAWN, "--slots", "20", "--min-rate", "1.0", "--instances", "3"]
     assert cli.run([*line, "--json", str(tmp_path / "r.json")]) == 0
@@ -181,7 +222,12 @@ def test_trained_powers_adapt_serve_and_are_exported(city: Path, tmp_path: Path)
 
 def test_help_shows_the_options_of_the_problem_alone(capsys: pytest.CaptureFixture[str]) -> None:
     shown = {}
-    for name, problem in (("slicing", []), ("sum-rate", SUM_RATE), ("ergodic-power", ERGODIC)):
+    for name, problem in (
+        ("slicing", []),
+        ("sum-rate", SUM_RATE),
+        ("qos-sum-rate", QOS),
+        ("ergodic-power", ERGODIC),
+    ):
         with pytest.raises(SystemExit) as stop:
             cli.run(["evaluate", *problem, "--help"])
         assert stop.value.code == 0
@@ -203,6 +249,7 @@ def test_help_shows_the_options_of_the_problem_alone(capsys: pytest.CaptureFixtu
     shared |= {"--seed", "--threads", "--json"}
     assert shown["slicing"] == shared | of_slices
     assert shown["sum-rate"] == shared | of_links
+    assert shown["qos-sum-rate"] == shared | of_links | {"--min-rate"}
     assert shown["ergodic-power"] == shared | of_links | of_slots
 
 
@@ -267,13 +314,13 @@ def bad_lines(city: Path, weights: Path, folder: Path) -> dict[str, tuple[list[s
         "kind": ([*evaluate, "--kind", "secrecy"], "--kind: must go with --problem slicing, received --problem sum"),
         "links of slices": (
             ["evaluate", "--scenario", "hml", "--links=3"],
-            "--links: must go with --problem sum-rate or ergodic-power, received --problem slicing",
+            "--links: must go with --problem sum-rate or qos-sum-rate or ergodic-power, received --problem slicing",
         ),
         "slots of one": ([*allocate, "--slots", "3"], "--slots: must go with --problem ergodic-power"),
         "problem": (["evaluate", "--problem", "beams"], "problem: must be one of slicing, .*received 'beams'"),
         "no training": (
             ["train", *ERGODIC, *out],
-            "problem: must be one of slicing, sum-rate, urllc, association, fair-association to train, "
+            "problem: must be one of slicing, sum-rate, qos-sum-rate, urllc, association, fair-association to train, "
             "received 'ergodic-power'",
         ),
     }  # fmt: skip

@@ -18,6 +18,7 @@ SMALLER = {
 OF_PROBLEM = {
     "slicing": {"--users"},
     "sum-rate": {"--links"},
+    "qos-sum-rate": {"--links"},
     "ergodic-power": {"--links", "--slots"},
     "urllc": {"--users"},
     "association": {"--users", "--stations"},

@@ -1,4 +1,4 @@
-"""Options that belong to `--problem sum-rate` and `--problem ergodic-power`."""
+"""Options that belong to `--problem sum-rate`, `--problem qos-sum-rate` and `--problem ergodic-power`."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,15 +12,20 @@ if TYPE_CHECKING:
     import torch
 
     from torchrrm.channels import Snapshot
-    from torchrrm.policies import PowerGNN
+    from torchrrm.policies import PowerGNN, UnrolledPower
     from torchrrm.problems import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction, Task
-    from torchrrm.setups.links import ErgodicSetup, LinkSource, LinkTerms, SumRateSetup
+    from torchrrm.setups.links import ErgodicSetup, LinkSource, LinkTerms, QosSetup, SumRateSetup
     from torchrrm.setups.workbench import Given
 
 __all__ = [
     "ErgodicAllocation",
     "ErgodicEvaluation",
     "ErgodicExport",
+    "QosAllocation",
+    "QosDraws",
+    "QosEvaluation",
+    "QosExport",
+    "QosTraining",
     "SumRateAllocation",
     "SumRateDraws",
     "SumRateEvaluation",
@@ -76,6 +81,20 @@ class Slots:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Minima:
+    """What each link gets at least."""
+
+    min_rate: float = 0.5
+    """Rate in the slot that each link gets at least, in bit/s/Hz."""
+
+    def setup(self) -> "QosSetup":
+        """The problem under these minima."""
+        from torchrrm.setups.links import QosOfDraws, QosSetup
+
+        return QosSetup(QosOfDraws(self.min_rate))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Channels:
     """Where links come from: random pairs of a snapshot with Rayleigh fading, or random drops of a scenario."""
 
@@ -115,6 +134,24 @@ class SumRateAllocation(OneInstance):
 
     def setup(self) -> "SumRateSetup":
         return _sum_rate()
+
+    def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[LinkInstance]":
+        from torchrrm.setups import links
+
+        return links.given_links(snapshot, self.terms.linear(), drop=drop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QosAllocation(OneInstance):
+    """All pairs of a drop, in one slot without fading, each with a minimum rate."""
+
+    allocator: Name = "geometric-program"
+    """A solver or policy that `torchrrm list` names, or a file of weights."""
+    minima: Minima = field(default_factory=Minima)
+    terms: Terms = field(default_factory=Terms)
+
+    def setup(self) -> "QosSetup":
+        return self.minima.setup()
 
     def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[LinkInstance]":
         from torchrrm.setups import links
@@ -190,6 +227,56 @@ class SumRateExport:
 
     def setup(self) -> "SumRateSetup":
         return _sum_rate()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QosDraws:
+    """Random links, each instance in one slot with minimum rates; those that cannot be served are left out."""
+
+    minima: Minima = field(default_factory=Minima)
+    channels: Channels = field(default_factory=Channels)
+    terms: Terms = field(default_factory=Terms)
+
+    def setup(self) -> "QosSetup":
+        return self.minima.setup()
+
+    def setups(self) -> "list[QosSetup]":
+        return [self.setup()]
+
+    def task(self, setup: "QosSetup") -> "Task[LinkInstance, PowerAction]":
+        from torchrrm.setups.links import qos_task
+
+        return qos_task(self.channels.source(self.terms.linear(self.channels.random)), setup.problem)
+
+    @property
+    def setting(self) -> str:
+        return f"{self.channels.setting}, at least {self.minima.min_rate:g} bit/s/Hz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QosEvaluation(QosDraws):
+    """Random links, each instance in one slot with minimum rates; those that cannot be served are left out."""
+
+    allocators: Names = "geometric-program,qos-wmmse,unrolled-power"
+    """Solvers and policies that `torchrrm list` names, or files of weights, separated by commas."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QosTraining(QosDraws):
+    """Random links to train on, each instance in one slot with minimum rates."""
+
+    def new_policy(self, seed: int) -> "UnrolledPower":
+        from torchrrm.setups import links
+
+        return links.new_unrolled_policy(self.minima.min_rate, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QosExport:
+    """Powers of one slot under minimum rates."""
+
+    def setup(self) -> "QosSetup":
+        return Minima().setup()
 
 
 @dataclass(frozen=True, kw_only=True)

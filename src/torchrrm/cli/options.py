@@ -32,7 +32,9 @@ Folder = Annotated[Path, arg(metavar="DIR")]
 FolderOrNone = Annotated[Path | None, arg(metavar="DIR")]
 Name = Annotated[str, arg(metavar="NAME")]
 Names = Annotated[str, arg(metavar="A,B")]
-ProblemName = Literal["slicing", "sum-rate", "ergodic-power", "urllc", "association", "fair-association"]
+ProblemName = Literal[
+    "slicing", "sum-rate", "qos-sum-rate", "ergodic-power", "urllc", "association", "fair-association"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Learned power control under minimum rates, unrolled from one description: a second use of `UPGDNet`."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torchrrm.policies.unrolled import ConstrainedProgram, UPGDNet, at_least, at
 from torchrrm.problems.links import LinkInstance, PowerAction, QosSumRate, relative_gain
 from torchrrm.problems.links.qos_sum_rate import coupling, demanded_rate
 from torchrrm.records import tensor_record
-from torchrrm.solvers import MinimumPower
+from torchrrm.solvers.minimum_power import MinimumPower, raised
 
 __all__ = ["PowerState", "UnrolledPower", "qos_power_program"]
 
@@ -170,6 +171,13 @@ class UnrolledPower(nn.Module):
 
     reads_weights = True
 
+    def asking(self, min_rate_bps_hz: float | Tensor) -> "UnrolledPower":
+        """A policy for these minimum rates, its layers shared."""
+        other = copy.copy(self)
+        other.problem = QosSumRate(min_rate_bps_hz)
+        other.arguments = self.arguments | {"min_rate_bps_hz": min_rate_bps_hz}
+        return other
+
     def forward(self, instance: LinkInstance) -> PowerAction:
         """Powers in W."""
         state = unroll(self, instance)
@@ -186,10 +194,7 @@ class UnrolledPower(nn.Module):
         active = instance.active
         limit = torch.where(active, instance.max_power_w, torch.ones_like(instance.max_power_w))
         least = torch.where(active, found.action.power_w / limit, torch.zeros_like(limit))
-        most = least.amax(-1, keepdim=True)
-        asked = most > 0
-        raised = torch.where(asked, least / torch.where(asked, most, torch.ones_like(most)), 1.0)
-        safe = torch.where(found.converged[..., None], raised, least)
+        safe = torch.where(found.converged[..., None], raised(least), least)
         level = torch.log(safe.clamp_min(math.exp(_FLOOR)))
         return PowerState(
             level=level[..., None], least=torch.log(least.clamp_min(math.exp(_FLOOR))), safe=safe

@@ -9,7 +9,7 @@ from torchrrm.problems import KINDS
 from torchrrm.setups.association import AssociationSetup, FairAssociationSetup
 from torchrrm.setups.beamforming import BeamSetup
 from torchrrm.setups.demands import DemandNames
-from torchrrm.setups.links import ErgodicSetup, SumRateSetup
+from torchrrm.setups.links import ErgodicSetup, QosSetup, SumRateSetup
 from torchrrm.setups.slicing import SliceSetup
 from torchrrm.setups.workbench import Known, Setup
 
@@ -20,6 +20,7 @@ SETUPS: dict[str, Setup[Any, Any]] = {
     for setup in (
         SliceSetup(KINDS["data-rate"]),
         SumRateSetup(),
+        QosSetup(),
         ErgodicSetup(),
         BeamSetup(),
         AssociationSetup(),

@@ -23,12 +23,13 @@ from torchrrm.solvers.hungarian_wmmse import HungarianWMMSE, matched_association
 from torchrrm.solvers.itlinq import ITLinQ
 from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
 from torchrrm.solvers.max_sum_utility import ControlledMaxSumUtility, MaxSumUtility
-from torchrrm.solvers.minimum_power import MinimumPower, is_feasible, spectral_radius
+from torchrrm.solvers.minimum_power import MinimumPower, RaisedPower, is_feasible, spectral_radius
 from torchrrm.solvers.minimum_power_beamforming import (
     MinimumPowerBeamforming,
     least_power_w,
     restored_power,
 )
+from torchrrm.solvers.qos_bound import QosBound
 from torchrrm.solvers.qos_wmmse import QosWMMSE
 from torchrrm.solvers.slice_baselines import EqualSurplus, OneWinner
 from torchrrm.solvers.sparse_wmmse import SparseWMMSE
@@ -65,7 +66,9 @@ __all__ = [
     "MinimumPower",
     "MinimumPowerBeamforming",
     "OneWinner",
+    "QosBound",
     "QosWMMSE",
+    "RaisedPower",
     "Solution",
     "SparseWMMSE",
     "StrongestLink",
@@ -98,6 +101,7 @@ SOLVERS: dict[str, dict[str, type]] = {
     },
     "qos-sum-rate": {
         "minimum-power": MinimumPower,
+        "raised-power": RaisedPower,
         "geometric-program": GeometricProgram,
         "qos-wmmse": QosWMMSE,
     },

@@ -15,7 +15,7 @@ from torchrrm.problems.links.qos_sum_rate import (
 )
 from torchrrm.solvers.base import Solution
 
-__all__ = ["MinimumPower", "is_feasible", "spectral_radius"]
+__all__ = ["MinimumPower", "RaisedPower", "is_feasible", "raised", "spectral_radius"]
 
 
 class MinimumPower:
@@ -59,6 +59,40 @@ class MinimumPower:
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
         return self.solve(instance).action
+
+
+class RaisedPower:
+    """The least powers, raised alike until one link is at its limit: every SINR is then above what its rate needs.
+
+    A rule that needs no thought beyond the minimum rates, and keeps all of them wherever that is possible; where it is
+    not, the action is that of `MinimumPower`. Links that ask for nothing get no power, unless nobody asks: then each
+    transmits at its limit.
+
+    Args:
+        min_rate_bps_hz: a number for all links, or a tensor that broadcasts to `[*batch tx]`, in bit/s/Hz.
+    """
+
+    kind = "trivial"
+
+    def __init__(self, min_rate_bps_hz: float | Tensor = 0.0):
+        self.minimum = MinimumPower(min_rate_bps_hz)
+
+    def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
+        """Raised powers; the rest is as `MinimumPower` says."""
+        found = self.minimum.solve(instance)
+        limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
+        share = found.action.power_w / torch.where(instance.active, limit, torch.ones_like(limit))
+        power_w = torch.where(found.converged[..., None], raised(share), share) * limit
+        return Solution(PowerAction(power_w=power_w), found.converged, found.iterations)
+
+    def __call__(self, instance: LinkInstance) -> PowerAction:
+        return self.solve(instance).action
+
+
+def raised(share: Float[Tensor, "*batch tx"]) -> Float[Tensor, "*batch tx"]:
+    """Powers as fractions of their limits, the largest of them scaled to 1; 1 where all are 0."""
+    most = share.amax(-1, keepdim=True)
+    return torch.where(most > 0, share / torch.where(most > 0, most, torch.ones_like(most)), 1.0)
 
 
 def is_feasible(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> Bool[Tensor, "*batch"]:

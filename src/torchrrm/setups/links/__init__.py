@@ -1,6 +1,7 @@
 """Interference links, set up to be worked on."""
 
 from torchrrm.setups.links.given import given_links, given_slots
+from torchrrm.setups.links.qos import USUAL_MIN_RATE, QosOfDraws, QosSetup, new_unrolled_policy, qos_task
 from torchrrm.setups.links.setup import MOST_CERTIFIED, ErgodicSetup, SumRateSetup, new_policy
 from torchrrm.setups.links.sources import (
     RAYLEIGH_TERMS,
@@ -19,9 +20,12 @@ __all__ = [
     "MOST_CERTIFIED",
     "RAYLEIGH_TERMS",
     "SEVEN_CELL_TERMS",
+    "USUAL_MIN_RATE",
     "ErgodicSetup",
     "LinkSource",
     "LinkTerms",
+    "QosOfDraws",
+    "QosSetup",
     "SumRateSetup",
     "draw_configurations",
     "draw_links",
@@ -29,7 +33,9 @@ __all__ = [
     "given_links",
     "given_slots",
     "new_policy",
+    "new_unrolled_policy",
     "paused",
+    "qos_task",
     "sum_rate_task",
     "terms_of",
 ]

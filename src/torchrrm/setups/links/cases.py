@@ -9,6 +9,7 @@ from torchrrm import records
 from torchrrm.channels import SCENARIOS, Scenario, Snapshot, bundled_snapshot
 from torchrrm.problems import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction, Task, WeightedSumRate
 from torchrrm.setups.links.given import given_links, given_slots
+from torchrrm.setups.links.qos_cases import qos_cases
 from torchrrm.setups.links.setup import MOST_CERTIFIED, ErgodicSetup, SumRateSetup
 from torchrrm.setups.links.sources import LinkSource, LinkTerms, ergodic_task, sum_rate_task, terms_of
 from torchrrm.setups.workbench import Case, Given, Regime
@@ -65,7 +66,7 @@ def _given_slots() -> Given[ErgodicInstance]:
 
 def cases() -> list[LinkCase | ErgodicCase]:
     """Links of the papers, more of them or closer ones, and those of Munich."""
-    return [*_of_one_slot(), *_over_slots()]
+    return [*_of_one_slot(), *qos_cases(), *_over_slots()]
 
 
 def _of_one_slot() -> list[LinkCase]:
