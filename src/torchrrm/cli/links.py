@@ -1,14 +1,17 @@
 """Options that belong to `--problem sum-rate`, `--problem qos-sum-rate` and `--problem ergodic-power`."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
 from torchrrm.cli.options import Name, Names, OneInstance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from torchrrm.channels import Snapshot
@@ -118,6 +121,17 @@ class Channels:
         channels = workbench.find_channels(self.snapshot, self.scenario, SumRateSetup.scenarios)
         return LinkSource(channels, self.links, terms)
 
+    def given(
+        self, drawn: Any, setting: str, make: "Callable[[Snapshot], Given[Any]]", generator: "torch.Generator"
+    ) -> "Given[Any]":
+        """One instance to look at: random pairs of what is made of a snapshot, else the first drawn."""
+        from torchrrm.setups import places, workbench
+
+        if self.snapshot is None:
+            return places.first_of(drawn, setting)
+        given = make(workbench.find_snapshot(self.snapshot))
+        return places.some_of(given, self.links, "rx", "tx", generator=generator)
+
     @property
     def setting(self) -> str:
         """The name of these instances in tables."""
@@ -198,6 +212,12 @@ class SumRateDraws:
 
         return sum_rate_task(self.channels.source(self.terms.linear(self.channels.random)))
 
+    def given(self, drawn: "LinkInstance", generator: "torch.Generator") -> "Given[LinkInstance]":
+        from torchrrm.setups.links import given_links
+
+        make = partial(given_links, terms=self.terms.linear())
+        return self.channels.given(drawn, self.setting, make, generator)
+
     @property
     def setting(self) -> str:
         return self.channels.setting
@@ -247,6 +267,12 @@ class QosDraws:
         from torchrrm.setups.links import qos_task
 
         return qos_task(self.channels.source(self.terms.linear(self.channels.random)), setup.problem)
+
+    def given(self, drawn: "LinkInstance", generator: "torch.Generator") -> "Given[LinkInstance]":
+        from torchrrm.setups.links import given_links
+
+        make = partial(given_links, terms=self.terms.linear())
+        return self.channels.given(drawn, self.setting, make, generator)
 
     @property
     def setting(self) -> str:
@@ -309,6 +335,13 @@ class ErgodicEvaluation:
 
         source = self.channels.source(self.terms.linear(self.channels.random, self.time.min_rate))
         return ergodic_task(source, slots=self.time.slots, problem=setup.problem)
+
+    def given(self, drawn: "ErgodicInstance", generator: "torch.Generator") -> "Given[ErgodicInstance]":
+        from torchrrm.setups.links import given_slots
+
+        terms = self.terms.linear(min_rate=self.time.min_rate)
+        make = partial(given_slots, terms=terms, slots=self.time.slots, generator=generator)
+        return self.channels.given(drawn, self.setting, make, generator)
 
     @property
     def setting(self) -> str:
