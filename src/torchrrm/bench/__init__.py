@@ -1,9 +1,10 @@
 """The bench: every allocator meets the same instances, and every table carries what it takes to judge it."""
 
-from torchrrm.bench.assessment import Assessment, Bound, Judged, assess, best_of, judged, kind_of
+from torchrrm.bench.assessment import Assessment, Bound, Judged, assess, best_of, judged, kind_of, timed
+from torchrrm.bench.completeness import incomplete
 from torchrrm.bench.metrics import Latency
 from torchrrm.bench.page import Plate, html_report
-from torchrrm.bench.report import Display, console, markdown_table, terminal_table
+from torchrrm.bench.report import Display, console, markdown_rows, markdown_table, terminal_table
 from torchrrm.bench.results import Measure, Results, Row, on_front, plain, source_commit
 from torchrrm.bench.runner import best_known, certified, label_of, rows_of, score
 from torchrrm.bench.scene import Places, Scene, Service
@@ -27,9 +28,11 @@ __all__ = [
     "certified",
     "console",
     "html_report",
+    "incomplete",
     "judged",
     "kind_of",
     "label_of",
+    "markdown_rows",
     "markdown_table",
     "on_front",
     "plain",
@@ -37,4 +40,5 @@ __all__ = [
     "score",
     "source_commit",
     "terminal_table",
+    "timed",
 ]

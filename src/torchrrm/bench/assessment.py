@@ -15,7 +15,7 @@ from torchrrm.bench.metrics import Latency
 from torchrrm.bench.results import Kind, Measure
 from torchrrm.problems.base import Allocator, Evaluation, Problem
 
-__all__ = ["Assessment", "Bound", "Judged", "assess", "best_of", "judged", "kind_of"]
+__all__ = ["Assessment", "Bound", "Judged", "assess", "best_of", "judged", "kind_of", "timed"]
 
 Measures = Callable[[Any, Any], Mapping[str, Measure]]
 """What an action on instances of one batch axis amounts to besides the objective, by name."""
@@ -152,7 +152,7 @@ def assess(
     )
     if latency is None:
         return assessment
-    p50_us, p99_us = _timed(allocator, on.drawn, latency)
+    p50_us, p99_us = timed(allocator, on.drawn, latency)
     return replace(assessment, p50_us=p50_us, p99_us=p99_us)
 
 
@@ -173,8 +173,8 @@ def _valid(evaluation: Evaluation, priced: Collection[str]) -> Bool[Tensor, " ba
     return ~metrics.violated(replace(evaluation, violation=binding))
 
 
-def _timed(allocator: Allocator[Any, Any], drawn: Any, how: Latency) -> tuple[float, float]:
-    """Median and 99th percentile of single calls."""
+def timed(allocator: Allocator[Any, Any], drawn: Any, how: Latency) -> tuple[float, float]:
+    """Median and 99th percentile, in microseconds, of single calls on instances in turn."""
     count = min(records.batch_shape(drawn)[0], how.calls)
     calls = [partial(allocator, records.index(drawn, i)) for i in range(count)]
     with torch.no_grad():

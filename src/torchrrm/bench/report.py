@@ -23,6 +23,7 @@ __all__ = [
     "columns",
     "console",
     "display_for",
+    "markdown_rows",
     "markdown_table",
     "terminal_table",
 ]
@@ -178,10 +179,15 @@ NOTE = (
 def markdown_table(results: Results, display: Shown | None = None) -> str:
     """A Markdown table of the rows, the circumstances below it."""
     found = columns(results.rows, display)
-    lines = [[heading for heading, _ in found], ["---"] * len(found)]
-    lines += [[cell(row).text.replace("|", "\\|") for _, cell in found] for row in results.rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    cells = [[cell(row).text for _, cell in found] for row in results.rows]
+    table = markdown_rows([heading for heading, _ in found], cells)
     return f"{table}\n\n{circumstances(results)}. {NOTE}\n"
+
+
+def markdown_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Headings and texts of cells as a Markdown table, without a line break in the end."""
+    lines = [header, ["---"] * len(header), *([text.replace("|", "\\|") for text in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def console() -> Console:

@@ -4,6 +4,7 @@ What they need of one problem is its `Setup`; `torchrrm.setups.registry` lists t
 """
 
 import copy
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ __all__ = [
     "rate_measures",
     "scene_of",
     "seeded",
+    "serving_policies",
     "told",
     "trainable",
     "with_trivial",
@@ -257,6 +259,16 @@ def find_allocator(name: str, setup: Known[I, A]) -> Allocator[I, A]:
         known = ", ".join([*setup.solvers, *list_pretrained()])
         raise ValueError(f"allocator: must be a file of weights or one of {known}, received {name!r}")
     return find_policy(name, setup)
+
+
+def serving_policies(setup: Known[Any, Any]) -> list[str]:
+    """Names of the policies that ship with the package and serve the problem."""
+    return [name for name, policy in _shipped().items() if isinstance(policy, setup.policies)]
+
+
+@functools.cache
+def _shipped() -> dict[str, nn.Module]:
+    return {name: load_pretrained(name) for name in list_pretrained()}
 
 
 def with_trivial(allocators: Sequence[str], setup: Setup[Any, Any]) -> list[str]:

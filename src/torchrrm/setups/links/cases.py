@@ -8,7 +8,7 @@ import torch
 from torchrrm import records
 from torchrrm.channels import SCENARIOS, Scenario, Snapshot, bundled_snapshot
 from torchrrm.problems import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction, Task, WeightedSumRate
-from torchrrm.setups.links.given import given_links, given_slots
+from torchrrm.setups.links.given import drop_task, given_links, given_slots
 from torchrrm.setups.links.qos_cases import qos_cases
 from torchrrm.setups.links.setup import MOST_CERTIFIED, ErgodicSetup, SumRateSetup
 from torchrrm.setups.links.sources import LinkSource, LinkTerms, ergodic_task, sum_rate_task, terms_of
@@ -45,14 +45,7 @@ def _ergodic(name: str, links: int, slots: int) -> Task[ErgodicInstance, Ergodic
 
 
 def _munich_drops() -> Task[LinkInstance, PowerAction]:
-    """All pairs of the drops of the snapshot from the first on, each drop once."""
-    snapshot = bundled_snapshot(_MUNICH)
-
-    def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
-        drops = [given_links(snapshot, LinkTerms(), drop=drop).instance for drop in range(batch_size)]
-        return records.stack(drops)
-
-    return Task(WeightedSumRate(), sample)
+    return drop_task(bundled_snapshot(_MUNICH), LinkTerms(), WeightedSumRate())
 
 
 def _given_links() -> Given[LinkInstance]:
@@ -60,8 +53,21 @@ def _given_links() -> Given[LinkInstance]:
 
 
 def _given_slots() -> Given[ErgodicInstance]:
+    """The first links of a drop, the others paused."""
     generator = torch.Generator().manual_seed(_MAP_SEED)
-    return given_slots(bundled_snapshot(_MUNICH), LinkTerms(), slots=64, generator=generator)
+    given = given_slots(bundled_snapshot(_MUNICH), LinkTerms(), slots=64, generator=generator)
+    links = given.instance
+    on = torch.arange(links.active.shape[-1]) < _CERTIFIED_OVER_SLOTS
+    both = on[:, None] & on
+    few = records.replace(
+        links,
+        gain=links.gain * both,
+        mean_gain=links.mean_gain * both,
+        max_power_w=links.max_power_w * on,
+        min_rate_bps_hz=links.min_rate_bps_hz * on,
+        active=links.active & on,
+    )
+    return replace(given, instance=few, setting=f"{given.setting}, {_CERTIFIED_OVER_SLOTS} links")
 
 
 def cases() -> list[LinkCase | ErgodicCase]:

@@ -3,17 +3,21 @@
 import torch
 from torch import Tensor
 
+from torchrrm import records
 from torchrrm.channels import Rayleigh, Snapshot, snapshot_slots
 from torchrrm.problems import (
     ErgodicInstance,
     LinkInstance,
+    PowerAction,
+    Problem,
+    Task,
     ergodic_instance,
     link_instance,
 )
 from torchrrm.setups.links.sources import LinkTerms
 from torchrrm.setups.workbench import Given
 
-__all__ = ["given_links", "given_slots"]
+__all__ = ["drop_task", "given_links", "given_slots"]
 
 
 def given_links(snapshot: Snapshot, terms: LinkTerms, *, drop: int = 0) -> Given[LinkInstance]:
@@ -25,6 +29,17 @@ def given_links(snapshot: Snapshot, terms: LinkTerms, *, drop: int = 0) -> Given
     gain = _drop(snapshot, drop)
     links = link_instance(gain, noise_power_w=terms.noise_power_w, max_power_w=terms.max_power_w)
     return Given(links, f"{snapshot.name}, drop {drop}", snapshot.attribution, _place(snapshot, drop))
+
+
+def drop_task(
+    snapshot: Snapshot, terms: LinkTerms, problem: Problem[LinkInstance, PowerAction]
+) -> Task[LinkInstance, PowerAction]:
+    """All pairs of the drops of a snapshot from the first on, each drop once, as a task without chance."""
+
+    def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
+        return records.stack([given_links(snapshot, terms, drop=drop).instance for drop in range(batch_size)])
+
+    return Task(problem, sample)
 
 
 def given_slots(
