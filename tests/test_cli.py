@@ -17,7 +17,18 @@ from torchrrm.bench import Results
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
 from torchrrm.deploy import InferenceSession
 
-COMMANDS = ["demo", "allocate", "train", "adapt", "evaluate", "reproduce", "export", "list", "run"]
+COMMANDS = [
+    "demo",
+    "allocate",
+    "train",
+    "adapt",
+    "evaluate",
+    "reproduce",
+    "benchmark",
+    "export",
+    "list",
+    "run",
+]
 SMALL = ["--scenario", "hml", "--users", "5"]
 
 

@@ -1,4 +1,4 @@
-"""The command line: `torchrrm demo | allocate | train | adapt | evaluate | run | reproduce | export | list`.
+"""The command line: `torchrrm demo | allocate | train | adapt | evaluate | run | reproduce | benchmark | export | ...`.
 
 Each problem has its own options: `--problem` tells which ones the parser knows.
 """
@@ -29,7 +29,7 @@ from torchrrm.cli.association import (
     FairExport,
 )
 from torchrrm.cli.beamforming import BeamAllocation, BeamDraws, BeamEvaluation, BeamExport, BeamTraining
-from torchrrm.cli.commands import Adapt, Allocate, Demo, Evaluate, Export, List, Reproduce, Train
+from torchrrm.cli.commands import Adapt, Allocate, Benchmark, Demo, Evaluate, Export, List, Reproduce, Train
 from torchrrm.cli.demands import RunDemands
 from torchrrm.cli.links import (
     ErgodicAllocation,
@@ -46,6 +46,7 @@ from torchrrm.cli.links import (
     SumRateExport,
     SumRateTraining,
 )
+from torchrrm.cli.options import require_possible
 from torchrrm.cli.slicing import (
     SliceAdaptation,
     SliceAllocation,
@@ -53,10 +54,12 @@ from torchrrm.cli.slicing import (
     SliceExport,
     SliceTraining,
 )
+from torchrrm.files import printable
 
 __all__ = ["COMMANDS", "main", "run"]
 
 _AGAIN_S = 0.05
+_NO_MEMORY = "DefaultCPUAllocator"  # in the words of torch
 
 COMMANDS: dict[str, dict[str, Any]] = {
     "slicing": {
@@ -66,6 +69,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "adapt": Adapt[SliceAdaptation],
         "evaluate": Evaluate[SliceEvaluation],
         "reproduce": Reproduce,
+        "benchmark": Benchmark,
         "export": Export[SliceExport],
         "list": List,
     },
@@ -125,14 +129,21 @@ def run(arguments: Sequence[str]) -> int:
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with _interrupts_kept() as stopped:
         try:
-            _command(arguments)(shlex.join(["torchrrm", *arguments]))
+            command = _command(arguments)
+            require_possible(command)
+            command(shlex.join(["torchrrm", *arguments]))
         except (KeyboardInterrupt, SystemError) as error:
             if not _is_interrupt(error):
                 raise
             stopped.set()
             errors.print("interrupted")
         except (ValueError, OSError) as error:
-            errors.print(f"error: {' '.join(str(error).split())}")
+            errors.print(f"error: {printable(' '.join(str(error).split()))}")
+            return 2
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and _NO_MEMORY not in str(error):
+                raise
+            errors.print("error: memory: must hold what is asked for, received less; smaller sizes may help")
             return 2
         if stopped.is_set():
             gc.collect()  # what was left half made is collected here, where nobody hears it

@@ -17,6 +17,7 @@ from torchrrm.cli.options import (
     FilePath,
     Folder,
     FolderOrNone,
+    Names,
     ProblemName,
     Run,
     settings,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from torchrrm.problems import Task
     from torchrrm.setups.workbench import Given, Setup
 
-__all__ = ["Adapt", "Allocate", "Demo", "Evaluate", "Export", "List", "Reproduce", "Train"]
+__all__ = ["Adapt", "Allocate", "Benchmark", "Demo", "Evaluate", "Export", "List", "Reproduce", "Train"]
 
 
 class OfSetup(Protocol):
@@ -286,6 +287,36 @@ class Reproduce:
         recipe = workbench.find("recipe", self.recipe, RECIPES)
         results = recipe(scale=self.scale, out=self.out, seed=self.run.seed, command=line)
         self.run.show(results, display_of(results))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Compare every allocator on every problem that it serves, in settings of papers, hard ones and Munich."""
+
+    out: Folder
+    """Where leaderboard.json, .md and .html go; a stopped run goes on there."""
+    problems: Names = ""
+    """Problems that `torchrrm list` names, separated by commas; all of them by default."""
+    scale: Literal["smoke", "quick", "full"] = "quick"
+    """smoke takes a minute or two on two idle cores, quick some minutes, full half an hour."""
+    processes: int = 2
+    """How many work at the same time, of one thread each; 0 works in this one."""
+    run: Run = field(default_factory=Run)
+
+    def __call__(self, line: str) -> None:
+        from torchrrm.recipes.benchmark import benchmark
+        from torchrrm.recipes.benchmark.board import displays
+
+        self.run.begin()
+        results = benchmark(
+            problems=self.problems.split(",") if self.problems else (),
+            scale=self.scale,
+            out=self.out,
+            seed=self.run.seed,
+            command=line,
+            processes=self.processes,
+        )
+        self.run.show(results, displays())
 
 
 @dataclass(frozen=True, kw_only=True)

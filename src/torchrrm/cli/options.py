@@ -1,16 +1,18 @@
 """What the options of all commands share; imports no torch."""
 
+import math
 import os
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from tyro.conf import arg
 
 if TYPE_CHECKING:
     import torch
 
-    from torchrrm.bench import Display, Results
+    from torchrrm.bench import Results
+    from torchrrm.bench.report import Shown
     from torchrrm.setups.workbench import Given
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "OneInstance",
     "ProblemName",
     "Run",
+    "require_possible",
     "settings",
 ]
 
@@ -35,6 +38,15 @@ Names = Annotated[str, arg(metavar="A,B")]
 ProblemName = Literal[
     "slicing", "sum-rate", "qos-sum-rate", "ergodic-power", "urllc", "association", "fair-association"
 ]
+
+
+_MOST, _MOST_SEED = 10**9, 2**63 - 1
+_AXES = (
+    ("instances", "batch_size", "samples"),
+    ("slots",),
+    ("users", "links"),
+    ("stations", "links", "antennas"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +77,7 @@ class Run:
         if self.json is not None:
             results.to_json(self.json)
 
-    def show(self, results: "Results", display: "Display") -> None:
+    def show(self, results: "Results", display: "Shown") -> None:
         """Print the results, and keep them."""
         from torchrrm.bench.report import circumstances, console, terminal_table
 
@@ -85,6 +97,58 @@ class OneInstance:
 
     def keep(self, given: "Given[Any]", action: Any, about: dict[str, Any]) -> None:
         """Write what the table does not hold."""
+
+
+def require_possible(command: Any) -> None:
+    """Refuse what no work could begin with, or end with, before it begins.
+
+    Raises:
+        ValueError: for numbers that are not finite or absurdly large, for more numbers than a memory holds, and for files
+            that cannot be written.
+    """
+    given = settings(command)
+    for name, value in given.items():
+        most = _MOST_SEED if name == "seed" else _MOST
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name}: must be finite, received {value}")
+        if isinstance(value, int) and abs(value) > most:
+            raise ValueError(
+                f"{name}: must be at most {most}, received {value if abs(value) < 10**40 else 'more'}"
+            )
+    _require_memory(given)
+    for name, path in _files(command).items():
+        _require_place(name, path)
+
+
+def _require_memory(given: dict[str, Any]) -> None:
+    """Refuse draws whose gains alone would take gigabytes."""
+    sizes = [[given[name] for name in names if isinstance(given.get(name), int)] for names in _AXES]
+    numbers = math.prod(max(axis, default=1) for axis in sizes)
+    if numbers > _MOST:
+        told = ", ".join(f"{name} {given[name]}" for names in _AXES for name in names if given.get(name))
+        raise ValueError(f"sizes: must be of at most {_MOST} gains in all, received {told}")
+
+
+def _require_place(name: str, path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{name}: must be a file, received the folder {path}")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"{name}: must lie in an existing folder, received {path}")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{name}: must lie in a folder that can be written to, received {path}")
+
+
+def _files(command: Any) -> dict[str, Path]:
+    """The files that a command writes, by the names of the options."""
+    hints, found = get_type_hints(type(command), include_extras=True), {}
+    for part in fields(command):
+        value = getattr(command, part.name)
+        if is_dataclass(value):
+            found |= _files(value)
+        elif isinstance(value, Path) and hints[part.name] in (FilePath, FileOrNone):
+            found[part.name] = value
+    return found
 
 
 def settings(command: Any) -> dict[str, Any]:

@@ -4,16 +4,20 @@ from typing import Any
 
 from torchrrm.bench import Display, Results
 from torchrrm.channels.snapshot import BUNDLED
-from torchrrm.policies import list_pretrained, load_pretrained
 from torchrrm.problems import KINDS
+from torchrrm.setups import workbench
 from torchrrm.setups.association import AssociationSetup, FairAssociationSetup
+from torchrrm.setups.association import cases as association
 from torchrrm.setups.beamforming import BeamSetup
+from torchrrm.setups.beamforming import cases as beamforming
 from torchrrm.setups.demands import DemandNames
 from torchrrm.setups.links import ErgodicSetup, QosSetup, SumRateSetup
+from torchrrm.setups.links import cases as links
 from torchrrm.setups.slicing import SliceSetup
-from torchrrm.setups.workbench import Known, Setup
+from torchrrm.setups.slicing import cases as slicing
+from torchrrm.setups.workbench import Case, Known, Setup
 
-__all__ = ["SETUPS", "display_of", "names"]
+__all__ = ["CASES", "SETUPS", "display_of", "names"]
 
 SETUPS: dict[str, Setup[Any, Any]] = {
     setup.name: setup
@@ -29,6 +33,11 @@ SETUPS: dict[str, Setup[Any, Any]] = {
 }
 """One of each problem, by the name that `--problem` takes."""
 
+CASES: list[Case[Any, Any]] = [
+    case for family in (slicing, links, beamforming, association) for case in family.cases()
+]
+"""The settings of the benchmark, those of a problem together."""
+
 
 def display_of(results: Results) -> Display:
     """How the results of any recipe are shown: as those of the problem that all their rows are of."""
@@ -41,14 +50,11 @@ def display_of(results: Results) -> Display:
 
 def names() -> dict[str, list[str]]:
     """All that goes by a name, solvers and policies problem by problem."""
-    shipped = {name: load_pretrained(name) for name in list_pretrained()}
     problems: dict[str, Known[Any, Any]] = {**SETUPS, DemandNames.name: DemandNames()}
     found = {"problems": list(problems), "kinds of slicing": list(KINDS)}
     for name, known in problems.items():
         found[f"scenarios of {name}"] = list(known.scenarios)
         found[f"solvers of {name}"] = list(known.solvers)
-        found[f"policies of {name}"] = [
-            title for title, policy in shipped.items() if isinstance(policy, known.policies)
-        ]
+        found[f"policies of {name}"] = workbench.serving_policies(known)
     found["snapshots"] = list(BUNDLED)
     return found

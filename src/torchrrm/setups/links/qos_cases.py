@@ -7,7 +7,7 @@ import torch
 from torchrrm import records
 from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.problems import LinkInstance, PowerAction, QosSumRate, Task
-from torchrrm.setups.links.given import given_links
+from torchrrm.setups.links.given import drop_task, given_links
 from torchrrm.setups.links.qos import QosOfDraws, QosSetup, qos_task
 from torchrrm.setups.links.sources import LinkSource, LinkTerms, draw_links, terms_of
 from torchrrm.setups.workbench import Case, Given, Regime
@@ -81,14 +81,7 @@ def _task(channels: str, links: int, problem: QosOfDraws, edge: bool) -> Task[Li
 
 
 def _munich_drops() -> Task[LinkInstance, PowerAction]:
-    """All pairs of the drops of the snapshot from the first on, each drop once."""
-    snapshot = bundled_snapshot(_MUNICH)
-
-    def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
-        drops = [given_links(snapshot, LinkTerms(), drop=drop).instance for drop in range(batch_size)]
-        return records.stack(drops)
-
-    return Task(QosOfDraws(_MAP_RATE), sample)
+    return drop_task(bundled_snapshot(_MUNICH), LinkTerms(), QosOfDraws(_MAP_RATE))
 
 
 def _given() -> Given[LinkInstance]:
