@@ -30,7 +30,6 @@ def drawn() -> dict[str, Figure]:
     panels = {f"kind {i}": AMOUNT for i in range(4)}
     return {
         "map": figures.city_map(POSITIONS, [0, 0, 25], panels, title="Cell", attribution="(c) somebody"),
-        "bars": figures.bars_against_bound(ROWS),
         "front": figures.latency_front(ROWS),
         "cdf": figures.rate_cdf({"a": AMOUNT, "b": 2 * AMOUNT}),
         "cdf panels": figures.cdf_panels(
@@ -102,7 +101,7 @@ def test_who_breaks_the_rules_is_hollow_and_on_no_front() -> None:
 def test_rows_without_a_bound_cannot_be_held_against_it() -> None:
     unbounded = dataclasses.replace(ROW, bound=None, bound_kind="none", optimality=None)
     with pytest.raises(ValueError, match="must have a bound"):
-        figures.bars_against_bound([unbounded])
+        figures.latency_front([unbounded])
 
 
 def test_save_writes_by_ending_and_refuses_others(tmp_path: Path) -> None:

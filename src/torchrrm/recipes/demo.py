@@ -7,7 +7,7 @@ import torch
 from rich.progress import Progress
 
 from torchrrm import bench
-from torchrrm.bench import Plate, Results, Row, figures
+from torchrrm.bench import Results, Row, Scene, figures
 from torchrrm.channels import Snapshot, bundled_snapshot
 from torchrrm.learning import FineTuneSettings
 from torchrrm.policies import SliceGNN, load_pretrained
@@ -18,6 +18,7 @@ from torchrrm.setups.slicing import (
     SliceSource,
     SliceTerms,
     cell_slice,
+    given_cell,
     positions,
     slice_task,
 )
@@ -58,8 +59,7 @@ def run(settings: DemoSettings) -> Results:
     snapshot, policy = bundled_snapshot("munich_cell_uplink"), load_pretrained(POLICY)
     if not isinstance(policy, SliceGNN):
         raise ValueError(f"policy: must allocate slices, received {type(policy).__name__}")
-    source = SliceSource(snapshot, settings.users, SliceTerms())
-    console, rows = bench.console(), []
+    console, rows, scenes = bench.console(), [], []
     console.print(
         f"{snapshot.name}: {settings.instances} slices of {settings.users} random users, 100 MHz, "
         "at least 10 Mbit/s each.\n"
@@ -68,20 +68,34 @@ def run(settings: DemoSettings) -> Results:
     )
     with Progress(transient=True, disable=not console.is_terminal) as progress:
         for problem in progress.track(list(KINDS.values()), description="six kinds of service"):
-            rows += _score(problem, policy, source, settings)
+            found, scene = _score(problem, policy, snapshot, settings)
+            rows += found
+            scenes += [scene] if scene else []
     results = Results(command=settings.command, seed=settings.seed, rows=rows, settings=asdict(settings))
     console.print(bench.terminal_table(results, SliceSetup.display))
     results.to_json(settings.out / "results.json")
-    _draw(snapshot, policy, results, settings)
+    _draw(snapshot, policy, settings)
+    bench.html_report(
+        settings.out / "report.html",
+        results,
+        title="A slice of a Munich cell",
+        lead=f"All 200 users of the cell as one slice, then {settings.instances} slices of {settings.users} random "
+        "users each: 100 MHz, at least 10 Mbit/s for whoever is served.",
+        display=SliceSetup.display,
+        scenes=scenes,
+    )
     console.print(f"wrote munich_slice.png, report.html and results.json in {settings.out}", highlight=False)
     return results
 
 
 def _score(
-    problem: SliceBandwidth, policy: SliceGNN, source: SliceSource, settings: DemoSettings
-) -> list[Row]:
-    """Rows of one kind of service: the policy zero-shot and adapted, and every solver."""
-    task = slice_task(problem, source)
+    problem: SliceBandwidth,
+    policy: SliceGNN,
+    snapshot: Snapshot,
+    settings: DemoSettings,
+) -> tuple[list[Row], Scene | None]:
+    """Rows of one kind of service, and the whole cell: the policy zero-shot and adapted, and every solver."""
+    task = slice_task(problem, SliceSource(snapshot, settings.users, SliceTerms()))
     how = FineTuneSettings(steps=settings.epochs, learning_rate=settings.learning_rate)
     setup = SliceSetup(problem)
     adapted = workbench.adapted(
@@ -94,34 +108,22 @@ def _score(
     allocators |= {name: solver(problem) for name, solver in SOLVERS["slicing"].items()}
     drawn = task.sample(settings.instances, generator=torch.Generator().manual_seed(_REPORT + settings.seed))
     setting, latency = f"Munich, {settings.users} users", bench.Latency(budget_s=0.3)
-    return workbench.judge(setup, drawn, allocators, setting, latency=latency)
+    rows = workbench.judge(setup, drawn, allocators, setting, latency=latency)
+    return rows, workbench.scene_of(setup, given_cell(snapshot, SliceTerms()), allocators)
 
 
-def _draw(snapshot: Snapshot, policy: SliceGNN, results: Results, settings: DemoSettings) -> None:
-    """The map of the whole cell, the bars and the front, each as a plate of the report."""
+def _draw(snapshot: Snapshot, policy: SliceGNN, settings: DemoSettings) -> None:
+    """The map of the whole cell as a figure, a panel for each kind of service."""
     cell, users, sites = cell_slice(snapshot, SliceTerms()), positions(snapshot, 0), snapshot.rx_position_m
-    plates = []
-    if users is not None and sites is not None:
-        with torch.no_grad():
-            amounts = {
-                name: policy.serving(problem)(cell).bandwidth_hz / 1e6 for name, problem in KINDS.items()
-            }
-        city = figures.city_map(
-            users,
-            sites.reshape(-1, sites.shape[-2], 3)[0, 0],
-            amounts,
-            title="One slice of 100 MHz, 200 users, at least 10 Mbit/s each: bandwidth by the shipped policy",
-            attribution=snapshot.attribution,
-        )
-        figures.save(city, settings.out / "munich_slice.png")
-        caption = "Who gets what: all 200 users of the cell as one slice, allocated by the shipped policy."
-        plates.append(Plate(city, caption, "Maps of the users; the area of a marker is its bandwidth."))
-    plates += workbench.plates(results, SliceSetup.display)
-    bench.html_report(
-        settings.out / "report.html",
-        results,
-        title="A slice of a Munich cell",
-        lead=f"Channels: {snapshot.name}. {snapshot.attribution}.",
-        plates=plates,
-        display=SliceSetup.display,
+    if users is None or sites is None:
+        return
+    with torch.no_grad():
+        amounts = {name: policy.serving(problem)(cell).bandwidth_hz / 1e6 for name, problem in KINDS.items()}
+    city = figures.city_map(
+        users,
+        sites.reshape(-1, sites.shape[-2], 3)[0, 0],
+        amounts,
+        title="One slice of 100 MHz, 200 users, at least 10 Mbit/s each: bandwidth by the shipped policy",
+        attribution=snapshot.attribution,
     )
+    figures.save(city, settings.out / "munich_slice.png")

@@ -1,6 +1,6 @@
 """Figures: made without pyplot's global state, and readable without colour.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell apart; hatches, markers and line styles
+Colours are those of Okabe and Ito, which colour-blind readers tell apart; markers and line styles
 say the same. Legends stand outside of the data.
 """
 
@@ -15,15 +15,13 @@ from torchrrm.bench.figures.samples import (
     rate_cdf,
     values_beside_print,
 )
-from torchrrm.bench.figures.scores import bars_against_bound, bound_word, latency_front
+from torchrrm.bench.figures.scores import latency_front
 from torchrrm.bench.figures.style import render, save
 
 __all__ = [
     "DemandTraces",
     "NetworkPlaces",
     "NetworkService",
-    "bars_against_bound",
-    "bound_word",
     "cdf_panels",
     "city_map",
     "curve_panels",

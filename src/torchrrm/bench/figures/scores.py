@@ -1,13 +1,11 @@
-"""Figures of result rows: objectives against the bound, and against latency."""
+"""Figures of result rows: optimality against latency."""
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from torchrrm.bench.figures.style import (
-    HATCHES,
     MARKERS,
     PALETTE,
     QUIET,
@@ -17,48 +15,7 @@ from torchrrm.bench.figures.style import (
 )
 from torchrrm.bench.results import Row, case_names, on_front
 
-__all__ = ["bars_against_bound", "bound_word", "latency_front"]
-
-
-def bars_against_bound(rows: Sequence[Row], *, title: str = "") -> Figure:
-    """Mean objective in per cent of the mean bound, with 95 % intervals: a group of bars a case.
-
-    Raises:
-        ValueError: if no row has a bound.
-    """
-    cases, names = _cases(rows)
-    figure = Figure(figsize=(2.0 + 0.32 * len(cases) * (len(names) + 1), 4.2), layout="constrained")
-    axes = figure.subplots()
-    for i, name in enumerate(names):
-        offset = (i - (len(names) - 1) / 2) * 0.8 / len(names)
-        places = [(at + offset, row) for at, case in enumerate(cases.values()) for row in case]
-        _draw_bars(axes, {at: row for at, row in places if row.allocator == name}, 0.8 / len(names), i)
-    axes.axhline(100, color="#222222", linewidth=1.0)
-    axes.set_xticks(range(len(cases)), list(cases), rotation=20 if len(cases) > 2 else 0)
-    axes.set(ylabel=f"objective / {bound_word(rows)} / %", ylim=(0, 122), title=title)
-    axes.set_yticks(range(0, 101, 20))
-    figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False)
-    return figure
-
-
-def _draw_bars(axes: Axes, rows: Mapping[float, Row], width: float, i: int) -> None:
-    """The bars of the i-th allocator by position."""
-    height = [_percent(row) for row in rows.values()]
-    spread = np.array([_half_widths(row) for row in rows.values()])
-    axes.bar(
-        list(rows),
-        height,
-        width=width,
-        yerr=spread.T,
-        label=next(iter(rows.values())).allocator,
-        color=PALETTE[i % len(PALETTE)],
-        hatch=second(HATCHES, i),
-        edgecolor="#222222",
-        linewidth=0.6,
-        error_kw={"elinewidth": 1.0, "capsize": 2.0},
-    )
-    for x, y, above in zip(rows, height, spread[:, 1], strict=True):
-        axes.text(x, y + above + 1, f"{y:.2f}", rotation=90, ha="center", va="bottom", fontsize="x-small")
+__all__ = ["latency_front"]
 
 
 def _percent(row: Row) -> float:
@@ -76,7 +33,7 @@ def _cases(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], list[str]]:
     return cases, list(dict.fromkeys(row.allocator for case in cases.values() for row in case))
 
 
-def bound_word(rows: Sequence[Row]) -> str:
+def _bound_word(rows: Sequence[Row]) -> str:
     """What the rows are held against, as axes and captions call it."""
     kinds = {row.bound_kind for row in rows if row.optimality is not None}
     if len(kinds) > 1:
@@ -127,7 +84,7 @@ def latency_front(
             axes.invert_yaxis()
         axes.title.set_fontsize("medium" if names is None else "small")
         axes.grid(alpha=0.25)
-    held = bound_word(rows)
+    held = _bound_word(rows)
     figure.supxlabel("latency of a call, p50 to p99 / µs", fontsize="medium")
     figure.supylabel(
         f"objective / {held} / %" if least_missing is None else f"less than the {held} / %", fontsize="medium"

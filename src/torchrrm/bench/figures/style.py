@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from torchrrm.files import atomic_write_bytes
 
 __all__ = [
-    "HATCHES",
     "LINES",
     "MARKERS",
     "PALETTE",
@@ -30,14 +29,13 @@ __all__ = [
 ]
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
-HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 QUIET = "#5a5a5a"
 
 
 def second(marks: Sequence[str], i: int) -> str:
-    """The i-th hatch or marker: shifted whenever the colours begin anew, so that no pair comes twice."""
+    """The i-th marker: shifted whenever the colours begin anew, so that no pair comes twice."""
     return marks[(i + i // len(PALETTE)) % len(marks)]
 
 

@@ -26,7 +26,8 @@ function drawAgainstBound(item) {
   byId("bars-legend").replaceChildren(...kindLegend(rows));
   byId("bars-caption").textContent = `${item.name}: ${item.heading}${bounded ? ` in per cent of the ${item.bound}` : ""}, with 95 % intervals.`
     + (rows.some(row => row.violated > 0) ? " † violates a constraint on some instances, so that its value is not one that the rules allow." : "");
-  const reach = Math.max(most * 1.0, ...rows.map(row => interval(row, bounded) ? interval(row, bounded)[1] : 0));
+  const ends = rows.map(row => Math.max(0, interval(row, bounded) ? interval(row, bounded)[1] : value(row, bounded)));
+  const reach = Math.min(Math.max(most, ...ends), 1.25 * most);  // intervals of few instances go far
   const bars = Object.entries(KINDS).map(([kind, { shape, color, told }]) => {
     const at = places.filter(i => rows[i].kind === kind), mine = at.map(i => rows[i]);
     return {
@@ -43,8 +44,7 @@ function drawAgainstBound(item) {
     ...bars,
     {
       type: "scatter", mode: "text", name: "values", hoverinfo: "skip", y: places, text: rows.map(row => `\u2002${label(row)}`),
-      x: rows.map(row => Math.max(0, interval(row, bounded) ? interval(row, bounded)[1] : value(row, bounded))),
-      textposition: "middle right", cliponaxis: false,
+      x: ends.map(end => Math.min(end, reach)), textposition: "middle right", cliponaxis: false,
     },
   ], {
     height: 70 + 26 * rows.length, bargap: 0.3, barmode: "overlay", margin: { l: 8, r: narrow() ? 58 : 70, t: 8, b: 8 },
@@ -100,8 +100,14 @@ function drawFront(item, hidden) {
   draw("front", [...(bounded ? [line] : []), ...points], {
     height: 380,
     xaxis: axis("latency of a call, p50 to p99 / µs", { type: "log", dtick: narrow() ? undefined : 1 }),
-    yaxis: axis(bounded ? `objective / ${item.bound} / %` : item.heading),
+    yaxis: axis(bounded ? `objective / ${item.bound} / %` : item.heading, { range: rangeOf(shown.map(row => value(row, bounded))) }),
   }, `${item.name}: ` + shown.map(row => `${row.allocator} ${digits(value(row, bounded))}${bounded ? " %" : ""} in ${digits(row.p50, 3)} µs`).join(", "));
+}
+
+/** From the least to the most with some room: intervals of few instances may reach beyond. */
+function rangeOf(values) {
+  const least = Math.min(...values), most = Math.max(...values), room = 0.15 * (most - least) || 0.02 * Math.abs(most) || 1;
+  return values.length ? [least - room, most + room] : undefined;
 }
 
 function drawRates(item, hidden) {

@@ -5,12 +5,14 @@ const LARGEST = 34, SMALLEST = 5, LOUD_DB = 60;
 /** Largest amount and rate, and the span of the stations' amounts, over all allocators of a scene. */
 function scalesOf(scene) {
   const all = part => scene.services.flatMap(service => service[part] || []).filter(value => value !== null);
-  const rates = all("rate").filter(rate => rate > 0).sort((a, b) => a - b);
+  const rates = all("rate");
+  const nearlyBest = rates => rates.sort((a, b) => a - b)[Math.floor(0.9 * (rates.length - 1))] || 0;
   const spent = all("stationAmount"), loudest = Math.max(...spent);
   return {
     amount: Math.max(...all("amount")) || 1,
-    rate: rates.length ? rates[rates.length - 1] : 1,
-    usual: rates.length ? rates[Math.floor(0.95 * (rates.length - 1))] : 1,  // a few very fast ones must not hide the others
+    rate: Math.max(...rates) || 1,
+    // A few very fast ones must not hide the others: the darkest is what one in ten of the served exceeds.
+    usual: Math.max(...scene.services.map(({ rate, amount }) => nearlyBest(rate.filter((_, user) => amount[user] > 0)))) || 1,
     spent: spent.length ? [Math.max(Math.min(...spent), loudest - LOUD_DB), loudest] : null,
   };
 }
@@ -66,7 +68,7 @@ function userTraces(scene, service, scales) {
     type: "scatter", mode: "markers", x: chosen.map(user => users[user][0]), y: chosen.map(user => users[user][1]),
     text: chosen.map(user => userText(scene, service, user)), hoverinfo: "text",
   });
-  const capped = scales.rate > scales.usual ? ", darkest: the fastest 5 %" : "";
+  const capped = scales.rate > scales.usual ? ", darkest: as much or more" : "";
   return [
     { ...at(others), name: "not served", marker: { symbol: "x-thin-open", size: 6, color: themed("quiet"), line: { width: 1.2 } } },
     {
@@ -90,7 +92,7 @@ function stationTrace(scene, service, scales) {
   const spent = service.stationAmount;
   const silent = stations.map((_, i) => spent ? spent[i] === null : serving[i] === 0);
   const size = i => {
-    if (!spent || silent[i] || !scales.spent) return 11;
+    if (!spent || silent[i] || !scales.spent) return 12;
     const [low, high] = scales.spent;
     return 8 + 10 * Math.max(0, spent[i] - low) / (high - low || 1);
   };
@@ -130,8 +132,9 @@ function drawMap(scene, service, told) {
   const wide = byId("scene").clientWidth, ratio = (span.y[1] - span.y[0]) / (span.x[1] - span.x[0]);
   draw("scene", traces, {
     height: Math.round(Math.min(760, Math.max(300, (wide - 50) * ratio + 110))), uirevision: scene.title,
-    xaxis: axis("x / m", { range: span.x, constrain: "domain", zeroline: false }),
-    yaxis: axis("y / m", { range: span.y, scaleanchor: "x", constrain: "domain", zeroline: false }),
+    margin: { l: 56, r: 12, t: 64, b: 48 },
+    xaxis: axis("x / m", { range: span.x, constrain: "domain", zeroline: false, automargin: false }),
+    yaxis: axis("y / m", { range: span.y, scaleanchor: "x", constrain: "domain", zeroline: false, automargin: false }),
   }, told);
 }
 
@@ -175,7 +178,7 @@ function drawSceneLegend(scene) {
       for (const [symbol, text] of kinds) put({ symbol }, text);
       if (scene.places.stations.length > 1) put({ symbol: "triangle-up", hollow: true }, `silent ${station}`);
     }
-  } else {
+  } else if (scene.services.some(service => service.amount.some(amount => !(amount > 0)))) {
     put({ symbol: "x", size: 8 }, `${user} not served`);
   }
   list.replaceChildren(...items);

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from torchrrm import bench
-from torchrrm.bench import Results, Row, figures
+from torchrrm.bench import Results, Row
 from torchrrm.policies import SliceGNN
 from torchrrm.policies.weights import save_weights
 from torchrrm.problems import KINDS
@@ -114,12 +114,6 @@ def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
         out, "HML: slice bandwidth allocation by hybrid-task meta-learning", introduction, exhibits
     )
     plates = plates_of(exhibits)
-    plates.insert(
-        0,
-        bench.Plate(
-            figures.bars_against_bound(results.rows), "All allocators, zero-shot", "Bars against the bound."
-        ),
-    )
     bench.html_report(
         out / "report.html", results, title="HML reproduction", plates=plates, display=SliceSetup.display
     )

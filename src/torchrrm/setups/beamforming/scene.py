@@ -21,7 +21,7 @@ def beam_scene(
     return Scene(
         given.setting,
         {name: _service(problem, given.instance, *action) for name, action in actions.items()},
-        amount="downlink power / % of the limit",
+        amount="power / % of limit",
         rate="rate / nat",
         places=None if users is None else Places(users[active].numpy(), station),
         attribution=given.attribution,

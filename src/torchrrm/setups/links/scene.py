@@ -47,7 +47,7 @@ def link_scene(
     return Scene(
         given.setting,
         {name: _service(service, max_power_w[active], active) for name, service in services.items()},
-        amount="transmit power / % of the limit",
+        amount="power / % of limit",
         rate="rate / (bit/s/Hz)",
         names=("transmitter", "receiver"),
         places=places,

@@ -165,7 +165,7 @@ class ErgodicSetup:
     priced: ClassVar[tuple[str, ...]] = ("min_rate",)
     title: ClassVar[str] = "Power control of links over slots"
     display: ClassVar[bench.Display] = bench.Display(
-        "penalised sum rate", "(bit/s/Hz)", utility="mean rate / (bit/s/Hz)"
+        "penalised sum rate", "(bit/s/Hz)", utility="mean rate less penalty / (bit/s/Hz)"
     )
 
     @property
