@@ -24,7 +24,7 @@ from torchrrm.setups.workbench import Case
 
 __all__ = ["Assessed", "Held", "Of", "Timed", "find_case"]
 
-_CASES = 2**32
+_STREAMS = 1_000_000_000  # torch's generator takes no notice of more than 32 bits
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def find_case(of: Of) -> Case[Any, Any]:
 def judged(of: Of) -> Judged:
     """The instances, the same whoever asks."""
     case = find_case(of)
-    stream = (REPORT + of.seed) * _CASES + zlib.crc32(of.name.encode())
-    generator = torch.Generator().manual_seed(stream % 2**62)
+    stream = zlib.crc32(f"{of.seed} {of.name}".encode()) % _STREAMS
+    generator = torch.Generator().manual_seed(REPORT + stream)
     drawn = case.task().sample(of.instances, generator=generator)
     return bench.judged(case.setup.problem, case.setup.validate(drawn))
 
