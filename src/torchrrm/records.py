@@ -16,12 +16,15 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 __all__ = [
+    "active_like",
+    "along_axes",
     "axis_names",
     "batch_shape",
     "index",
     "index_axes",
     "is_plain",
     "map_tensors",
+    "mask_axes",
     "pad",
     "replace",
     "stack",
@@ -164,3 +167,38 @@ def is_plain(*tensors: Tensor) -> bool:
         return False
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
     return not any(wrapped(tensor) for tensor in tensors)
+
+
+def mask_axes(cls: type) -> dict[str, tuple[str, ...]]:
+    """Axes of each mask of a record: `active`, or one mask each for several axes, `active_user` and `active_bs`."""
+    fields = axis_names(cls).items()
+    return {name: axes for name, axes in fields if name == "active" or name.startswith("active_")}
+
+
+def active_like(instance: Any, names: tuple[str, ...]) -> Tensor | None:
+    """Where all is active, as it broadcasts to `[*batch, *names]`; `None` where no mask's axes are all among them.
+
+    A record's `same_axis` names axes whose entries are those of another, such as the receivers of transmitters.
+    """
+    masks, same = mask_axes(type(instance)).items(), getattr(type(instance), "same_axis", {})
+    fitting = [along_axes(getattr(instance, name), axes, names) for name, axes in masks]
+    for other, own in same.items():
+        masked = [getattr(instance, name) for name, axes in masks if axes == (own,)]
+        fitting += [along_axes(mask, (other,), names) for mask in masked]
+    return functools.reduce(_and, fitting, None)
+
+
+def _and(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left & right
+
+
+def along_axes(tensor: Tensor, names: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor | None:
+    """The tensor `[*batch, *names]` with an axis of size 1 for each wanted one that it lacks."""
+    if not set(names) <= set(wanted):
+        return None
+    batch = tensor.shape[: tensor.ndim - len(names)]
+    return tensor.reshape(
+        *batch, *(tensor.shape[names.index(n) - len(names)] if n in names else 1 for n in wanted)
+    )

@@ -5,9 +5,10 @@ from torch import Tensor
 
 from torchrrm.problems import MisoInstance, miso_instance
 from torchrrm.records import replace
+from torchrrm.solvers.minimum_power_beamforming import feasible
 from torchrrm.testing import Expected
 
-BEAMS = Expected(closeness=2e-5)
+BEAMS = Expected(closeness=2e-5, feasible=feasible)
 
 
 def complex_normal(*shape: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -9,17 +9,22 @@ LINKS = Expected(axes=(("rx", "tx"),), closeness=2e-5)
 ERGODIC = Expected(axes=(("rx", "tx"),), closeness=2e-5, violation={"min_rate": 1.0})
 
 
-def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
-    """Six links, direct gains above the others, in physical units; limits and weights differ."""
-    gain = 10 ** (-11 + 2 * torch.rand(batch_size, 6, 6, generator=generator))
-    gain = gain + 1e-9 * torch.rand(batch_size, 6, 1, generator=generator) * torch.eye(6)
+def some(batch_size: int, links: int, *, generator: torch.Generator) -> LinkInstance:
+    """Direct gains above the others, in physical units; limits and weights differ."""
+    gain = 10 ** (-11 + 2 * torch.rand(batch_size, links, links, generator=generator))
+    gain = gain + 1e-9 * torch.rand(batch_size, links, 1, generator=generator) * torch.eye(links)
     return LinkInstance(
         gain=gain,
         noise_power_w=1e-13 * (1 + torch.rand(batch_size, generator=generator)),
-        max_power_w=0.01 * (0.5 + torch.rand(batch_size, 6, generator=generator)),
-        weight=0.5 + torch.rand(batch_size, 6, generator=generator),
-        active=torch.ones(batch_size, 6, dtype=torch.bool),
+        max_power_w=0.01 * (0.5 + torch.rand(batch_size, links, generator=generator)),
+        weight=0.5 + torch.rand(batch_size, links, generator=generator),
+        active=torch.ones(batch_size, links, dtype=torch.bool),
     )
+
+
+def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
+    """Six of them."""
+    return some(batch_size, 6, generator=generator)
 
 
 def sample_ergodic(batch_size: int, *, generator: torch.Generator) -> ErgodicInstance:

@@ -84,7 +84,7 @@ class ConfigurationGNN(nn.Module):
         mean = instance.mean_slot()
         ratio, active = relative_gain(mean), mean.active
         snr = ratio.diagonal(dim1=-2, dim2=-1)
-        sinr = snr / (1.0 + ratio.sum(-1) - snr)
+        sinr = snr / torch.clamp(1.0 + ratio.sum(-1) - snr, min=1.0)  # rounding may leave less
         columns = [torch.log1p(snr) / 7.0, torch.log1p(sinr) / 7.0, instance.min_rate_bps_hz]
         node = torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)
         value = self.score(node, EDGES[self.edges](ratio, active))

@@ -165,7 +165,7 @@ class PowerGNN(nn.Module):
     ) -> Float[Tensor, "*batch tx feature"]:
         """Features of each link."""
         snr = ratio.diagonal(dim1=-2, dim2=-1)
-        sinr = snr / (1.0 + ratio.sum(-1) - snr)
+        sinr = snr / torch.clamp(1.0 + ratio.sum(-1) - snr, min=1.0)  # rounding may leave less
         return node_features(condition, snr, sinr, active, self.condition, self.enriched)
 
     @property

@@ -36,5 +36,9 @@ def interference_rate(
     power_w: Float[Tensor, "*#batch tx"],
     noise_power_w: Float[Tensor, "*#batch"],
 ) -> Float[Tensor, "*batch rx"]:
-    """Spectral efficiency of each link in bit/s/Hz: `log2(1 + SINR)` (Eq. (2) of [Huang2024])."""
-    return torch.log1p(sinr(gain, power_w, noise_power_w)) / math.log(2)
+    """Spectral efficiency of each link in bit/s/Hz: `log2(1 + SINR)` (Eq. (2) of [Huang2024]).
+
+    That of the largest number there is where the SINR overflows.
+    """
+    ratio = sinr(gain, power_w, noise_power_w)
+    return torch.log1p(torch.clamp(ratio, max=torch.finfo(ratio.dtype).max)) / math.log(2)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from torchrrm.problems.beamforming import MisoInstance
+from torchrrm.problems.beamforming.gram import MOST_HEARD, audible
+from torchrrm.problems.validation import MOST_RATIO
 from torchrrm.records import is_plain
 
 __all__ = ["MisoArrays", "is_compilable", "miso_arrays", "rows"]
@@ -48,14 +50,28 @@ def miso_arrays(instance: MisoInstance) -> MisoArrays:
         )
         limit = rows(instance.max_power_w.double())
         channel, noise = rows(instance.channel, users, antennas), rows(instance.noise_power_w, users)
-        return channel, noise, limit, packet, rows(instance.active, users)
+        return _audible(channel, noise, limit[:, None]), noise, limit, packet, rows(instance.active, users)
     packet = (
         instance.blocklength.item(),
         instance.error_probability.item(),
         _array(instance.payload_bits),
     )
     limit = instance.max_power_w.item()
-    return _array(instance.channel), _array(instance.noise_power_w), limit, packet, _array(instance.active)
+    noise = _array(instance.noise_power_w)
+    return _audible(_array(instance.channel), noise, limit), noise, limit, packet, _array(instance.active)
+
+
+def _audible(channel: np.ndarray, noise: np.ndarray, limit: Any) -> np.ndarray:
+    """The channels; where extremes stand among them, as `relative_channel` takes them."""
+    with np.errstate(all="ignore"):
+        scale = np.minimum(np.sqrt(limit) / np.sqrt(noise), MOST_RATIO)
+        size = np.abs(channel.view(noise.dtype)).max(-1, initial=0.0) * scale
+        usual = (size * size <= MOST_HEARD) & (size * size * MOST_HEARD >= 1) | (size == 0)
+    if usual.all():
+        return channel
+    factor = audible(torch.from_numpy(channel), torch.as_tensor(scale, dtype=torch.float64))
+    with np.errstate(all="ignore"):  # of users that are not active, whose channels may be no numbers
+        return channel * factor.numpy().astype(noise.dtype)[..., None]
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -15,6 +15,7 @@ from torchrrm.problems.beamforming import (
     mmse_action,
     relative_channel,
 )
+from torchrrm.problems.validation import require_numbers
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays
 
@@ -71,7 +72,7 @@ class ZeroForcing:
         return _in_one_go(self(instance), instance)
 
     def __call__(self, instance: MisoInstance) -> BeamAction:
-        beam = _inverse_beams(instance).to(instance.channel.dtype)
+        beam = _inverse_beams(require_numbers(instance)).to(instance.channel.dtype)
         heard = heard_users(instance)
         gain = coupling(instance, beam).diagonal(dim1=-2, dim2=-1).to(_DOUBLE)
         heard = heard & (gain > 0)

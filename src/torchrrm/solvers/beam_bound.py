@@ -11,8 +11,10 @@ from torch import Tensor
 
 from torchrrm.kernels import beam_branch as kernels
 from torchrrm.problems.beamforming import BeamAction, MisoInstance, least_sinr, mmse_action, relative_gram
+from torchrrm.problems.beamforming.gram import audible
+from torchrrm.problems.validation import require_numbers
 from torchrrm.rates import packet_back_off, packet_rate
-from torchrrm.records import batch_shape, to
+from torchrrm.records import batch_shape, map_tensors, replace, to
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.beam_arrays import rows
 from torchrrm.solvers.gram_ascent import GramAscent
@@ -100,8 +102,11 @@ class BeamformingBound:
 def _exact(instance: MisoInstance) -> MisoInstance:
     """The instance on the CPU in float64, without gradients."""
     with torch.no_grad():
-        exact = to(instance, device="cpu", dtype=torch.float64)
-    return type(exact)(**{name: value.detach() for name, value in vars(exact).items()})
+        exact = map_tensors(
+            torch.Tensor.detach, to(require_numbers(instance), device="cpu", dtype=torch.float64)
+        )
+    scale = torch.sqrt(exact.max_power_w[..., None] / exact.noise_power_w)
+    return replace(exact, channel=exact.channel * audible(exact.channel, scale)[..., None])
 
 
 def _rounded_up(bound: Tensor, exact: MisoInstance) -> Tensor:

@@ -10,10 +10,14 @@ import torch
 
 from torchrrm.kernels import link_branch as kernels
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
+from torchrrm.problems.validation import require_numbers
 from torchrrm.records import batch_shape, to
 from torchrrm.solvers.base import Solution
 
-__all__ = ["BranchAndBound", "ordered_links"]
+__all__ = ["MOST_LINKS", "BranchAndBound", "ordered_links"]
+
+MOST_LINKS = 100
+"""Active links above which a search is refused: its starting points alone would take minutes."""
 
 _SCALES = {"linear": kernels.LINEAR, "log": kernels.LOG, "auto": kernels.AUTO}
 _BOXES_A_SLICE = 8192  # between two looks at the clock, over all instances
@@ -35,7 +39,8 @@ class BranchAndBound:
     to split at is the one on whose interference most of the bound's excess hangs. The best powers come
     from coordinate ascent from many starts and from boxes' promising points.
 
-    The time grows exponentially with the links: meant for some 10, or 16 with weak interference. Runs on the
+    The time grows exponentially with the links: meant for some 10, or 16 with weak interference, and more than
+    `MOST_LINKS` active ones are refused. Runs on the
     CPU, in parallel over instances, whatever the device of the instance, and has no gradient.
 
     Attributes:
@@ -72,7 +77,10 @@ class BranchAndBound:
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Best powers found, with `objective <= optimum <= upper_bound` in bit/s/Hz; `iterations` counts boxes."""
         end = math.inf if self.time_limit_s is None else time.perf_counter() + self.time_limit_s
-        batch, links = batch_shape(instance), instance.active.shape[-1]
+        batch, links = batch_shape(require_numbers(instance)), instance.active.shape[-1]
+        most = int(instance.active.sum(-1).amax()) if instance.active.numel() else 0
+        if most > MOST_LINKS:
+            raise ValueError(f"instance: must have at most {MOST_LINKS} active links, received {most}")
         gain, weight, active, order = ordered_links(instance)
         count = active.sum(-1)
         power, state = np.zeros(weight.shape), np.zeros((len(count), 4))

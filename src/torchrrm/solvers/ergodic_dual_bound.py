@@ -11,7 +11,8 @@ from torch import Tensor
 
 from torchrrm.kernels import link_ascent, link_branch
 from torchrrm.problems.links import ErgodicAction, ErgodicInstance, ErgodicPower
-from torchrrm.records import replace, to
+from torchrrm.problems.validation import require_numbers
+from torchrrm.records import map_tensors, replace, to
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.branch_and_bound import BranchAndBound, ordered_links
 
@@ -215,8 +216,7 @@ class ErgodicDualBound:
 def _exact(instance: ErgodicInstance) -> ErgodicInstance:
     """The instance on the CPU in float64, without gradients."""
     with torch.no_grad():
-        exact = to(instance, device="cpu", dtype=torch.float64)
-    return type(exact)(**{name: value.detach() for name, value in vars(exact).items()})
+        return map_tensors(torch.Tensor.detach, to(require_numbers(instance), device="cpu", dtype=torch.float64))
 
 
 def _links(instance: ErgodicInstance) -> torch.Size:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
 from torchrrm.problems.links.qos_sum_rate import coupling, solve_coupling
+from torchrrm.problems.validation import require_numbers
 from torchrrm.records import map_tensors, tensor_record, to
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.interior_point import BarrierProgram, minimise
@@ -82,7 +83,7 @@ class PowerShare:
 def rate_region(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> RateRegion:
     """The region of an instance, detached from any graph."""
     with torch.no_grad():
-        matrix, demand = coupling(instance, min_rate_bps_hz)
+        matrix, demand = coupling(require_numbers(instance), min_rate_bps_hz)
         least, feasible, _ = least_power(matrix, demand)
         room = feasible & (least.amax(-1) < 1 - _ROOM)
         matrix, demand = matrix * room[..., None, None], demand * room[..., None]

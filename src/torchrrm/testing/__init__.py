@@ -3,6 +3,8 @@
     check_problem(problem, sample)
     check_solver(solver, problem, sample)
     check_policy(policy, problem, sample)
+    check_extremes(allocator, problem, sample)
+    check_size(allocator, problem, sample, users=1000)
 
 `sample(batch_size, *, generator)` draws instances, as a task's does. Nothing is returned; the first rule that
 is broken raises a `ConformanceError` that names it. `Expected` says what holds for one problem and not for
@@ -14,8 +16,18 @@ that axis where its entries are renumbered.
 """
 
 from torchrrm.testing.expected import ConformanceError, Expected
+from torchrrm.testing.extremes import check_extremes
 from torchrrm.testing.policy import check_policy
 from torchrrm.testing.problem import check_problem
+from torchrrm.testing.size import check_size
 from torchrrm.testing.solver import check_solver
 
-__all__ = ["ConformanceError", "Expected", "check_policy", "check_problem", "check_solver"]
+__all__ = [
+    "ConformanceError",
+    "Expected",
+    "check_extremes",
+    "check_policy",
+    "check_problem",
+    "check_size",
+    "check_solver",
+]

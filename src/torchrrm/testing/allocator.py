@@ -6,16 +6,24 @@ import torch
 from torch import Tensor
 
 from torchrrm.problems import Allocator, Problem
-from torchrrm.records import axis_names, batch_shape, index_axes, map_tensors, pad, replace, to
+from torchrrm.records import (
+    active_like,
+    axis_names,
+    batch_shape,
+    index_axes,
+    map_tensors,
+    mask_axes,
+    pad,
+    replace,
+    to,
+)
 from torchrrm.testing.expected import Expected, require, require_close
 from torchrrm.testing.surgery import (
     Sample,
-    active_like,
     axis_sizes,
     draw,
     each,
     emptied,
-    mask_axes,
     permutation,
     reshape_batch,
     take,

@@ -1,7 +1,8 @@
 """What the suites expect, and the error of what does not meet it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,10 @@ class Expected:
         violation: largest violation that counts as satisfied, by the constraint's name.
         violation_otherwise: the same for constraints that `violation` does not name.
         any_size: whether instances of other numbers of users are served; a policy may be made for one number.
+        feasible: of an instance, whether all its constraints can be kept; by default `problem.feasible`, if there is
+            one, else that they always can.
+        extremes: whether zeros, denormal and huge numbers and such that are none are tried; not of an allocator
+            that takes minutes for them, or that is only another form of one that is tried.
         auxiliary: how the names of a policy's parameters begin that serve learning and move no action.
     """
 
@@ -35,6 +40,8 @@ class Expected:
     violation: Mapping[str, float] = field(default_factory=dict)
     violation_otherwise: float = 1e-5
     any_size: bool = True
+    feasible: Callable[[Any], Tensor] | None = None
+    extremes: bool = True
     auxiliary: tuple[str, ...] = ()
 
 

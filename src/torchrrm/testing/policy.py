@@ -14,6 +14,7 @@ from torchrrm.policies.weights import load_policy, save_weights
 from torchrrm.problems import Problem
 from torchrrm.testing.allocator import AllocatorSuite
 from torchrrm.testing.expected import ConformanceError, Expected, require, require_close
+from torchrrm.testing.extremes import ExtremesSuite
 from torchrrm.testing.surgery import Sample, emptied
 
 __all__ = ["check_policy"]
@@ -48,6 +49,9 @@ def check_policy(
     suite.run(subject)
     suite.check_precision(copy.deepcopy(subject).float(), torch.float32)
     suite.check_precision(copy.deepcopy(subject).double(), torch.float64)
+    if suite.expected.extremes:
+        with torch.no_grad():
+            ExtremesSuite(problem, sample, expected, generator).run(subject)
     _check_gradient(subject, suite)
     _check_keeping(subject, suite)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.problems import Evaluation, Problem
-from torchrrm.records import axis_names, batch_shape, map_tensors, pad, to
+from torchrrm.records import axis_names, batch_shape, map_tensors, mask_axes, pad, to
 from torchrrm.testing.expected import ConformanceError, Expected, require, require_close
 from torchrrm.testing.surgery import (
     Sample,
@@ -16,7 +16,6 @@ from torchrrm.testing.surgery import (
     draw_action,
     each,
     emptied,
-    mask_axes,
     mask_of,
     permutation,
     reshape_batch,

@@ -9,6 +9,7 @@ from torchrrm.records import batch_shape
 from torchrrm.solvers import Solution
 from torchrrm.testing.allocator import AllocatorSuite
 from torchrrm.testing.expected import Expected, require, require_close
+from torchrrm.testing.extremes import ExtremesSuite
 from torchrrm.testing.surgery import Sample
 
 __all__ = ["check_solver"]
@@ -28,7 +29,15 @@ def check_solver(
     with nobody active; they keep every constraint, in single and double precision; inactive users get nothing
     and do not matter; renumbering users renumbers the action (but for ties); padding changes nothing; a
     batch, in any shape, is allocated as one by one; the same instance gets the same action and is left as it
-    is. If it has `solve`: the action is that of a call, `converged` and `iterations` have the batch shape,
+    is.
+
+    Extremes (`Expected.extremes`): `problem.validate`, where there is one, refuses NaN, infinite and negative
+    numbers by the field's name in one line; zeros and denormal numbers that it accepts get finite actions that keep
+    the constraints, huge ones finite actions, all without a warning; what it refuses ends, with an action or a
+    `ValueError` of one line, and changes no other instance of the batch; NaN in the fields of inactive users
+    changes nothing.
+
+    If it has `solve`: the action is that of a call, `converged` and `iterations` have the batch shape,
     and no upper bound is below the objective.
 
     Raises:
@@ -38,6 +47,8 @@ def check_solver(
     suite.run(solver)
     for dtype in (torch.float32, torch.float64):
         suite.check_precision(solver, dtype)
+    if suite.expected.extremes:
+        ExtremesSuite(problem, sample, expected, generator).run(solver)
     if hasattr(solver, "solve"):
         _check_solution(solver, suite)
 

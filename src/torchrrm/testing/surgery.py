@@ -1,6 +1,5 @@
 """Cuts of records by the names of their axes, and random actions."""
 
-import functools
 import inspect
 import math
 import typing
@@ -10,18 +9,26 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from torchrrm.records import axis_names, batch_shape, index, index_axes, map_tensors, replace
+from torchrrm.records import (
+    active_like,
+    along_axes,
+    axis_names,
+    batch_shape,
+    index,
+    index_axes,
+    map_tensors,
+    mask_axes,
+    replace,
+)
 from torchrrm.testing.expected import ConformanceError, Expected
 
 __all__ = [
     "Sample",
-    "active_like",
     "axis_sizes",
     "draw",
     "draw_action",
     "each",
     "emptied",
-    "mask_axes",
     "mask_of",
     "permutation",
     "reshape_batch",
@@ -41,12 +48,6 @@ def axis_sizes(record: Any) -> dict[str, int]:
         shape = getattr(record, field).shape
         sizes |= dict(zip(names, shape[len(shape) - len(names) :], strict=True))
     return sizes
-
-
-def mask_axes(cls: type) -> dict[str, tuple[str, ...]]:
-    """Axes of each mask of a record: `active`, or one mask each for several axes, `active_user` and `active_bs`."""
-    fields = axis_names(cls).items()
-    return {name: axes for name, axes in fields if name == "active" or name.startswith("active_")}
 
 
 def mask_of(instance: Any, shape: torch.Size) -> str | None:
@@ -122,29 +123,6 @@ def reshape_batch(record: R, *shape: int) -> R:
     return map_tensors(lambda tensor: tensor.reshape(*shape, *tensor.shape[size:]), record)
 
 
-def active_like(instance: Any, names: tuple[str, ...]) -> Tensor | None:
-    """Where all is active, as it broadcasts to `[*batch, *names]`; `None` where no mask's axes are all among them."""
-    masks = mask_axes(type(instance)).items()
-    fitting = [_broadcast(getattr(instance, name), axes, names) for name, axes in masks]
-    return functools.reduce(_and, fitting, None)
-
-
-def _and(left: Tensor | None, right: Tensor | None) -> Tensor | None:
-    if left is None or right is None:
-        return right if left is None else left
-    return left & right
-
-
-def _broadcast(tensor: Tensor, names: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor | None:
-    """The tensor `[*batch, *names]` with an axis of size 1 for each wanted one that it lacks."""
-    if not set(names) <= set(wanted):
-        return None
-    batch = tensor.shape[: tensor.ndim - len(names)]
-    return tensor.reshape(
-        *batch, *(tensor.shape[names.index(n) - len(names)] if n in names else 1 for n in wanted)
-    )
-
-
 def _action_type(problem: Any) -> type:
     parameters = list(inspect.signature(problem.evaluate).parameters)
     hints = typing.get_type_hints(problem.evaluate)
@@ -214,7 +192,7 @@ def _draw_index(instance: Any, axis: str, shape: tuple[int, ...], generator: tor
 def _limit(instance: Any, name: str, names: tuple[str, ...]) -> Tensor | None:
     for candidate in (name, f"max_{name}"):
         if hasattr(instance, candidate):
-            return _broadcast(getattr(instance, candidate), axis_names(type(instance))[candidate], names)
+            return along_axes(getattr(instance, candidate), axis_names(type(instance))[candidate], names)
     return None
 
 

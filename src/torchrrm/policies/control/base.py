@@ -32,7 +32,8 @@ class EachSlot:
 
     def __init__(self, allocator: LinkAllocator):
         self.allocator = allocator
-        self.kind = getattr(allocator, "kind", "solver")
+        usual = "policy" if isinstance(allocator, torch.nn.Module) else "solver"
+        self.kind = getattr(allocator, "kind", usual)
 
     def __call__(self, instance: ErgodicInstance) -> ErgodicAction:
         return _ERGODIC.least_slack(instance, self.allocator(instance.slots()).power_w)
@@ -122,9 +123,9 @@ def require_demands(
     if asked.ndim and (asked.shape[-1] != shape[-1] or asked.ndim > len(shape)):
         received = f"{list(asked.shape)} for {shape[-1]} links"
         raise ValueError(f"demands: must be one a link, or one for all, received shape {received}")
-    bad = ~torch.isfinite(asked) | (asked < 0)
+    bad = (~torch.isfinite(asked) | (asked < 0)) & instance.active
     if bad.any():
-        received = asked[bad][0].item()
+        received = asked.expand(bad.shape)[bad][0].item()
         raise ValueError(f"demands: must be finite and not negative, received {received} bit/s/Hz")
     return torch.where(instance.active, asked, torch.zeros_like(asked)).expand(shape)
 

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from torchrrm.problems.association.records import AssociationAction, CellInstance, RelaxedAssociation, one_hot
+from torchrrm.problems.validation import over_noise, saturated
 
 __all__ = [
     "in_reach",
@@ -39,10 +40,10 @@ def relative_snr(instance: CellInstance) -> Float[Tensor, "*batch user bs"]:
     """Signal over noise at full power, `g_ij p_max,j / n`: what solvers and policies compute with.
 
     In these units powers are fractions of the limits and the noise is 1. 0 in rows of users and columns of stations
-    that are not active.
+    that are not active; ratios above `MOST_RATIO` count as it.
     """
-    scale = instance.max_power_w / instance.noise_power_w[..., None]
-    return torch.where(_both(instance), instance.gain * scale[..., None, :], 0.0)
+    scale = over_noise(instance.max_power_w, instance.noise_power_w)
+    return torch.where(_both(instance), saturated(instance.gain * scale[..., None, :]), 0.0)
 
 
 def received(instance: CellInstance, power_w: Float[Tensor, "*batch bs"]) -> Float[Tensor, "*batch user bs"]:

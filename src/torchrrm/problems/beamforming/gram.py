@@ -6,13 +6,18 @@ Gram matrix is `G_kl = g_k^H g_l`, `Q = diag(q)`, and under beams that minimise 
     1 / (1 + SINR_k) = e_k = [(I + sqrt(Q) G sqrt(Q))^-1]_kk,   w_k ~ sum_l g_l [(I + Q G)^-1]_lk.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from torchrrm.problems.beamforming.records import BeamAction, DownlinkAction, MisoInstance
+from torchrrm.problems.validation import MOST_RATIO
 
 __all__ = [
+    "MOST_HEARD",
+    "audible",
     "coupled_sinr",
     "coupling",
     "downlink_sinr",
@@ -28,12 +33,30 @@ __all__ = [
 ]
 
 
+MOST_HEARD = 1e12
+"""Largest ratio to the noise, 120 dB: of more, double precision could not tell the noise from dependent channels."""
+
+
 def relative_channel(instance: MisoInstance) -> Complex[Tensor, "*batch user ant"]:
-    """`g_k = h_k sqrt(P) / sigma_k`; zero rows for users that are not active."""
-    scale = torch.sqrt(instance.max_power_w[..., None] / instance.noise_power_w)
+    """`g_k = h_k sqrt(P) / sigma_k`; zero rows for users that are not active.
+
+    Users whose strongest antenna exceeds `MOST_HEARD` count as of that, those below its inverse as not heard.
+    """
+    scale = torch.sqrt(instance.max_power_w)[..., None] / torch.sqrt(instance.noise_power_w)
+    scale = torch.clamp(scale, max=MOST_RATIO)  # a number even without noise
     scale = torch.where(instance.active, scale, torch.zeros_like(scale))
     channel = torch.where(instance.active[..., None], instance.channel, torch.zeros_like(instance.channel))
-    return channel * scale[..., None]
+    return channel * (scale * audible(channel.detach(), scale.detach()))[..., None]
+
+
+def audible(
+    channel: Complex[Tensor, "*batch user ant"], scale: Float[Tensor, "*batch user"]
+) -> Float[Tensor, "*batch user"]:
+    """What channels times the scale are to be multiplied by, that products of them be numbers: 1 but in extremes."""
+    most = math.sqrt(MOST_HEARD)
+    size = torch.maximum(channel.real.abs(), channel.imag.abs()).amax(-1) * scale
+    factor = torch.where(size > most, most / size, torch.ones_like(size))
+    return torch.where((size > 0) & (size < 1 / most), torch.zeros_like(size), factor)
 
 
 def relative_gram(instance: MisoInstance) -> Complex[Tensor, "*batch user user"]:
@@ -86,12 +109,14 @@ def mmse_beams(
 
     A user whose channel is 0 has no direction: its beam is 0, as that of a user that is not active.
     """
-    channel = relative_channel(instance)
+    channel = relative_channel(instance).to(
+        torch.complex128
+    )  # at a high SNR single precision loses the noise
     share = power_w / instance.max_power_w[..., None]
     gram = channel.conj() @ channel.mT
     one = torch.eye(share.shape[-1], dtype=gram.dtype, device=gram.device)
     mix = torch.linalg.inv(one + share[..., :, None] * gram)  # [*batch user user]: [l, k] of user l in beam k
-    beam = mix.mT @ channel
+    beam = (mix.mT @ channel).to(instance.channel.dtype)
     norm = torch.linalg.vector_norm(beam, dim=-1, keepdim=True)
     heard = norm > 0
     return torch.where(heard, beam / torch.where(heard, norm, torch.ones_like(norm)), torch.zeros_like(beam))

@@ -17,6 +17,10 @@ from torchrrm.rates import least_packet_sinr, packet_back_off, packet_rate
 __all__ = ["UrllcBeamforming", "least_rate_nats", "least_sinr", "miso_instance"]
 
 Unit = Literal["nat", "bit"]
+LEAST_PAYLOAD_BITS = 1e-3
+"""Least payload but 0: rates that are so low drown in the rounding of single precision."""
+MOST_BITS = 100.0
+"""Most bits of payload a channel use: it takes an SINR of 300 dB."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,21 @@ class UrllcBeamforming:
         require_values("noise_power_w", instance.noise_power_w, positive=True, where=instance.active)
         require_values("weight", instance.weight, positive=False, where=instance.active)
         require_values("payload_bits", instance.payload_bits, positive=False, where=instance.active)
+        _require_payload(instance)
         return instance
+
+
+def _require_payload(instance: MisoInstance) -> None:
+    """Payloads of which the least rate is a number of single precision, and that some SINR could reach."""
+    payload = torch.where(instance.active, instance.payload_bits, 0.0)
+    low = (payload > 0) & (payload < LEAST_PAYLOAD_BITS)
+    high = payload / instance.blocklength[..., None] > MOST_BITS
+    for rule, bad in (
+        (f"0 or at least {LEAST_PAYLOAD_BITS:g}", low),
+        (f"at most {MOST_BITS:g} a channel use", high),
+    ):
+        if bool(bad.any()):
+            raise ValueError(f"payload_bits: must be {rule}, received {payload[bad][0].item()}")
 
 
 def _require_channel(channel: Tensor, active: Tensor) -> list[int]:

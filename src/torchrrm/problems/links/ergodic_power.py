@@ -95,7 +95,7 @@ class ErgodicPower:
         require_shape("noise_power_w", instance.noise_power_w, links[:-1])
         require_shape("mean_gain", instance.mean_gain, [*links, links[-1]])
         require_links(instance.gain, instance.active)
-        require_links(instance.mean_gain, instance.active)
+        require_links(instance.mean_gain, instance.active, "mean_gain")
         require_values("noise_power_w", instance.noise_power_w, positive=True)
         require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active)
         require_values("min_rate_bps_hz", instance.min_rate_bps_hz, positive=False, where=instance.active)

@@ -1,5 +1,8 @@
 """Records of interference links: instances of one slot and of many, and their actions."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -25,6 +28,9 @@ class LinkInstance:
     max_power_w: Float[Tensor, "*batch tx"]
     weight: Float[Tensor, "*batch tx"]
     active: Bool[Tensor, "*batch tx"]
+
+    same_axis: ClassVar[Mapping[str, str]] = {"rx": "tx"}
+    """Receiver `k` is that of transmitter `k`: what masks the one masks the other."""
 
 
 @tensor_record
@@ -53,6 +59,9 @@ class ErgodicInstance:
     max_power_w: Float[Tensor, "*batch tx"]
     min_rate_bps_hz: Float[Tensor, "*batch tx"]
     active: Bool[Tensor, "*batch tx"]
+
+    same_axis: ClassVar[Mapping[str, str]] = {"rx": "tx"}
+    """Receiver `k` is that of transmitter `k`: what masks the one masks the other."""
 
     def slots(self) -> LinkInstance:
         """All slots as instances of batch shape `[*batch slot]`, every active link of weight 1."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.records import LinkInstance, PowerAction
-from torchrrm.problems.validation import require_shape, require_values
+from torchrrm.problems.validation import over_noise, require_shape, require_values, saturated
 from torchrrm.rates import interference_rate
 from torchrrm.units import dbm_to_watt
 
@@ -77,8 +77,14 @@ class WeightedSumRate:
 
 def _rate(instance: LinkInstance, power_w: Tensor) -> Tensor:
     power = torch.where(instance.active, power_w, torch.zeros_like(power_w))
-    rate = interference_rate(instance.gain, power, instance.noise_power_w)
+    gain = torch.where(_both(instance), instance.gain, torch.zeros_like(instance.gain))
+    rate = interference_rate(gain, power, instance.noise_power_w)
     return torch.where(instance.active, rate, torch.zeros_like(rate))
+
+
+def _both(instance: LinkInstance) -> Tensor:
+    """Where both ends are active, `[*batch rx tx]`."""
+    return instance.active[..., :, None] & instance.active[..., None, :]
 
 
 def power_violation(power_w: Tensor, max_power_w: Tensor, active: Tensor) -> dict[str, Tensor]:
@@ -93,12 +99,12 @@ def relative_gain(instance: LinkInstance) -> Float[Tensor, "*batch rx tx"]:
     """Interference-to-noise ratio at full power, `g_kj p_max,j / n`: what solvers and policies compute with.
 
     Its diagonal is the SNR. 0 in rows and columns of links that are not active. In these units powers are
-    fractions of the limit and the noise is 1, so that float32 neither overflows nor underflows.
+    fractions of the limit and the noise is 1, so that float32 neither overflows nor underflows; ratios above
+    `MOST_RATIO` count as it.
     """
-    scale = instance.max_power_w / instance.noise_power_w[..., None]
+    scale = over_noise(instance.max_power_w, instance.noise_power_w)
     ratio = instance.gain * scale[..., None, :]
-    both = instance.active[..., :, None] & instance.active[..., None, :]
-    return torch.where(both, ratio, torch.zeros_like(ratio))
+    return torch.where(_both(instance), saturated(ratio), torch.zeros_like(ratio))
 
 
 def link_instance(
@@ -131,12 +137,12 @@ def require_square(gain: Tensor, active: Tensor, *, slots: bool = False) -> list
     return links
 
 
-def require_links(gain: Tensor, active: Tensor) -> None:
+def require_links(gain: Tensor, active: Tensor, name: str = "gain") -> None:
     """Gains finite and not negative, direct ones positive, where both ends are active; somebody is."""
     idle = ~active.any(-1)
     if idle.any():
         place = f" at {idle.nonzero()[0].tolist()}" if idle.ndim else ""
         raise ValueError(f"active: must hold at least one active link, received none{place}")
     slots = active.unsqueeze(-2).expand(gain.shape[:-1]) if gain.ndim > active.ndim + 1 else active
-    require_values("gain", gain, positive=False, where=slots[..., :, None] & slots[..., None, :])
-    require_values("direct gain", gain.diagonal(dim1=-2, dim2=-1), positive=True, where=slots)
+    require_values(name, gain, positive=False, where=slots[..., :, None] & slots[..., None, :])
+    require_values(f"direct {name}", gain.diagonal(dim1=-2, dim2=-1), positive=True, where=slots)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from torchrrm.kernels import bandwidth as kernels
 from torchrrm.problems.slicing.records import SliceInstance
+from torchrrm.problems.validation import require_values
 from torchrrm.records import is_plain, map_tensors, to
 
 __all__ = ["Curve", "arrays", "is_compilable", "minimum_bandwidth", "schedule", "validate"]
@@ -27,6 +28,8 @@ class Curve(Protocol):
 
 # No rate exceeds 128 bit/s/Hz: float32 holds no larger SNR. So `r_min / 128` is a lower end for any bisection.
 _MOST_BIT_PER_HZ = 128.0
+LEAST_DEMAND_BPS = 1e-9
+"""Least minimum rate but 0: what serves less is no number in single precision."""
 _BISECTIONS = 24
 _NEWTON_STEPS = 4
 
@@ -135,13 +138,9 @@ def validate(instance: SliceInstance) -> SliceInstance:
         received = list(instance.bandwidth_hz.shape)
         raise ValueError(f"bandwidth_hz: must have the batch shape {list(shape[:-1])}, received {received}")
     for name in ("cn0_hz", "eavesdropper_cn0_hz", "min_rate_bps", "bandwidth_hz"):
-        _validate_values(name, getattr(instance, name), positive=name == "bandwidth_hz")
+        require_values(name, getattr(instance, name), positive=name == "bandwidth_hz")
+    low = (instance.min_rate_bps > 0) & (instance.min_rate_bps < LEAST_DEMAND_BPS)
+    if low.any():
+        received = instance.min_rate_bps[low][0].item()
+        raise ValueError(f"min_rate_bps: must be 0 or at least {LEAST_DEMAND_BPS:g}, received {received}")
     return instance
-
-
-def _validate_values(name: str, values: Tensor, *, positive: bool) -> None:
-    bad = ~torch.isfinite(values) | (values <= 0 if positive else values < 0)
-    if bad.any():
-        place = [int(i) for i in bad.nonzero()[0]]
-        rule = "positive and finite" if positive else "finite and not negative"
-        raise ValueError(f"{name}: must be {rule}, received {values[bad][0].item()} at {place}")
