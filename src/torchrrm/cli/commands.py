@@ -304,8 +304,11 @@ class Benchmark:
     run: Run = field(default_factory=Run)
 
     def __call__(self, line: str) -> None:
+        from rich.table import Table
+
+        from torchrrm.bench import console
         from torchrrm.recipes.benchmark import benchmark
-        from torchrrm.recipes.benchmark.board import displays
+        from torchrrm.recipes.benchmark.board import summary
 
         self.run.begin()
         results = benchmark(
@@ -316,7 +319,13 @@ class Benchmark:
             command=line,
             processes=self.processes,
         )
-        self.run.show(results, displays())
+        header, lines = summary(results)
+        table = Table(*header, box=None)
+        for line in lines:
+            table.add_row(*line)
+        console().print(table)
+        Console().print(f"{len(results.rows)} rows; wrote {self.out / 'leaderboard.html'}", highlight=False)
+        self.run.keep(results)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,13 @@ __all__ = [
     "cases_of",
     "displays",
     "leaderboard",
-    "summary_table",
+    "summary",
     "with_summary",
     "write_summary",
 ]
 
 BEGIN, END = "<!-- leaderboard -->", "<!-- end of leaderboard -->"
-"""Between these lines of the README stands what `summary_table` makes."""
+"""Between these lines of the README stands what `summary` makes."""
 _NONE = "–"
 
 
@@ -93,8 +93,11 @@ def _held(row: Row) -> str:
     )
 
 
-def summary_table(results: Results) -> str:
-    """A row a problem and setting: the best allocator, trivial rule and policy of those that keep the rules."""
+def summary(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Headings and a row a problem and setting: the best allocator, trivial rule and policy that keep the rules.
+
+    Constraints that the objective has a price for may be missed.
+    """
     priced = {bench.label_of(case.setup.problem) for case in CASES if case.setup.priced}
     header = ["problem", "setting", "best allocator", "%", "of", "p50 / µs", "best trivial rule", "%"]
     lines = []
@@ -115,7 +118,7 @@ def summary_table(results: Results) -> str:
                 _microseconds(policy),
             ]
         )
-    return bench.markdown_rows([*header, "best policy", "%", "p50 / µs"], lines)
+    return [*header, "best policy", "%", "p50 / µs"], lines
 
 
 def _best(rows: Sequence[Row]) -> Row | None:
@@ -142,7 +145,7 @@ def with_summary(text: str, results: Results) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in after:
         raise ValueError(f"README: must have {BEGIN} and {END} once each, in this order, received others")
-    return f"{before}{BEGIN}\n\n{summary_table(results)}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{bench.markdown_rows(*summary(results))}\n\n{END}{after}"
 
 
 def write_summary(readme: Path, leaderboard_json: Path) -> None:
