@@ -23,7 +23,7 @@ from torchrrm.setups.beamforming import (
     random_users,
 )
 from torchrrm.setups.links import MOST_CERTIFIED, ErgodicSetup, SumRateSetup
-from torchrrm.setups.registry import SETUPS, display_of, names
+from torchrrm.setups.registry import CASES, SETUPS, display_of, names
 from torchrrm.solvers import WMMSE, BranchAndBound, EqualPowerMMSE, GramAscent, MaxPower, least_power_w
 
 
@@ -38,6 +38,17 @@ def test_every_problem_has_a_trivial_rule_and_its_names(name: str) -> None:
         assert callable(workbench.find_allocator(solver, setup))
     with pytest.raises(ValueError, match=r"^allocator: must be a file of weights or one of .*'oracle'$"):
         workbench.find_allocator("oracle", setup)
+
+
+def test_every_problem_of_the_benchmark_has_a_trivial_rule_in_its_tables(generator: torch.Generator) -> None:
+    for setup in {case.setup.name: case.setup for case in CASES}.values():
+        trivial = workbench.with_trivial([], setup)
+        assert trivial, setup.name
+        assert {bench.kind_of(setup.solvers[name]()) for name in trivial} == {"trivial"}
+    drawn, setup = sample_ergodic(2, generator=generator), SETUPS["ergodic-power"]
+    rules = {name: setup.solvers[name]() for name in ("max-power", "one-winner", "wmmse")}
+    rows = workbench.judge(setup, drawn, rules, "some", latency=bench.Latency(0, 1))
+    assert [row.kind for row in rows] == ["trivial", "trivial", "solver"]
 
 
 def test_only_some_problems_are_trained_for() -> None:

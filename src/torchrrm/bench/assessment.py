@@ -28,6 +28,15 @@ class TellsFeasible(Protocol):
     def feasible(self, instance: Any, /) -> Bool[Tensor, "*batch"]: ...
 
 
+@runtime_checkable
+class Timed(Protocol):
+    """Instances in which an allocator decides slot by slot, whose latency is that of a slot."""
+
+    def timed(self) -> tuple[Any, int]:
+        """What a timed call serves, and how many slots that is."""
+        ...
+
+
 @dataclass(frozen=True)
 class Bound:
     """What objectives are held against, an instance each.
@@ -174,8 +183,13 @@ def _valid(evaluation: Evaluation, priced: Collection[str]) -> Bool[Tensor, " ba
 
 
 def timed(allocator: Allocator[Any, Any], drawn: Any, how: Latency) -> tuple[float, float]:
-    """Median and 99th percentile, in microseconds, of single calls on instances in turn."""
-    count = min(records.batch_shape(drawn)[0], how.calls)
-    calls = [partial(allocator, records.index(drawn, i)) for i in range(count)]
+    """Median and 99th percentile, in microseconds, of single calls on instances in turn.
+
+    Of instances that are `Timed` those of a slot: of a call's time the part of each.
+    """
+    served, slots = drawn.timed() if isinstance(drawn, Timed) else (drawn, 1)
+    count = min(records.batch_shape(served)[0], how.calls)
+    calls = [partial(allocator, records.index(served, i)) for i in range(count)]
     with torch.no_grad():
-        return metrics.measure_latency(calls, how, records.user_mask(drawn).device)
+        p50_us, p99_us = metrics.measure_latency(calls, how, records.user_mask(served).device)
+    return p50_us / slots, p99_us / slots

@@ -11,6 +11,7 @@ from torchrrm.setups.association import cases as association
 from torchrrm.setups.beamforming import BeamSetup
 from torchrrm.setups.beamforming import cases as beamforming
 from torchrrm.setups.demands import DemandNames
+from torchrrm.setups.demands import cases as demands
 from torchrrm.setups.links import ErgodicSetup, QosSetup, SumRateSetup
 from torchrrm.setups.links import cases as links
 from torchrrm.setups.slicing import SliceSetup
@@ -34,7 +35,7 @@ SETUPS: dict[str, Setup[Any, Any]] = {
 """One of each problem, by the name that `--problem` takes."""
 
 CASES: list[Case[Any, Any]] = [
-    case for family in (slicing, links, beamforming, association) for case in family.cases()
+    case for family in (slicing, links, demands, beamforming, association) for case in family.cases()
 ]
 """The settings of the benchmark, those of a problem together."""
 

@@ -6,17 +6,20 @@ from torchrrm.setups.demands.loops import Control, DemandNames, control_loop
 from torchrrm.setups.demands.report import excess_of, missed_demands, rows_of, traces_of
 from torchrrm.setups.demands.run import DemandRun
 from torchrrm.setups.demands.schedule import read_schedule
+from torchrrm.setups.demands.setup import DemandSetup, demand_task
 from torchrrm.setups.demands.view import Pace, rows_that_fit, standing_table
 
 __all__ = [
     "Control",
     "DemandNames",
     "DemandRun",
+    "DemandSetup",
     "Pace",
     "SlotStream",
     "Standing",
     "Timetable",
     "control_loop",
+    "demand_task",
     "excess_of",
     "missed_demands",
     "read_schedule",

@@ -33,7 +33,7 @@ class DemandNames:
         LocalPower,
         UnfoldedPower,
     )
-    display: ClassVar[Display] = Display("sum rate", "(bit/s/Hz)")
+    display: ClassVar[Display] = Display("sum rate", "(bit/s/Hz)", utility="mean rate / (bit/s/Hz)")
 
     @property
     def solvers(self) -> Mapping[str, Callable[[], Allocator[LinkInstance, PowerAction]]]:
