@@ -13,6 +13,7 @@ from torchrrm.learning import FineTuneSettings
 from torchrrm.policies import SliceGNN, load_pretrained
 from torchrrm.problems import KINDS, Allocator, SliceAction, SliceBandwidth, SliceInstance
 from torchrrm.setups import workbench
+from torchrrm.setups.places import some_of
 from torchrrm.setups.slicing import (
     SliceSetup,
     SliceSource,
@@ -79,8 +80,8 @@ def run(settings: DemoSettings) -> Results:
         settings.out / "report.html",
         results,
         title="A slice of a Munich cell",
-        lead=f"All 200 users of the cell as one slice, then {settings.instances} slices of {settings.users} random "
-        "users each: 100 MHz, at least 10 Mbit/s for whoever is served.",
+        lead=f"Slices of 100 MHz for {settings.users} random users of a cell, at least 10 Mbit/s for whoever is "
+        f"served: one to look at for each kind of service, and {settings.instances} to judge by.",
         display=SliceSetup.display,
         scenes=scenes,
     )
@@ -94,7 +95,7 @@ def _score(
     snapshot: Snapshot,
     settings: DemoSettings,
 ) -> tuple[list[Row], Scene | None]:
-    """Rows of one kind of service, and the whole cell: the policy zero-shot and adapted, and every solver."""
+    """Rows of one kind of service, and a slice to look at: the policy zero-shot and adapted, and every solver."""
     task = slice_task(problem, SliceSource(snapshot, settings.users, SliceTerms()))
     how = FineTuneSettings(steps=settings.epochs, learning_rate=settings.learning_rate)
     setup = SliceSetup(problem)
@@ -109,7 +110,9 @@ def _score(
     drawn = task.sample(settings.instances, generator=torch.Generator().manual_seed(_REPORT + settings.seed))
     setting, latency = f"Munich, {settings.users} users", bench.Latency(budget_s=0.3)
     rows = workbench.judge(setup, drawn, allocators, setting, latency=latency)
-    return rows, workbench.scene_of(setup, given_cell(snapshot, SliceTerms()), allocators)
+    some = torch.Generator().manual_seed(_REPORT + settings.seed)  # the same users for each kind
+    cell = some_of(given_cell(snapshot, SliceTerms()), settings.users, "user", generator=some)
+    return rows, workbench.scene_of(setup, cell, allocators)
 
 
 def _draw(snapshot: Snapshot, policy: SliceGNN, settings: DemoSettings) -> None:

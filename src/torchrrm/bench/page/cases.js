@@ -110,12 +110,20 @@ function rangeOf(values) {
   return values.length ? [least - room, most + room] : undefined;
 }
 
+/** From the least value to beyond the 95th percentile of all: what a few users have must not hide the others. */
+function spanOfQuantiles(rows) {
+  const least = Math.min(0, ...rows.map(row => row.quantiles[0]));
+  const most = Math.max(...rows.map(row => row.quantiles[Math.round(0.95 * (row.quantiles.length - 1))]));
+  const all = Math.max(...rows.map(row => row.quantiles[row.quantiles.length - 1]));
+  return rows.length ? [1.05 * least, Math.min(1.05 * all, 1.25 * most) || 1] : undefined;
+}
+
 function drawRates(item, hidden) {
   const rows = item.rows.filter(row => row.quantiles.length), shown = rows.filter(row => !hidden.has(row.mark));
   byId("rates-figure").hidden = rows.length === 0;
   if (rows.length === 0) return;
   byId("rates-heading").textContent = "Distribution over users";
-  byId("rates-caption").textContent = "Share of all active users of all instances that have at most so much. Symbols stand at every eighth quantile.";
+  byId("rates-caption").textContent = "Share of all active users of all instances that have at most so much; the last 5 % may lie beyond.";
   draw("rates", shown.map(row => {
     const { color, symbol, dash } = markOf(row.mark), last = row.quantiles.length - 1;
     const offset = row.mark % 8;
@@ -126,7 +134,7 @@ function drawRates(item, hidden) {
     };
   }), {
     height: 380,
-    xaxis: axis(item.utility),
+    xaxis: axis(item.utility, { range: spanOfQuantiles(shown) }),
     yaxis: axis("share of users", { range: [0, 1.02], tickformat: ".0%" }),
   }, `${item.name}, medians: ` + shown.map(row => `${row.allocator} ${digits(row.quantiles[Math.round((row.quantiles.length - 1) / 2)])}`).join(", ")
     + `; ${item.utility}`);

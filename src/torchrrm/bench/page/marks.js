@@ -45,7 +45,7 @@ function swatch({ symbol = "circle", color = "", stroke, hollow = false, size = 
   }
   if (symbol) {
     const place = `translate(${width / 2 - 6 * scale} ${middle - 6 * scale}) scale(${scale})`;
-    draw("path", { d: PATHS[symbol], transform: place, fill: hollow ? "none" : paint, stroke: hollow ? paint : "none", "stroke-width": 1.4 });
+    draw("path", { d: PATHS[symbol], transform: place, fill: hollow ? "none" : paint, stroke: hollow ? paint : "none", "stroke-width": 1.3, "vector-effect": "non-scaling-stroke" });
   }
   return svg;
 }

@@ -1,23 +1,25 @@
 // One instance: a map, or bars where places are not known. All allocators are drawn to the same scales.
 
-const LARGEST = 34, SMALLEST = 5, LOUD_DB = 60;
+const USUAL = 18, LARGEST = 64, SMALLEST = 4, LOUD_DB = 60;  // sizes in pixels
 
 /** Largest amount and rate, and the span of the stations' amounts, over all allocators of a scene. */
 function scalesOf(scene) {
   const all = part => scene.services.flatMap(service => service[part] || []).filter(value => value !== null);
-  const rates = all("rate");
-  const nearlyBest = rates => rates.sort((a, b) => a - b)[Math.floor(0.9 * (rates.length - 1))] || 0;
+  // What one in ten of the served exceeds, the most of all allocators: a few that have far more must not hide the others.
+  const ofServed = part => scene.services.map(service => service[part].filter((_, user) => service.amount[user] > 0));
+  const nearlyMost = values => values.sort((a, b) => a - b)[Math.floor(0.9 * (values.length - 1))] || 0;
+  const usual = part => Math.max(...ofServed(part).map(nearlyMost)) || 1;
   const spent = all("stationAmount"), loudest = Math.max(...spent);
+  const amount = Math.max(...all("amount")) || 1;
+  const crowd = Math.min(1, Math.max(0.4, Math.sqrt(50 / scene.services[0].amount.length)));  // smaller marks for many users
   return {
-    amount: Math.max(...all("amount")) || 1,
-    rate: Math.max(...rates) || 1,
-    // A few very fast ones must not hide the others: the darkest is what one in ten of the served exceeds.
-    usual: Math.max(...scene.services.map(({ rate, amount }) => nearlyBest(rate.filter((_, user) => amount[user] > 0)))) || 1,
+    amount, crowd, rate: Math.max(...all("rate")) || 1, darkest: usual("rate"),
+    size: crowd * Math.min(LARGEST, 1.4 * USUAL * Math.sqrt(amount / usual("amount"))),
     spent: spent.length ? [Math.max(Math.min(...spent), loudest - LOUD_DB), loudest] : null,
   };
 }
 
-const sizeOf = (amount, scales) => Math.max(SMALLEST, (narrow() ? 0.7 : 1) * LARGEST * Math.sqrt(amount / scales.amount));
+const sizeOf = (amount, scales) => Math.max(SMALLEST, (narrow() ? 0.7 : 1) * scales.size * Math.sqrt(amount / scales.amount));
 
 /** A heading's name and unit: `bandwidth / MHz` of a number reads `bandwidth 3.2 MHz`. */
 function worded(heading, value) {
@@ -50,7 +52,7 @@ function linkTraces(places, service, scales) {
   service.amount.forEach((amount, user) => {
     const station = places.stations[service.station[user]];
     if (!(amount > 0) || !station) return;
-    const width = 0.6 + Math.ceil(4 * amount / scales.amount - 1e-9);
+    const width = scales.crowd * (0.6 + Math.ceil(4 * amount / scales.amount - 1e-9));
     const ends = widths.get(width) || widths.set(width, { x: [], y: [] }).get(width);
     ends.x.push(places.users[user][0], station[0], null);
     ends.y.push(places.users[user][1], station[1], null);
@@ -68,18 +70,17 @@ function userTraces(scene, service, scales) {
     type: "scatter", mode: "markers", x: chosen.map(user => users[user][0]), y: chosen.map(user => users[user][1]),
     text: chosen.map(user => userText(scene, service, user)), hoverinfo: "text",
   });
-  const capped = scales.rate > scales.usual ? ", darkest: as much or more" : "";
   return [
     { ...at(others), name: "not served", marker: { symbol: "x-thin-open", size: 6, color: themed("quiet"), line: { width: 1.2 } } },
     {
       ...at(served), name: "served",
       marker: {
         symbol: "circle", size: served.map(user => sizeOf(service.amount[user], scales)), opacity: 0.85,
-        color: served.map(user => service.rate[user]), cmin: 0, cmax: scales.usual, colorscale: "Viridis", reversescale: true,
+        color: served.map(user => service.rate[user]), cmin: 0, cmax: scales.darkest, colorscale: "Viridis", reversescale: true,
         line: { width: 1, color: themed("ink") },
         colorbar: {
           orientation: "h", thickness: 10, len: 0.9, y: 1, yanchor: "bottom", outlinewidth: 0,
-          title: { text: escaped(scene.rate + capped), side: "top" },
+          title: { text: escaped(scene.rate), side: "top" },
         },
       },
     },
@@ -131,10 +132,10 @@ function drawMap(scene, service, told) {
   ];
   const wide = byId("scene").clientWidth, ratio = (span.y[1] - span.y[0]) / (span.x[1] - span.x[0]);
   draw("scene", traces, {
-    height: Math.round(Math.min(760, Math.max(300, (wide - 50) * ratio + 110))), uirevision: scene.title,
+    height: Math.round(Math.min(760, Math.max(300, (wide - 68) * ratio + 112))), uirevision: scene.title,
     margin: { l: 56, r: 12, t: 64, b: 48 },
-    xaxis: axis("x / m", { range: span.x, constrain: "domain", zeroline: false, automargin: false }),
-    yaxis: axis("y / m", { range: span.y, scaleanchor: "x", constrain: "domain", zeroline: false, automargin: false }),
+    xaxis: axis("x / m", { range: span.x, zeroline: false, automargin: false, title: { text: "x / m" } }),
+    yaxis: axis("y / m", { range: span.y, scaleanchor: "x", zeroline: false, automargin: false, title: { text: "y / m" } }),
   }, told);
 }
 
@@ -170,7 +171,7 @@ function drawSceneLegend(scene) {
     const [name, unit = ""] = scene.amount.split(" / ");
     for (const share of [0.1, 0.4, 1]) {
       const step = Number((share * scales.amount).toPrecision(1));
-      put({ size: sizeOf(step, scales), hollow: true }, `${share === 0.1 ? name + " " : ""}${step}${share === 1 ? " " + unit.replace(/^\(|\)$/g, "") : ""}`);
+      put({ size: 1.2 * sizeOf(step, scales), hollow: true }, `${share === 0.1 ? name + " " : ""}${step}${share === 1 ? " " + unit.replace(/^\(|\)$/g, "") : ""}`);
     }
     put({ symbol: "x", size: 8 }, `${user} not served`);
     if (scene.places.stations.length) {
@@ -200,7 +201,8 @@ function drawScene(scene, service) {
   byId("told").textContent = told;
   byId("scene-caption").textContent = [
     scene.title,
-    scene.places ? `The area of a circle and the width of a line are in proportion to the ${scene.amount.split(" / ")[0]}; all allocators are drawn to the same scales.` : "All allocators are drawn to the same scales.",
+    ...(scene.places ? [`The area of a circle tells the ${scene.amount.split(" / ")[0]}, its colour the rate, the darkest also all above`] : []),
+    "All allocators are drawn to the same scales",
     scene.attribution,
   ].filter(Boolean).map(part => part.replace(/\.?$/, ".")).join(" ");
   if (byId("scene-numbers").open) fillNumbers(scene, service);
