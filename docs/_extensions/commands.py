@@ -10,7 +10,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-WIDTH = 100
+WIDTH = 92
 
 
 class Commands(Directive):

@@ -28,7 +28,7 @@ class Room(Directive):
         module = importlib.import_module(name)
         exported = sorted(module.__all__, key=lambda word: (word.isupper(), word.lower()))
         data = _documented_data(module)
-        lines = [f".. automodule:: {name}", "   :no-members:", "", ".. autosummary::", ""]
+        lines = [f".. automodule:: {name}", "   :no-members:", "", ".. autosummary::", "   :nosignatures:", ""]
         lines += [f"   {word}" for word in exported if callable(getattr(module, word))]
         for word in exported:
             lines += ["", *_entry(f"{name}.{word}", getattr(module, word), data.get(word))]
