@@ -321,8 +321,8 @@ class Benchmark:
         )
         header, lines = summary(results)
         table = Table(*header, box=None)
-        for line in lines:
-            table.add_row(*line)
+        for cells in lines:
+            table.add_row(*cells)
         console().print(table)
         Console().print(f"{len(results.rows)} rows; wrote {self.out / 'leaderboard.html'}", highlight=False)
         self.run.keep(results)
