@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 CHECKED := torchrrm.rates,torchrrm.nn
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test check docs bench leaderboard clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
@@ -22,6 +22,7 @@ help:
 	@echo "make check   format, lint, types, order of the rooms, doctests"
 	@echo "make docs    the documentation, its examples run; writes docs/_build/html"
 	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
+	@echo "make leaderboard  the full benchmark, and the README's table of it"
 	@echo "make clean   remove .venv, caches and $(OUT)"
 
 demo: $(VENV)/.kernels
@@ -55,6 +56,14 @@ bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_association_sparse.py
 	$(BIN)/python benchmarks/bench_deploy.py
 	$(BIN)/python -m pytest benchmarks/test_meta_gradient.py --benchmark-only --benchmark-columns=median,iqr,rounds
+
+# On an idle machine: half an hour on two cores.
+leaderboard: $(VENV)/.kernels
+	$(BIN)/torchrrm benchmark --scale full --out $(OUT)/benchmark-full
+	mkdir -p docs/results/benchmark-full
+	cp $(OUT)/benchmark-full/leaderboard.json docs/results/benchmark-full/
+	cp $(OUT)/benchmark-full/leaderboard.md docs/results/benchmark-full/README.md
+	$(BIN)/python -m torchrrm.recipes.benchmark.readme README.md docs/results/benchmark-full/leaderboard.json
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist docs/_build .benchmarks .hypothesis .import_linter_cache .pytest_cache .ruff_cache
