@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_write_bytes", "atomic_write_text", "locked", "locked_file"]
+__all__ = ["atomic_write_bytes", "atomic_write_text", "locked", "locked_file", "printable"]
 
 _FOLDER_LOCK = ".torchrrm.lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -43,6 +43,17 @@ def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
     """`atomic_write_bytes` of a text in UTF-8; what is no text, as in a file's name of another encoding, is escaped."""
     return atomic_write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, without what would move a terminal's cursor: such characters are escaped.
+
+    For messages that quote what a file holds.
+
+    >>> print(printable("two\nlines"))
+    two\nlines
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,10 @@ def db_to_linear(value_db: float | Tensor) -> float | Tensor:
     >>> db_to_linear(30.0)
     1000.0
     """
-    return 10.0 ** (value_db / 10.0)
+    try:
+        return 10.0 ** (value_db / 10.0)
+    except OverflowError:  # of a float; a tensor's is infinite by itself
+        return math.inf
 
 
 @overload

@@ -153,7 +153,7 @@ class Results:
         text = Path(source).read_text(encoding="utf-8") if isinstance(source, os.PathLike) else source
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"results: must be JSON, received {text[:40]!r} ({error})") from error
         if not isinstance(data, dict) or data.get("schema") != 1:
             received = data.get("schema") if isinstance(data, dict) else type(data).__name__

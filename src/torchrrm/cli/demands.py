@@ -159,9 +159,6 @@ class RunDemands:
             raise ValueError("resume: must go with the --state to go on from, received none")
         if self.figure is not None and self.figure.suffix not in (".png", ".svg", ".pdf"):
             raise ValueError(f"figure: must end in .png, .svg or .pdf, received {self.figure}")
-        for option, path in (("figure", self.figure), ("state", self.state), ("json", self.run.json)):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise ValueError(f"{option}: must lie in an existing folder, received {path}")
 
     def _made(self, generator: "torch.Generator") -> "DemandRun":
         """The run, where it starts or stood."""

@@ -39,15 +39,15 @@ def read_header(metadata: Mapping[str, str], path: object) -> dict[str, Any]:
         raise ValueError(f"path: must be exported by torchrrm, received {path} without its header")
     try:
         header = json.loads(metadata[KEY])
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
-        schema = header.get("schema") if isinstance(header, dict) else "no"
+        schema = repr(header.get("schema"))[:40] if isinstance(header, dict) else "no"
         raise ValueError(f"path: must have a header of schema {SCHEMA}, received {path} of {schema}")
     for name, kind in _FORM.items():
         if not isinstance(header.get(name), kind):
             raise ValueError(
-                f"path: must have a whole header, received {path} whose {name} is {header.get(name)!r}"
+                f"path: must have a whole header, received {path} whose {name} is {header.get(name)!r:.40}"
             )
     return header
 

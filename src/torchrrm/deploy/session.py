@@ -16,10 +16,12 @@ from torchrrm.deploy.beamforming import BeamService
 from torchrrm.deploy.header import read_header, require
 from torchrrm.deploy.links import PowerService
 from torchrrm.deploy.slicing import SliceService
+from torchrrm.files import printable
 
 __all__ = ["Allocation", "InferenceSession", "Service", "open_runtime"]
 
 Array = NDArray[Any]
+_SIZES, _MOST = ("links", "users", "stations"), 4096
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,16 @@ class InferenceSession:
         self._types = _input_types(self._runtime, self.header, path)
         self._outputs: list[str] = [port.name for port in self._runtime.get_outputs()]
         self._service = _service(self.header["deployment"], path)
-        # Loads the kernels, so that the first call is as quick as any.
-        self.allocate(**self._service.example())
+        self._warm_up(path)
+
+    def _warm_up(self, path: object) -> None:
+        """Allocate once: the kernels are then loaded, and what the file says has been seen to fit together."""
+        try:
+            self.allocate(**self._service.example())
+        # A graph or header of another maker may fail anywhere in here, in ONNX Runtime or in compiled code.
+        except Exception as error:
+            reason = printable(" ".join(str(error).split()))[:200]
+            raise ValueError(f"path: must allocate an example, received {path} ({reason})") from error
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The core alone: the outputs of the exported graph, by name."""
@@ -208,7 +218,7 @@ def open_runtime(model: bytes, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised, and need not be printed too
-    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def _open(path: Path, threads: int) -> Any:
@@ -235,7 +245,7 @@ def _input_types(runtime: Any, header: Mapping[str, Any], path: object) -> dict[
     """Type of each input, once the graph and its header agree."""
     kinds = {"tensor(bool)": np.bool_, "tensor(float)": np.float32, "tensor(double)": np.float64}
     found = {port.name: (len(port.shape), kinds.get(port.type)) for port in runtime.get_inputs()}
-    wanted = {name: len(axes) for name, axes in header["inputs"].items()}
+    wanted = {name: len(axes) for name, axes in header["inputs"].items() if isinstance(axes, list)}
     outputs = {port.name for port in runtime.get_outputs()}
     if {n: size for n, (size, _) in found.items()} != wanted or outputs != set(header["outputs"]):
         raise ValueError(f"path: must have the graph that its header states, received {path} of another")
@@ -244,14 +254,22 @@ def _input_types(runtime: Any, header: Mapping[str, Any], path: object) -> dict[
     return {name: kind for name, (_, kind) in found.items() if kind is not None}
 
 
+def _require_size(name: str, size: Any) -> None:
+    if size is not None and not (type(size) is int and 1 <= size <= _MOST):
+        raise ValueError(f"{name} must be 1 to {_MOST}, received {size!r:.40}")
+
+
 def _service(deployment: Mapping[str, Any], path: object) -> Service:
     name = deployment.get("service")
-    if name not in SERVICES:
-        raise ValueError(f"path: must need a service of {', '.join(SERVICES)}, received {path} of {name}")
+    if not isinstance(name, str) or name not in SERVICES:
+        known = ", ".join(SERVICES)
+        raise ValueError(f"path: must need a service of {known}, received {path} of {printable(str(name))[:40]}")
     try:
+        for size in _SIZES:
+            _require_size(size, deployment.get(size))
         return SERVICES[name](deployment)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # whatever a stranger's values of whatever types may cause
+        reason = printable(" ".join(str(error).split()))[:200]
         raise ValueError(
             f"path: must tell what the {name} service needs, received {path} ({reason})"
         ) from error

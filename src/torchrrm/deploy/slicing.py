@@ -59,6 +59,10 @@ class SliceService:
     def __init__(self, deployment: Mapping[str, Any]):
         exponent, loss, leakage, gain, weight = deployment["law"]
         nodes = np.array(gain, float), np.array(weight, float)
+        if nodes[0].ndim != 1 or nodes[0].shape != nodes[1].shape:
+            raise ValueError(
+                f"law: must have a weight a gain, received {nodes[0].shape} and {nodes[1].shape}"
+            )
         self.law = (float(exponent), float(loss), float(leakage), *nodes)
         self.secrecy = bool(deployment["secrecy"])
         self.features = _FEATURES[deployment["features"]]

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchrrm.files import locked_file
+from torchrrm.files import locked_file, printable
 from torchrrm.learning.history import LOSS
 from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch, write_tensors
 
@@ -24,6 +24,9 @@ SCHEMA = 1
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be written or read, or is of another run; the message is one line."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ def held_checkpoint(path: Path | None) -> Iterator[None]:
             if path is not None:
                 held.enter_context(locked_file(path, argument="checkpoint"))
         except OSError as error:
-            raise CheckpointError(f"checkpoint: must be writable, received {path} ({error.strerror})") from error
+            raise CheckpointError(
+                f"checkpoint: must be writable, received {path} ({error.strerror})"
+            ) from error
         except ValueError as error:
             raise CheckpointError(str(error)) from error
         yield
@@ -84,7 +89,8 @@ def load_checkpoint(path: Path | str, expected: Checkpoint) -> Checkpoint:
         tensors, header = read_tensors(path)
     except WeightsError as error:
         raise CheckpointError(str(error).replace("path:", "checkpoint:", 1)) from error
-    if header.get("schema") != SCHEMA or not isinstance(header.get("step"), int):
+    step = header.get("step")
+    if header.get("schema") != SCHEMA or type(step) is not int or step < 0:
         raise CheckpointError(f"checkpoint: must be one of schema {SCHEMA}, received {path} of another kind")
     _check_identity(path, expected.identity, header.get("identity"))
     groups = _unflatten(tensors)
@@ -93,7 +99,7 @@ def load_checkpoint(path: Path | str, expected: Checkpoint) -> Checkpoint:
         raise CheckpointError(
             f"checkpoint: must be of the same policy, received {path}: {mismatch or 'no losses'}"
         )
-    return Checkpoint(identity=expected.identity, step=header["step"], groups=groups)
+    return Checkpoint(identity=expected.identity, step=step, groups=groups)
 
 
 def _check_identity(path: Path | str, expected: Mapping[str, Any], received: Any) -> None:

@@ -252,7 +252,11 @@ def _start(
         _save(run, identity, state, history)
         return state
     found = load_checkpoint(run.checkpoint, _checkpoint(identity, state, History()))
-    generator.set_state(found.groups["generator"]["state"])
+    try:
+        generator.set_state(found.groups["generator"]["state"])
+    except RuntimeError as error:
+        rule = "must hold the state of a generator"
+        raise CheckpointError(f"checkpoint: {rule}, received {run.checkpoint} ({error})") from error
     resumed = _State(
         step=found.step,
         parameters=_moved(found.groups["parameters"], state.parameters),

@@ -17,9 +17,10 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
-from torchrrm.files import atomic_write_bytes
+from torchrrm.files import atomic_write_bytes, printable
 
 __all__ = [
     "Weights",
@@ -35,12 +36,16 @@ __all__ = [
 ]
 
 SCHEMA = 1
+_MOST, _MOST_UNTRIED = 4096, 512  # largest integers of a constructor's arguments
 _KEY = "torchrrm"
 _SUFFIX = ".safetensors"
 
 
 class WeightsError(ValueError):
     """A file of weights that cannot be used; the message is one line."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WeightsError(
             f"path: must be written by torchrrm, received {path} without its header"
         ) from error
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"path: must be a whole safetensors file, received {path} ({reason})") from error
     if not isinstance(header, dict):
@@ -99,7 +104,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def shape_mismatch(expected: Mapping[str, Tensor], received: Mapping[str, Tensor]) -> str | None:
-    """The first difference in names or shapes, in words; `None` if there is none."""
+    """The first difference in names, shapes or kinds of numbers, in words; `None` if there is none."""
     for name in sorted(expected.keys() | received.keys()):
         if name not in received:
             return f"{name} is missing"
@@ -108,7 +113,14 @@ def shape_mismatch(expected: Mapping[str, Tensor], received: Mapping[str, Tensor
         if expected[name].shape != received[name].shape:
             wanted, found = tuple(expected[name].shape), tuple(received[name].shape)
             return f"{name} must have shape {wanted}, received {found}"
+        if _nature(expected[name]) != _nature(received[name]):
+            return f"{name} must hold {expected[name].dtype}, received {received[name].dtype}"
     return None
+
+
+def _nature(tensor: Tensor) -> tuple[bool, bool]:
+    """What conversion would lose: whether numbers are complex, and whether they have fractions."""
+    return tensor.is_complex(), tensor.is_floating_point()
 
 
 def save_weights(path: Path | str, policy: nn.Module, provenance: Mapping[str, Any]) -> None:
@@ -165,17 +177,43 @@ def load_policy(path: Path | str, registry: Mapping[str, type[nn.Module]]) -> nn
             f"path: must hold weights of {', '.join(sorted(classes))}, received {weights.policy} in {path}"
         )
     try:
-        policy = classes[weights.policy](**weights.arguments)
-    except (TypeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
+        policy = _made(classes[weights.policy], weights, path)
+    except WeightsError:
+        raise
+    # The constructor meets what a stranger wrote, of whatever types: one message covers all that may come of it.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(
-            f"path: must hold arguments of {weights.policy}, received {path} ({reason})"
+            f"path: must hold arguments of {weights.policy}, received {path} ({reason:.300})"
         ) from error
     mismatch = shape_mismatch(policy.state_dict(), weights.tensors)
     if mismatch:
         raise WeightsError(f"path: must fit {weights.policy}, received {path}: {mismatch}")
     policy.load_state_dict(weights.tensors)
     return policy.eval()
+
+
+def _made(policy: type[nn.Module], weights: Weights, path: Path | str) -> nn.Module:
+    """The policy of these arguments, tried without memory first: only one that fits the file's tensors takes any."""
+    try:
+        _require_sizes(weights.arguments, _MOST)
+        with torch.device("meta"):
+            tried = policy(**weights.arguments)
+    except RuntimeError:  # a constructor that computes with its tensors
+        _require_sizes(weights.arguments, _MOST_UNTRIED)
+    else:
+        mismatch = shape_mismatch(tried.state_dict(), weights.tensors)
+        if mismatch:
+            raise WeightsError(f"path: must fit {weights.policy}, received {path}: {mismatch}")
+    return policy(**weights.arguments)
+
+
+def _require_sizes(value: Any, most: int) -> None:
+    """Refuse integers that no layer of a policy is as large as."""
+    if isinstance(value, int) and abs(value) > most:
+        raise ValueError(f"sizes must be at most {most}, received {value!s:.40}")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _require_sizes(part, most)
 
 
 def _shipped() -> Any:

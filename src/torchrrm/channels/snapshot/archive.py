@@ -2,10 +2,13 @@
 
 import math
 import os
+import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from torchrrm.files import printable
 
 __all__ = ["MAX_ARCHIVE_BYTES", "SnapshotError", "read_archive"]
 
@@ -18,6 +21,9 @@ _PLAIN_KINDS = "biufcUS"  # numbers, truth values and text
 
 class SnapshotError(ValueError):
     """A snapshot that cannot be used; the message is one line: what, the rule, what was received."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 def read_archive(
@@ -33,7 +39,8 @@ def read_archive(
     if not path.is_file():
         raise SnapshotError(f"path: must be an existing .npz file, received '{path}'")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
+            warnings.simplefilter("ignore")  # of strange headers, which are refused or read all the same
             return _read_members(archive, max_bytes)
     except SnapshotError as error:
         raise SnapshotError(f"{path.name}: {error}") from None

@@ -61,6 +61,7 @@ def load_deepmimo(folder: str | os.PathLike[str], *, frequency_offset_hz: Any = 
         raise SnapshotError(f"{folder.name}: {error}") from None
 
 
+@np.errstate(all="ignore")  # what is not finite is reported with its place later
 def _load(folder: Path, frequency_offset_hz: Any) -> Snapshot:
     params = _params(folder)
     codes = _codes(folder)

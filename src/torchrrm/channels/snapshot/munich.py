@@ -33,6 +33,7 @@ def recognise_munich(arrays: Arrays) -> bool:
     return any(mark in arrays for mark in _LAYOUTS)
 
 
+@np.errstate(all="ignore")  # what is not finite is reported with its place later
 def parse_munich(arrays: Arrays) -> Snapshot:
     """The snapshot of arrays that `recognise_munich` knows.
 

@@ -86,6 +86,7 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
         raise SnapshotError(f"{Path(path).name}: {error}") from None
 
 
+@np.errstate(all="ignore")  # what is not finite is reported with its place later
 def parse_schema(arrays: dict[str, np.ndarray]) -> Snapshot:
     """A snapshot from the arrays of a file."""
     if _text(arrays, "schema") != SCHEMA:

@@ -132,7 +132,13 @@ def _snapshot(
 def _complex(name: str, value: Any) -> Tensor:
     """Double-precision complex tensor of a tensor, an array, what converts to one, or a pair (re, im)."""
     if isinstance(value, tuple | list) and len(value) == 2:
-        value = torch.complex(_real(name, value[0]), _real(name, value[1]))
+        real, imaginary = _real(name, value[0]), _real(name, value[1])
+        if real.shape != imaginary.shape:
+            received = f"{tuple(real.shape)} and {tuple(imaginary.shape)}"
+            raise SnapshotError(
+                f"{name}: must have real and imaginary parts of one shape, received {received}"
+            )
+        value = torch.complex(real, imaginary)
     tensor = value if isinstance(value, Tensor) else _tensor(name, value)
     return tensor.detach().to(torch.complex128)
 

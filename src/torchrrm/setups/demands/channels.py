@@ -67,9 +67,19 @@ class SlotStream:
         return self._block(generator.get_state(), large_scale_gain)
 
     def resume(self, tensors: dict[str, Tensor]) -> ChannelPlace:
-        """The place that `ChannelPlace.tensors` tells."""
-        place = self._block(tensors["generator"], tensors["large_scale_gain"])
-        return self._used(place, int(tensors["used"]))
+        """The place that `ChannelPlace.tensors` tells.
+
+        Raises:
+            ValueError: if it is none of this stream.
+        """
+        try:
+            place = self._block(tensors["generator"], tensors["large_scale_gain"])
+        except (RuntimeError, TypeError) as error:  # of the generator
+            raise ValueError(f"generator: must be a state of one, received another ({error})") from error
+        used = int(tensors["used"])
+        if not 0 <= used <= len(place.gain):
+            raise ValueError(f"used: must be 0 to {len(place.gain)} slots, received {used}")
+        return self._used(place, used)
 
     def take(self, place: ChannelPlace, slots: int) -> tuple[ErgodicInstance, ChannelPlace]:
         """The next slots, everybody active; `mean_gain` is the large-scale gain of the first of them."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchrrm.files import printable
 from torchrrm.policies.control import Controller, asking
 from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch, write_tensors
 from torchrrm.problems import WeightedSumRate
@@ -137,15 +138,23 @@ class DemandRun:
             ValueError: if there is no such file, or if it is truncated, foreign or of another run.
         """
         try:
+            self._resume(path, identity)
+        except ValueError as error:
+            raise ValueError(printable(str(error))) from error
+
+    def _resume(self, path: Path, identity: Mapping[str, Any]) -> None:
+        try:
             tensors, header = read_tensors(path)
         except WeightsError as error:
             raise ValueError(str(error).replace("path:", "state:", 1)) from error
         received, blocks = header.get("demand_run"), header.get("blocks")
-        if header.get("schema") != _SCHEMA or not isinstance(received, dict) or not isinstance(blocks, int):
+        if header.get("schema") != _SCHEMA or not isinstance(received, dict) or type(blocks) is not int:
             raise ValueError(f"state: must be that of a run, received {path} of another kind")
         for name, value in identity.items():
             if received.get(name) != value:
                 raise ValueError(f"state: must be of {name} {value}, received {path} of {received.get(name)}")
+        if blocks < 0:
+            raise ValueError(f"state: must be of at least 0 blocks, received {path} of {blocks}")
         if blocks > len(self.timetable.slots):
             raise ValueError(f"slots: must be at least those that are done, received fewer than in {path}")
         expected = _flat(self._groups(blocks))
@@ -154,7 +163,10 @@ class DemandRun:
             raise ValueError(f"state: must fit the run, received {path}: {mismatch}")
         if any(not torch.equal(tensors[name], expected[name]) for name in expected if name[:4] == "plan"):
             raise ValueError(f"state: must be of the same demands so far, received {path} of others")
-        self._restore(tensors, blocks)
+        try:
+            self._restore(tensors, blocks)
+        except ValueError as error:
+            raise ValueError(f"state: must tell where the run stood, received {path} ({error})") from error
 
     def _groups(self, blocks: int) -> dict[str, dict[str, Tensor]]:
         state, table = self._at.state, self.timetable
@@ -173,9 +185,9 @@ class DemandRun:
         def group(name: str) -> dict[str, Tensor]:
             return {key.split(":")[1]: value for key, value in tensors.items() if key.startswith(f"{name}:")}
 
+        channels, state = self.stream.resume(group("channels")), replace(self._at.state, **group("loop"))
         self.history.restore(group("history"), blocks)
-        state = replace(self._at.state, **group("loop"))
-        self._at = _Place(blocks, self.stream.resume(group("channels")), state)
+        self._at = _Place(blocks, channels, state)
 
 
 def _flat(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ __all__ = ["WINDOW_SLOTS", "read_schedule"]
 
 WINDOW_SLOTS = 1000
 """Slots of a window where nobody says how many."""
+_MOST_DEMANDS = 2**28  # users times slots: what is told of them is kept
 _ENDINGS = (".csv", ".json")
 _LENGTH = "slots"
 
@@ -40,6 +41,9 @@ def read_schedule(demands: str, slots: int | None = None) -> tuple[Window, ...]:
     ending = Path(demands).suffix.lower()
     rows = _read(Path(demands), ending) if ending in _ENDINGS else _parse(demands)
     schedule = _lengths(rows, slots)
+    total = len(schedule[0].demand_bps_hz) * sum(window.slots for window in schedule)
+    if total > _MOST_DEMANDS:
+        raise ValueError(f"slots: must be at most {_MOST_DEMANDS}, all users together, received {total}")
     require_schedule(schedule, len(schedule[0].demand_bps_hz))
     return schedule
 
@@ -74,7 +78,7 @@ def _of_csv(text: str) -> list[Row]:
 def _of_json(text: str, path: Path) -> list[Row]:
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"demands: must be JSON, received {path} ({error})") from error
     if not isinstance(data, list) or not data:
         raise ValueError(f"demands: must be a list of lists, received {data!r:.40} in {path}")
@@ -97,9 +101,9 @@ def _number(value: Any) -> float:
         if isinstance(value, bool):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         rule = "must be numbers in bit/s/Hz, or a .csv or .json file"
-        raise ValueError(f"demands: {rule}, received {value!r}") from error
+        raise ValueError(f"demands: {rule}, received {value!r:.40}") from error
 
 
 def _count(word: str) -> int:
