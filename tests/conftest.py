@@ -16,3 +16,8 @@ settings.load_profile("torchrrm")
 def generator() -> torch.Generator:
     """A generator with a fixed seed, new for each test."""
     return torch.Generator().manual_seed(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests begin first, so that no process is left with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

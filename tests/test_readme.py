@@ -1,57 +1,22 @@
-"""The commands of the README run as they stand there, only smaller."""
+"""The commands of the README run as they stand there, only smaller; those of recipes in `recipes/test_smoke.py`."""
 
-import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from tests.readme import ROOT, commands, smaller
 
 from torchrrm import cli
 
-ROOT = Path(__file__).parents[1]
-SMALLER = {
-    "evaluate": {"--instances": "2", "--users": "5", "--links": "3", "--slots": "4", "--stations": "4"},
-    "train": {"--steps": "2", "--users": "5"},
-    "adapt": {"--epochs": "1", "--users": "5"},
-    "reproduce": {"--scale": "smoke"},
-}
-OF_PROBLEM = {
-    "slicing": {"--users"},
-    "sum-rate": {"--links"},
-    "qos-sum-rate": {"--links"},
-    "ergodic-power": {"--links", "--slots"},
-    "urllc": {"--users"},
-    "association": {"--users", "--stations"},
-    "fair-association": {"--users", "--stations"},
-    "demands": set(),
-}
 
-
-def commands() -> list[str]:
-    """Lines of the README that call the command line."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line.startswith("torchrrm ") and "COMMAND" not in line]
-
-
-def smaller(arguments: list[str]) -> list[str]:
-    """The arguments with other sizes, as far as they are options of the problem."""
-    problem = arguments[arguments.index("--problem") + 1] if "--problem" in arguments else "slicing"
-    foreign = set().union(*OF_PROBLEM.values()) - OF_PROBLEM[problem]
-    for option, value in SMALLER.get(arguments[0], {}).items():
-        if option in arguments:
-            arguments[arguments.index(option) + 1] = value
-        elif option not in foreign:
-            arguments = [*arguments, option, value]
-    return arguments
-
-
+@pytest.mark.slow
 def test_commands_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(ROOT / "src/torchrrm/channels/data/munich_cell_uplink.npz", tmp_path / "cell.npz")
     monkeypatch.chdir(tmp_path)
-    assert len(commands()) >= 6
-    for line in commands():
-        arguments = smaller(shlex.split(line)[1:])
-        assert cli.run(arguments) == 0, line
+    lines = [line for line in commands() if not line.startswith("torchrrm reproduce ")]
+    assert len(lines) >= 6
+    for line in lines:
+        assert cli.run(smaller(line)) == 0, line
     assert {"allocation.csv", "results.json", "policy.safetensors", "adapted.safetensors", "policy.onnx"} <= {
         path.name for path in tmp_path.iterdir()
     }

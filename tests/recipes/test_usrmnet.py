@@ -1,52 +1,15 @@
-"""The USRMNet recipe: printed numbers, its own parts, and all of it at its smallest scale."""
-
-import json
+"""The USRMNet recipe: printed numbers and its own parts."""
 
 import pytest
 import torch
 
-from torchrrm.bench import Results
-from torchrrm.policies import load_policy
-from torchrrm.policies.usrmnet import USRMNet
-from torchrrm.recipes import RECIPES
-from torchrrm.recipes.jobs import Workers
-from torchrrm.recipes.usrmnet import plan
 from torchrrm.recipes.usrmnet.allocators import EQUAL, RESTORED, solvers
 from torchrrm.recipes.usrmnet.cases import REPORT, TEST_RINGS, TRAIN, Case, draws_of, hard_cases
-from torchrrm.recipes.usrmnet.judging import CaseResult, judge
+from torchrrm.recipes.usrmnet.judging import CaseResult
 from torchrrm.recipes.usrmnet.operations import hebf_operations, usrmnet_operations
 from torchrrm.recipes.usrmnet.published import TABLE1, TABLE2, TABLE3
 from torchrrm.recipes.usrmnet.scoring import Scores, judged, on_same_draws, scored
-from torchrrm.recipes.usrmnet.settings import SCALES
 from torchrrm.solvers import EqualPowerMMSE
-
-FIGURES = ("fig05", "fig06", "fig07", "table1", "hard", "map", "front")
-TABLES = ("table1-ratios", "table2", "table3")
-
-
-@pytest.mark.slow
-def test_smoke_makes_every_exhibit_and_goes_on_where_it_was(tmp_path):
-    results = RECIPES["usrmnet"](scale="smoke", out=tmp_path, seed=0, command="test")
-    assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in FIGURES)
-    data = json.loads((tmp_path / "exhibits.json").read_text())
-    assert set(data) == {*FIGURES, *TABLES}
-    kept = Results.from_json(tmp_path / "results.json")
-    assert {row.problem for row in kept.rows} == {"urllc"}
-    assert {row.kind for row in kept.rows} == {"policy", "solver", "trivial"}
-    assert all(row.violation_rate == 0 for row in kept.rows if row.allocator in ("USRMNet", "GramAscent"))
-    assert any(row.published for row in kept.rows)
-    assert isinstance(load_policy(str(tmp_path / "weights" / "usrmnet.safetensors")), USRMNet)
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "jobs").iterdir()}
-    settings, workers = SCALES["smoke"], Workers(tmp_path / "jobs", 0)
-    trained = plan.train(settings, workers, 0)
-    found = judge("again", plan.asked(settings, trained), workers)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "jobs").iterdir()} == made
-    timed = {
-        one.case: dict.fromkeys(found[one.case].names, (1.0, 1.0))
-        for one in plan.asked(settings, trained)
-        if one.listed
-    }
-    assert [row.objective for row in plan.rows(found, timed)] == [row.objective for row in results.rows]
 
 
 def test_printed_ratios_are_those_of_the_printed_rates_but_for_known_slips():
