@@ -44,6 +44,7 @@ nb_execution_raise_on_error = False  # a warning, which is an error of the build
 nb_execution_show_tb = True
 nb_execution_timeout = 60
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"
 
 autodoc_default_options = {"members": True, "show-inheritance": False}
 autodoc_member_order = "bysource"
