@@ -1,5 +1,8 @@
+import onnx
 import pytest
 from tests.deploy.exported import model_of
+
+from torchrrm.deploy import InferenceSession
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +21,23 @@ def exported(folder, tmp_path):
         return path
 
     return path_of
+
+
+@pytest.fixture(scope="module")
+def opened(model, tmp_path_factory):
+    """A session of the module's `model`, the bytes of an exported policy."""
+    path = tmp_path_factory.mktemp("opened") / "policy.onnx"
+    path.write_bytes(model)
+    return InferenceSession(path)
+
+
+@pytest.fixture
+def altered(model, tmp_path):
+    """`altered(alter)` runs the module's `model`, altered."""
+
+    def session(alter):
+        path = tmp_path / "policy.onnx"
+        path.write_bytes(alter(onnx.load_from_string(model)).SerializeToString())
+        return InferenceSession(path)
+
+    return session

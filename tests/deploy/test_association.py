@@ -5,7 +5,6 @@ import sys
 from typing import Any, ClassVar
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -63,26 +62,6 @@ def model(tmp_path_factory):
     """Bytes of an exported policy."""
     path = tmp_path_factory.mktemp("association") / "policy.onnx"
     return export(Listener(), path, provenance={"recipe": "none"}).read_bytes()
-
-
-@pytest.fixture(scope="module")
-def opened(model, tmp_path_factory):
-    """A session of the policy."""
-    path = tmp_path_factory.mktemp("opened") / "policy.onnx"
-    path.write_bytes(model)
-    return InferenceSession(path)
-
-
-@pytest.fixture
-def altered(model, tmp_path):
-    """`altered(alter)` runs the exported policy, altered."""
-
-    def session(alter):
-        path = tmp_path / "policy.onnx"
-        path.write_bytes(alter(onnx.load_from_string(model)).SerializeToString())
-        return InferenceSession(path)
-
-    return session
 
 
 def arrays(instance: CellInstance) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.deploy.exported import read, scale_output, write
 
-from torchrrm.deploy import InferenceSession, export
+from torchrrm.deploy import export
 from torchrrm.policies import USRMNet
 from torchrrm.problems import MisoInstance, UrllcBeamforming
 from torchrrm.problems.beamforming import miso_instance, to_downlink
@@ -45,26 +45,6 @@ def model(tmp_path_factory):
     """Bytes of an exported policy, any number of users and antennas; tracing takes half a minute."""
     path = tmp_path_factory.mktemp("beams") / "policy.onnx"
     return export(beam_policy(), path, provenance={"recipe": "none"}).read_bytes()
-
-
-@pytest.fixture(scope="module")
-def opened(model, tmp_path_factory):
-    """A session of the policy."""
-    path = tmp_path_factory.mktemp("opened") / "policy.onnx"
-    path.write_bytes(model)
-    return InferenceSession(path)
-
-
-@pytest.fixture
-def altered(model, tmp_path):
-    """`altered(alter)` runs the exported policy, altered."""
-
-    def session(alter):
-        path = tmp_path / "policy.onnx"
-        path.write_bytes(alter(onnx.load_from_string(model)).SerializeToString())
-        return InferenceSession(path)
-
-    return session
 
 
 def arrays(instance: MisoInstance) -> dict:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from torchrrm.kernels import link_branch as kernels
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
@@ -14,7 +16,7 @@ from torchrrm.problems.validation import require_numbers
 from torchrrm.records import batch_shape, to
 from torchrrm.solvers.base import Solution
 
-__all__ = ["MOST_LINKS", "BranchAndBound", "ordered_links"]
+__all__ = ["MOST_LINKS", "BranchAndBound", "ordered_links", "require_few"]
 
 MOST_LINKS = 100
 """Active links above which a search is refused: its starting points alone would take minutes."""
@@ -78,9 +80,7 @@ class BranchAndBound:
         """Best powers found, with `objective <= optimum <= upper_bound` in bit/s/Hz; `iterations` counts boxes."""
         end = math.inf if self.time_limit_s is None else time.perf_counter() + self.time_limit_s
         batch, links = batch_shape(require_numbers(instance)), instance.active.shape[-1]
-        most = int(instance.active.sum(-1).amax()) if instance.active.numel() else 0
-        if most > MOST_LINKS:
-            raise ValueError(f"instance: must have at most {MOST_LINKS} active links, received {most}")
+        require_few(instance.active)
         gain, weight, active, order = ordered_links(instance)
         count = active.sum(-1)
         power, state = np.zeros(weight.shape), np.zeros((len(count), 4))
@@ -106,6 +106,17 @@ class BranchAndBound:
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
         return self.solve(instance).action
+
+
+def require_few(active: Bool[Tensor, "*batch tx"]) -> None:
+    """At most `MOST_LINKS` active links in each instance.
+
+    Raises:
+        ValueError: if there are more.
+    """
+    most = int(active.sum(-1).amax()) if active.numel() else 0
+    if most > MOST_LINKS:
+        raise ValueError(f"instance: must have at most {MOST_LINKS} active links, received {most}")
 
 
 def ordered_links(instance: LinkInstance) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from torchrrm.problems.links import ErgodicAction, ErgodicInstance, ErgodicPower
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import map_tensors, replace, to
 from torchrrm.solvers.base import Solution
-from torchrrm.solvers.branch_and_bound import BranchAndBound, ordered_links
+from torchrrm.solvers.branch_and_bound import BranchAndBound, ordered_links, require_few
 
 __all__ = ["ErgodicBound", "ErgodicDualBound"]
 
@@ -215,6 +215,7 @@ class ErgodicDualBound:
 
 def _exact(instance: ErgodicInstance) -> ErgodicInstance:
     """The instance on the CPU in float64, without gradients."""
+    require_few(instance.active)
     with torch.no_grad():
         return map_tensors(torch.Tensor.detach, to(require_numbers(instance), device="cpu", dtype=torch.float64))
 

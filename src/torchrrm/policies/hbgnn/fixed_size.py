@@ -1,20 +1,16 @@
 """What networks for one number of users and of stations have in common."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchrrm.policies.hbgnn.core import NOT_REACHABLE, AssociationScores
-from torchrrm.policies.hbgnn.decisions import decided, relaxed
+from torchrrm.policies.hbgnn.scored import ScoredAssociation
 from torchrrm.problems.association import (
-    AssociationAction,
-    CellInstance,
-    RelaxedAssociation,
     SumRateAssociation,
-    relative_snr,
 )
 
 __all__ = ["FixedSizeAssociation", "level_of"]
@@ -31,7 +27,7 @@ def level_of(ratio: Float[Tensor, "*batch user bs"]) -> Float[Tensor, "*batch us
     return torch.log1p(ratio) / _LEVEL
 
 
-class FixedSizeAssociation(nn.Module, ABC):
+class FixedSizeAssociation(ScoredAssociation):
     """A network of [Zhang2022HBGNN] that serves one number of users and of stations, which it knows by their places.
 
     Permuted users or stations are to it another network. Fewer may be active; more, or another shape, are refused.
@@ -62,25 +58,6 @@ class FixedSizeAssociation(nn.Module, ABC):
     def problem(self) -> SumRateAssociation:
         """What the policy serves."""
         return SumRateAssociation()
-
-    def forward(self, instance: CellInstance) -> AssociationAction:
-        """The best-scored station of each user, and powers in W."""
-        return decided(self.score(instance), instance)
-
-    def relax(
-        self,
-        instance: CellInstance,
-        *,
-        temperature: float | Tensor = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> RelaxedAssociation:
-        """Probabilities of stations by a tempered softmax, and powers in W; nothing is drawn."""
-        del generator
-        return relaxed(self.score(instance), instance, temperature=temperature)
-
-    def score(self, instance: CellInstance) -> AssociationScores:
-        """`core` of an instance."""
-        return self.core(relative_snr(instance), instance.active_user, instance.active_bs)
 
     def core(
         self,

@@ -23,14 +23,11 @@ from torchrrm.policies.hbgnn.core import (
     settled,
     soft_matching,
 )
-from torchrrm.policies.hbgnn.decisions import Head, decided, relaxed
+from torchrrm.policies.hbgnn.decisions import Head
+from torchrrm.policies.hbgnn.scored import ScoredAssociation
 from torchrrm.problems.association import (
-    AssociationAction,
-    CellInstance,
     ProportionalFairAssociation,
-    RelaxedAssociation,
     SumRateAssociation,
-    relative_snr,
 )
 
 __all__ = ["HBGNN"]
@@ -38,7 +35,7 @@ __all__ = ["HBGNN"]
 _PROBLEMS = {"association": SumRateAssociation, "fair-association": ProportionalFairAssociation}
 
 
-class HBGNN(nn.Module):
+class HBGNN(ScoredAssociation):
     """Heterogeneous bipartite graph network of [Zhang2022HBGNN] that scores edges: who serves whom, how loud.
 
     Two layers of first- and second-order aggregation (`torchrrm.nn.BipartiteLayer`). What enters and what they
@@ -125,33 +122,6 @@ class HBGNN(nn.Module):
     def deployment(self) -> dict[str, Any]:
         """What a control loop without torch needs around `core`, as JSON; read by `torchrrm.deploy.association`."""
         return {"service": "association", "kind": self._serves}
-
-    def forward(self, instance: CellInstance) -> AssociationAction:
-        """The best-scored station of each user, and powers in W."""
-        return decided(self.score(instance), instance)
-
-    def relax(
-        self,
-        instance: CellInstance,
-        *,
-        temperature: float | Tensor = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> RelaxedAssociation:
-        """Probabilities of stations and powers in W, differentiable.
-
-        Args:
-            instance: the network.
-            temperature: of the softmax, see `temperature_of`.
-            generator: of the noise of a Gumbel head; without, it takes the likeliest station.
-        """
-        scores = self.score(instance)
-        return relaxed(scores, instance, self.head, temperature=temperature, generator=generator)
-
-    def score(self, instance: CellInstance) -> AssociationScores:
-        """`core` of an instance; where there are no users, stations are silent."""
-        if not instance.gain.numel():
-            return AssociationScores(score=instance.gain, share=torch.zeros_like(instance.max_power_w))
-        return self.core(relative_snr(instance), instance.active_user, instance.active_bs)
 
     def core(
         self,
