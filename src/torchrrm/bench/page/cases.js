@@ -31,7 +31,7 @@ function drawAgainstBound(item) {
   const bars = Object.entries(KINDS).map(([kind, { shape, color, told }]) => {
     const at = places.filter(i => rows[i].kind === kind), mine = at.map(i => rows[i]);
     return {
-      type: "bar", orientation: "h", name: told, x: mine.map(row => value(row, bounded)), y: at, hoverinfo: "text",
+      type: "bar", orientation: "h", name: told, width: 0.7, x: mine.map(row => value(row, bounded)), y: at, hoverinfo: "text",
       text: mine.map(row => hoverOf(row, item)), textposition: "none",
       error_x: { ...spread(mine, bounded), color: themed("ink"), thickness: 1.2, width: 3 },
       marker: {
@@ -47,7 +47,7 @@ function drawAgainstBound(item) {
       x: ends.map(end => Math.min(end, reach)), textposition: "middle right", cliponaxis: false,
     },
   ], {
-    height: 70 + 26 * rows.length, bargap: 0.3, barmode: "overlay", margin: { l: 8, r: narrow() ? 58 : 70, t: 8, b: 8 },
+    height: 70 + 26 * rows.length, barmode: "overlay", margin: { l: 8, r: narrow() ? 58 : 70, t: 8, b: 8 },
     xaxis: axis(word, { range: [low < 0 ? 1.05 * low : 0, reach * 1.02 || 1] }),
     yaxis: axis("", { tickvals: places, ticktext: rows.map(row => escaped(shortened(row.allocator))), range: [-0.7, rows.length - 0.3], showgrid: false, title: undefined }),
     shapes: bounded ? [{ type: "line", x0: 100, x1: 100, yref: "paper", y0: 0, y1: 1, line: { color: themed("ink"), width: 1.5, dash: "dash" } }] : [],

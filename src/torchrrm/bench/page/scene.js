@@ -133,7 +133,7 @@ function drawMap(scene, service, told) {
   const wide = byId("scene").clientWidth, ratio = (span.y[1] - span.y[0]) / (span.x[1] - span.x[0]);
   draw("scene", traces, {
     height: Math.round(Math.min(760, Math.max(300, (wide - 68) * ratio + 112))), uirevision: scene.title,
-    margin: { l: 56, r: 12, t: 64, b: 48 },
+    margin: { l: 56, r: 12, t: 52, b: 48 },
     xaxis: axis("x / m", { range: span.x, zeroline: false, automargin: false, title: { text: "x / m" } }),
     yaxis: axis("y / m", { range: span.y, scaleanchor: "x", zeroline: false, automargin: false, title: { text: "y / m" } }),
   }, told);
