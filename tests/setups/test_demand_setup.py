@@ -40,7 +40,7 @@ def test_rates_count_once_they_have_settled(runs: DemandInstance) -> None:
     score = problem.evaluate(runs, SlotPowers(power_w=power))
     torch.testing.assert_close(score.objective, found.sum(-1).mean(-1))
     demand = torch.tensor(DEMANDS)
-    missing = torch.where(demand > 0, 0.99 - found / demand.clamp(min=1e-9), 0.0)
+    missing = torch.where(demand > 0, 0.95 - found / demand.clamp(min=1e-9), 0.0)
     torch.testing.assert_close(score.violation["min_rate"], missing.amax(1))
 
 

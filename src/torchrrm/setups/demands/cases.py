@@ -40,7 +40,7 @@ def cases() -> list[DemandCase]:
     return [
         _case("paper", "Rayleigh at 15 dB", "rayleigh", _FIG2, certifies=True),
         _case("hard", "Rayleigh at 15 dB", "rayleigh", (_TABLE3, _TABLE3[::-1])),
-        _case("munich", "Munich", _MUNICH, ((1.0,) * 8, (0.5, 2.0) * 4), certifies=True),
+        _case("munich", "Munich", _MUNICH, ((0.25,) * 8, (0.1, 0.5) * 4), certifies=True),
     ]
 
 
