@@ -14,13 +14,14 @@ export MKL_NUM_THREADS := 1
 CHECKED := torchrrm.rates,torchrrm.nn
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench leaderboard clean
+.PHONY: help demo test check lint doctest docs wheel bench leaderboard clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, order of the rooms, doctests"
 	@echo "make docs    the documentation, its examples run; writes docs/_build/html"
+	@echo "make wheel   source archive and wheel in dist/, the wheel's demo run offline in a clean environment"
 	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
 	@echo "make leaderboard  the full benchmark, and the README's table of it"
 	@echo "make clean   remove .venv, caches and $(OUT)"
@@ -29,14 +30,25 @@ demo: $(VENV)/.kernels
 	$(BIN)/torchrrm demo --out $(OUT)/demo
 
 test: $(VENV)/.kernels
-	$(BIN)/python -m pytest -n 2 --jaxtyping-packages=$(CHECKED),beartype.beartype
+	$(BIN)/python -m pytest -n 2 --dist worksteal --jaxtyping-packages=$(CHECKED),beartype.beartype
 
-check: $(VENV)/.installed
+check: lint doctest
+
+lint: $(VENV)/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo
+
+doctest: $(VENV)/.kernels
 	$(BIN)/python -m pytest -q --doctest-modules --doctest-glob=README.md src README.md
+
+# The wheel is made of the source archive, so that both are whole.
+wheel: $(VENV)/.installed
+	rm -rf dist
+	$(BIN)/python -m hatchling build --target sdist --directory dist
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	PYTHON=$(PYTHON) .ci/try-wheel
 
 # Warnings are errors, and a page whose code fails is one.
 docs: $(VENV)/.kernels
