@@ -28,6 +28,12 @@ class Compared:
     case: Case[Any, Any]
     allocators: tuple[str, ...]
 
+    @property
+    def held(self) -> Held:
+        """The job that finds what they are held against."""
+        references = self.case.setup.references()
+        return Held(self.of, tuple(name for name in references if name not in self.allocators))
+
 
 def chosen(problems: Sequence[str]) -> list[Case[Any, Any]]:
     """The cases of these problems, or of all if none is named.
@@ -63,7 +69,7 @@ def rows_of(wanted: Sequence[Compared], scale: Scale, workers: Workers) -> list[
     """
     jobs: list[Job] = []
     for one in wanted:
-        jobs += [Held(one.of), *(Assessed(one.of, name) for name in one.allocators)]
+        jobs += [one.held, *(Assessed(one.of, name) for name in one.allocators)]
     found: dict[Job, dict[str, Tensor]] = dict(run_jobs("comparing", jobs, workers))
     calls = [Timed(one.of, name, LATENCY[scale]) for one in wanted for name in one.allocators]
     alone = Workers(workers.folder, min(workers.processes, 1), workers.progress)
@@ -72,7 +78,7 @@ def rows_of(wanted: Sequence[Compared], scale: Scale, workers: Workers) -> list[
 
 
 def _rows(one: Compared, found: Mapping[Job, Mapping[str, Tensor]], scale: Scale) -> list[Row]:
-    held = found[Held(one.of)]
+    held = found[one.held]
     infeasible = int(held["infeasible"]) if "infeasible" in held else None
     assessments = {}
     for name in one.allocators:

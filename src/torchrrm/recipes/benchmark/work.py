@@ -71,9 +71,14 @@ def _allocator(of: Of, name: str) -> Allocator[Any, Any]:
 
 @dataclass(frozen=True)
 class Held:
-    """What objectives are held against, apart from those of the allocators that are compared."""
+    """What objectives are held against, apart from those of the allocators that are compared.
+
+    Attributes:
+        references: of the setup, those that are not compared anyway.
+    """
 
     of: Of
+    references: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -82,8 +87,9 @@ class Held:
     def __call__(self) -> dict[str, Tensor]:
         setup, on = find_case(self.of).setup, judged(self.of)
         bound = setup.certify(on.instances)
-        if bound is None and (references := setup.references()):
-            bound = bench.best_of(workbench.assess(setup, on, solver) for solver in references.values())
+        if bound is None and self.references:
+            solvers = [setup.references()[name] for name in self.references]
+            bound = bench.best_of(workbench.assess(setup, on, solver) for solver in solvers)
         known = on.infeasible is not None
         counted = {"infeasible": torch.tensor(on.infeasible)} if known else {}
         return {"kept": on.kept, **counted, **tensors_of_bound(bound)}
