@@ -151,6 +151,16 @@ def test_a_failed_page_leaves_the_old_one(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
 
 
+def test_numbers_of_instances_are_folded_where_there_are_many(tmp_path: Path) -> None:
+    _, few = _written(tmp_path)
+    assert len(few.of("details")) == 1
+    rows = [dataclasses.replace(ROW, setting=f"setting {i}", instances=10 + i) for i in range(7)]
+    path = html_report(tmp_path / "b.html", dataclasses.replace(RESULTS, rows=rows), title="t")
+    text = path.read_text("utf-8")
+    assert text.count("instances, feasibility not told</li>") == 7
+    assert "Instances of the 7 cases" in text
+
+
 def test_a_leaderboard_adds_little_to_the_scripts(tmp_path: Path) -> None:
     small = html_report(tmp_path / "a.html", RESULTS, title="t").stat().st_size
     rows = [dataclasses.replace(ROWS[0], setting=f"setting {i}") for i in range(400)]

@@ -22,9 +22,11 @@ __all__ = [
     "circumstances",
     "columns",
     "console",
+    "counts_of",
     "display_for",
     "markdown_rows",
     "markdown_table",
+    "origin",
     "terminal_table",
 ]
 
@@ -155,7 +157,17 @@ def columns(
 
 def circumstances(results: Results) -> str:
     """One line: commit, device, threads, seed, instances, and how many of them were infeasible."""
-    parts = [f"commit {results.commit}", results.device, f"threads {results.threads}", f"seed {results.seed}"]
+    return "; ".join([origin(results), *counts_of(results)])
+
+
+def origin(results: Results) -> str:
+    """Commit, device, threads and seed."""
+    return f"commit {results.commit}; {results.device}; threads {results.threads}; seed {results.seed}"
+
+
+def counts_of(results: Results) -> list[str]:
+    """Instances of each case, and how many of them were infeasible; once where all are alike."""
+    parts: list[str] = []
     cases = zip(case_names(results.rows), results.rows, strict=True)
     counts = {case: (row.instances, row.infeasible, row.left_out) for case, row in cases}
     if len(counts) > 1 and len(set(counts.values())) == 1:
@@ -164,7 +176,7 @@ def circumstances(results: Results) -> str:
         told = "feasibility not told" if infeasible is None else f"{infeasible} infeasible"
         told += ", which all but the latency leave out" if left_out else ""
         parts.append(f"{case}: {instances} instances, {told}")
-    return "; ".join(parts)
+    return parts
 
 
 TABLE_WIDTH = 120

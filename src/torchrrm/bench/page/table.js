@@ -1,4 +1,4 @@
-// The table: sorted by any column, filtered by problem and setting, columns without a value in the shown rows left out.
+// The table: sorted by any column, filtered by problem and setting. Columns that a shown problem has no value in are left out.
 
 function sortKey(row, column) {
   const cell = row.cells[column];
@@ -21,12 +21,16 @@ function filterRows(table, wanted) {
     row.hidden = Object.entries(wanted).some(([name, chosen]) => chosen !== "" && row.dataset[name] !== chosen);
   }
   const shown = rows.filter(row => !row.hidden);
+  const problems = new Set(shown.map(row => row.dataset.problem));
+  let left = false;
   [...table.tHead.rows[0].cells].forEach((head, column) => {
-    const silent = shown.length > 0 && shown.every(row => row.cells[column].textContent === "–");
+    const telling = shown.filter(row => row.cells[column].textContent !== "–");
+    const silent = new Set(telling.map(row => row.dataset.problem)).size < problems.size;
+    left ||= silent && telling.length > 0;
     head.hidden = silent;
     for (const row of rows) row.cells[column].hidden = silent;
   });
-  byId("shown-rows").textContent = `${shown.length} of ${rows.length} rows`;
+  byId("shown-rows").textContent = `${shown.length} of ${rows.length} rows` + (left ? "; a problem’s own columns show when it is chosen" : "");
 }
 
 function readyTable() {

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from torchrrm.bench.figures import render
 from torchrrm.bench.page.data import page_data
-from torchrrm.bench.report import NOTE, Cell, Shown, circumstances, columns
+from torchrrm.bench.report import NOTE, Cell, Shown, circumstances, columns, counts_of, origin
 from torchrrm.bench.results import Results
 from torchrrm.bench.scene import Scene
 from torchrrm.files import atomic_write_text
@@ -24,6 +24,7 @@ from torchrrm.files import atomic_write_text
 __all__ = ["Plate", "html_report"]
 
 _SCRIPTS = ("marks.js", "scene.js", "cases.js", "table.js", "page.js")
+_FEW_CASES = 6
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ def html_report(
     filled = {
         "title": html.escape(title),
         "lead": f"<p>{html.escape(lead)}</p>" if lead else "",
-        "plates": "\n".join(map(_plate, plates)),
+        "figures": _figures(plates),
         "table": _table(results, display),
         "note": html.escape(NOTE),
-        "circumstances": html.escape(f"{circumstances(results)}."),
+        "circumstances": _circumstances(results),
         "command": html.escape(results.command),
         "style": _own("page.css"),
         "data": _json(page_data(results, display, scenes)),
@@ -91,6 +92,23 @@ def _json(data: object) -> str:
     """JSON that HTML reads as text whatever strings are in it."""
     text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+def _circumstances(results: Results) -> str:
+    """A paragraph, the numbers of instances behind a fold if there are many cases."""
+    counts = counts_of(results)
+    if len(counts) <= _FEW_CASES:
+        return f'<p class="note">{html.escape(circumstances(results))}.</p>'
+    cases = "".join(f"<li>{html.escape(count)}</li>" for count in counts)
+    fold = f"<details><summary>Instances of the {len(counts)} cases</summary><ul>{cases}</ul></details>"
+    return f'<p class="note">{html.escape(origin(results))}.</p>\n{fold}'
+
+
+def _figures(plates: Sequence[Plate]) -> str:
+    if not plates:
+        return ""
+    shown = "\n".join(map(_plate, plates))
+    return f'<section aria-labelledby="figures">\n<h2 id="figures">Figures</h2>\n{shown}\n</section>'
 
 
 def _plate(plate: Plate) -> str:
