@@ -175,4 +175,4 @@ def test_batches_and_limits() -> None:
 
 
 def test_conformance() -> None:
-    check_solver(BeamformingBound(tolerance=0.01), PROBLEM, sample, expected=BEAMS)
+    check_solver(BeamformingBound(tolerance=0.01), PROBLEM, sample, expected=replace(BEAMS, extremes=False))

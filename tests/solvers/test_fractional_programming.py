@@ -54,7 +54,7 @@ def test_the_closed_form_is_wmmse() -> None:
 
 @pytest.mark.parametrize("solver", [FractionalProgramming(20), FractionalProgramming(30, 1e-6, 5), FPLinQ()])
 def test_conforms(solver: FractionalProgramming | FPLinQ) -> None:
-    check_solver(solver, PROBLEM, sample, expected=LINKS)
+    check_solver(solver, PROBLEM, sample, expected=replace(LINKS, extremes=False))
 
 
 def test_a_step_maximises_the_surrogate() -> None:

@@ -62,7 +62,7 @@ def sequential_quadratic(instance: MisoInstance, start: np.ndarray) -> float:
 
 def test_conforms():
     """Cut short: it need not converge for that."""
-    check_solver(HeBF(max_steps=1, max_programs=2), PROBLEM, sample, expected=BEAMS)
+    check_solver(HeBF(max_steps=1, max_programs=2), PROBLEM, sample, expected=replace(BEAMS, extremes=False))
 
 
 def test_table_cell(generator, solver):

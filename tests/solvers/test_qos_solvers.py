@@ -28,7 +28,7 @@ def feasible_links(count: int, size: int, rate: float, seed: int = 0) -> LinkIns
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rate", [0.0, LEAST])
 def test_solver_conforms(kind, rate):
-    check_solver(kind(rate, max_steps=5), QosSumRate(rate), sample, expected=LINKS)
+    check_solver(kind(rate, max_steps=5), QosSumRate(rate), sample, expected=replace(LINKS, extremes=False))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -117,7 +117,7 @@ def _slope(gram: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _describe(uplink: BeamUplink, share: Tensor) -> _Model:
     """The model at a point."""
     one = torch.eye(share.shape[-1], dtype=uplink.gram.dtype, device=share.device)
-    matrix = torch.linalg.solve(one + uplink.gram * share[..., None, :], uplink.gram)
+    matrix = torch.linalg.solve_ex(one + uplink.gram * share[..., None, :], uplink.gram)[0]
     error, power = mmse_error(uplink.gram, share), matrix.real.square() + matrix.imag.square()
     _, back, price = _slope(uplink.gram, share)
     inner = (matrix * (price * share / error)[..., None, :]) @ matrix

@@ -25,7 +25,7 @@ def interference(
     0 for users without a channel.
     """
     one = torch.eye(share.shape[-1], dtype=gram.dtype, device=gram.device)
-    matrix = torch.linalg.solve(one + gram * share[..., None, :], gram)  # A = (I + G Q)^-1 G
+    matrix = torch.linalg.solve_ex(one + gram * share[..., None, :], gram)[0]  # A = (I + G Q)^-1 G
     own = matrix.diagonal(dim1=-2, dim2=-1).real
     heard = own > 0
     own = torch.where(heard, own, torch.ones_like(own))
