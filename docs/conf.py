@@ -1,5 +1,6 @@
 """Settings of the documentation; `make docs` builds it into docs/_build/html."""
 
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -7,16 +8,14 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
 
-import torchrrm
-
 # Cells call the command line of this environment, on one thread, and draw without a screen.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "COLUMNS": "92", "NO_COLOR": "1"}
 
 project = "torchrrm"
 author = "The torchrrm authors"
-copyright = author  # noqa: A001
-version = release = torchrrm.__version__
+copyright = author
+version = release = importlib.metadata.version("torchrrm")
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -42,7 +41,7 @@ nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = False  # a warning, which is an error of the build, after all pages were tried
 nb_execution_show_tb = True
-nb_execution_timeout = 60
+nb_execution_timeout = 300  # seconds of a cell; a busy machine takes many times what an idle one does
 nb_merge_streams = True
 nb_render_markdown_format = "gfm"
 

@@ -28,7 +28,9 @@ class Citations(SphinxPostTransform):
                 continue
             parts = found.split(text.astext())
             if len(parts) > 1:
-                parent.replace(text, [self._part(part, place % 2) for place, part in enumerate(parts) if part])
+                parent.replace(
+                    text, [self._part(part, place % 2) for place, part in enumerate(parts) if part]
+                )
 
     def _part(self, part: str, is_key: int) -> nodes.Node:
         """Text as it is, or the link of a key."""

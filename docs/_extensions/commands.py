@@ -27,7 +27,9 @@ class Commands(Directive):
                     sections[name] = _section(f"torchrrm {name}", _help([name]))
                 else:
                     sections[name] += _section(
-                        f"{name}, {problem}", _help([name, "--problem", problem]), shown=f"--problem {problem}"
+                        f"{name}, {problem}",
+                        _help([name, "--problem", problem]),
+                        shown=f"--problem {problem}",
                     )
         return list(sections.values())
 

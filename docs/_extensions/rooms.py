@@ -28,7 +28,14 @@ class Room(Directive):
         module = importlib.import_module(name)
         exported = sorted(module.__all__, key=lambda word: (word.isupper(), word.lower()))
         data = _documented_data(module)
-        lines = [f".. automodule:: {name}", "   :no-members:", "", ".. autosummary::", "   :nosignatures:", ""]
+        lines = [
+            f".. automodule:: {name}",
+            "   :no-members:",
+            "",
+            ".. autosummary::",
+            "   :nosignatures:",
+            "",
+        ]
         lines += [f"   {word}" for word in exported if callable(getattr(module, word))]
         for word in exported:
             lines += ["", *_entry(f"{name}.{word}", getattr(module, word), data.get(word))]
@@ -44,7 +51,11 @@ def _entry(name: str, found: object, about: list[str] | None) -> list[str]:
     if isinstance(found, dict):
         return [f".. py:data:: {name}", "", f"   By name: {', '.join(map(str, found))}."]
     if typing.get_origin(found) is not None:
-        return [f".. py:data:: {name}", "", f"   The type ``{stringify_annotation(found, 'smart').replace('~', '')}``."]
+        return [
+            f".. py:data:: {name}",
+            "",
+            f"   The type ``{stringify_annotation(found, 'smart').replace('~', '')}``.",
+        ]
     if not inspect.isclass(found):
         return [f".. autofunction:: {name}"]
     return [f".. autoclass:: {name}", "   :members:", "   :special-members: __call__"]
