@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 CHECKED := torchrrm.rates,torchrrm.nn
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint doctest docs wheel bench leaderboard clean
+.PHONY: help demo test check lint doctest docs wheel bench fuzz leaderboard clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
@@ -23,6 +23,7 @@ help:
 	@echo "make docs    the documentation, its examples run; writes docs/_build/html"
 	@echo "make wheel   source archive and wheel in dist/, the wheel's demo run offline in a clean environment"
 	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
+	@echo "make fuzz    loaders and commands against hostile inputs, ten minutes; writes docs/results/fuzz.txt"
 	@echo "make leaderboard  the full benchmark, and the README's table of it"
 	@echo "make clean   remove .venv, caches and $(OUT)"
 
@@ -53,6 +54,9 @@ wheel: $(VENV)/.installed
 # Warnings are errors, and a page whose code fails is one.
 docs: $(VENV)/.kernels
 	$(BIN)/python -m sphinx -b html -W --keep-going -q -j 2 docs docs/_build/html
+
+fuzz: $(VENV)/.fuzz $(VENV)/.kernels
+	$(BIN)/python tests/fuzz/campaign.py
 
 bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_plain.py
@@ -96,6 +100,10 @@ $(VENV)/.torch: $(VENV)/.created constraints.txt
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)/.fuzz: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[dev,fuzz]'
 	touch $@
 
 # Compiled once, here, so that no command or test waits for it.

@@ -76,12 +76,12 @@ def _uplink_cell(arrays: Arrays) -> dict[str, Any]:
     """Station and eavesdroppers at the frequencies that both have; `gain_eve_db` is [user eavesdropper]."""
     gain_station = gain_from_db(arrays["gain_bs_db"], "gain_bs_db")
     gain_eavesdropper = gain_from_db(arrays["gain_eve_db"], "gain_eve_db")
-    offset_hz = arrays["freq_offset_eve_hz"].astype(np.float64)
+    offset_hz = _frequencies(arrays, "freq_offset_eve_hz")
     links = (len(gain_station), gain_eavesdropper.shape[1])
     _require_shape("gain_eve_db", gain_eavesdropper, links)
     _require_shape("h_bs", arrays["h_bs"], (links[0], len(arrays["freq_offset_hz"]), 2))
     _require_shape("h_eve", arrays["h_eve"], (*links, len(offset_hz), 2))
-    common = _indices_of(offset_hz, arrays["freq_offset_hz"].astype(np.float64))
+    common = _indices_of(offset_hz, _frequencies(arrays, "freq_offset_hz"))
     gain = np.concatenate((gain_station[None], gain_eavesdropper.T))  # [rx tx]
     response = np.concatenate(
         (
@@ -101,6 +101,13 @@ def _uplink_cell(arrays: Arrays) -> dict[str, Any]:
         "los": np.concatenate((arrays["los_bs"][None], arrays["los_eve"].T)),
         "name": "munich_cell_uplink",
     }
+
+
+def _frequencies(arrays: Arrays, name: str) -> np.ndarray:
+    if arrays[name].dtype.kind not in "fiu":
+        received = f"values of type {arrays[name].dtype}"
+        raise SnapshotError(f"{name}: must hold real numbers, received {received}")
+    return arrays[name].astype(np.float64)
 
 
 def _indices_of(wanted_hz: np.ndarray, offered_hz: np.ndarray) -> np.ndarray:

@@ -156,6 +156,8 @@ def _channel(arrays: dict[str, np.ndarray], gain: np.ndarray) -> np.ndarray:
     if gain.ndim < 2 or channel.ndim != gain.ndim + 3:
         rule = "must have axes [*drop frequency rx rx_ant tx tx_ant] for the gain's [*drop rx tx]"
         raise SnapshotError(f"channel: {rule}, received shapes {channel.shape} and {gain.shape}")
+    if gain.dtype.kind not in "fiu":
+        raise SnapshotError(f"gain: must hold real numbers, received values of type {gain.dtype}")
     amplitude = _amplitude(gain, channel.ndim)
     try:
         return channel * amplitude
