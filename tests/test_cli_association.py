@@ -254,3 +254,12 @@ def test_bad_input_gets_one_line_and_leaves_files_alone(
         assert error.startswith("error: "), (name, error)
         assert re.search(message, error), (name, error)
         assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "old", name
+
+
+def test_allocate_shows_the_trivial_rules_beside(tmp_path: Path) -> None:
+    line = ["allocate", "hudn", *SUM, "--users", "5", "--stations", "4", "--out", str(tmp_path / "a.csv")]
+    assert cli.run([*line, "--html", str(tmp_path / "a.html")]) == 0
+    page = (tmp_path / "a.html").read_text()
+    (scene,) = json.loads(page.split('id="data">')[1].split("</script>")[0])["scenes"]
+    assert [service["name"] for service in scene["services"]] == ["hungarian-wmmse", "max-signal", "max-gain"]
+    assert len(scene["places"]["buildings"]) == 20

@@ -1,5 +1,6 @@
 """The demo, with few slices: its table follows the honesty rules, and its files stand alone."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,10 @@ def test_the_shipped_policy_beats_the_trivial_rules_on_a_city_that_it_has_not_se
 def test_files(demo: tuple[Path, Results]) -> None:
     out, results = demo
     page = (out / "report.html").read_text()
-    assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "OpenStreetMap" in page
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert len(data["scenes"]) == len(data["cases"]) == len(KINDS)
+    for scene in data["scenes"]:
+        assert "OpenStreetMap" in scene["attribution"]
+        assert len(scene["services"]) == len(results.rows) / len(KINDS)
     assert (out / "munich_slice.png").stat().st_size > 50_000
     assert len(Results.from_json(out / "results.json").rows) == len(results.rows)
