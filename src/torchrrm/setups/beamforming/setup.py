@@ -77,7 +77,9 @@ class BeamSetup:
     policies: ClassVar[tuple[type[nn.Module], ...]] = (USRMNet,)
     priced: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str] = "Short packets from a station of many antennas"
-    display: ClassVar[bench.Display] = bench.Display("weighted sum rate", "nat", utility="weighted rate / nat")
+    display: ClassVar[bench.Display] = bench.Display(
+        "weighted sum rate", "nat", utility="weighted rate / nat"
+    )
 
     @property
     def label(self) -> str:

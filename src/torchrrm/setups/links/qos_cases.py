@@ -46,7 +46,7 @@ def qos_cases() -> list[QosCase]:
     """Links of the papers, some at the edge of what can be met, and those of Munich."""
     return [
         _drawn("paper", "square", "metagnn", 10, 0.5),
-        _drawn("paper", "Rayleigh at 15 dB", "rayleigh", 5, 0.25),
+        _drawn("paper", "Rayleigh at 15 dB", "rayleigh", 5, 0.1),
         _drawn("hard", "square, at the edge", "metagnn", 8, 1.0, edge=True),
         _drawn("hard", "square, at the edge", "metagnn", 20, 0.25, edge=True),
         _drawn("munich", "Munich", _MUNICH, 8, 0.5),

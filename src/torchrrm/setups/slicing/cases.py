@@ -39,12 +39,12 @@ def _given() -> Given[SliceInstance]:
 
 
 def cases() -> list[SliceCase]:
-    """Of each kind of service: the paper's cell, a scarce one, and users of a cell of Munich."""
+    """Of each kind of service: the paper's cell, a slice as narrow as a few blocks, and users of a cell of Munich."""
     return [case for problem in KINDS.values() for case in _of_kind(problem)]
 
 
 def _of_kind(problem: SliceBandwidth) -> list[SliceCase]:
-    setup, usual, scarce = SliceSetup(problem), SliceTerms(), SliceTerms(bandwidth_hz=20e6, min_rate_bps=3e6)
+    setup, usual, narrow = SliceSetup(problem), SliceTerms(), SliceTerms(bandwidth_hz=280e3, min_rate_bps=1e3)
     published = {"slice-gnn-hml-raw": _ZERO_SHOT[problem.name]} if problem.name in _ZERO_SHOT else {}
     return [
         Case(
@@ -57,9 +57,9 @@ def _of_kind(problem: SliceBandwidth) -> list[SliceCase]:
         ),
         Case(
             "hard",
-            "hml, 200 users, 20 MHz, 3 Mbit/s each",
+            "hml, 30 users, 280 kHz, 1 kbit/s each",
             setup,
-            partial(_task, problem, _hml, 200, scarce),
+            partial(_task, problem, _hml, 30, narrow),
             _INSTANCES,
         ),
         Case(
