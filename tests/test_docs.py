@@ -11,7 +11,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 ASIDE = re.compile(r"`[^`\n]*`|\$[^$\n]*\$")
-CELL = re.compile(r"^```\{code-cell\} python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CELL = re.compile(r"^```\{code-cell\} \w+\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SECTIONS = ("tutorials", "how-to", "explanations")
 
 

@@ -1,7 +1,4 @@
-"""How cells are run: without a network port, and what they print is put together before the page is made.
-
-Output of a shell comes in pieces that are cut anywhere.
-"""
+"""What a cell prints comes in pieces, cut anywhere; they are put together before the page is made."""
 
 import functools
 from typing import Any
@@ -9,11 +6,11 @@ from typing import Any
 import nbclient
 from jupyter_cache.executors import utils
 from sphinx.application import Sphinx
-from traitlets.config import Config
+
+START_S = 300  # of a kernel, on a busy machine
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx's entry point."""
-    local = Config({"KernelManager": {"transport": "ipc"}})
-    utils.executenb = functools.partial(nbclient.execute, coalesce_streams=True, config=local)
+    utils.executenb = functools.partial(nbclient.execute, coalesce_streams=True, startup_timeout=START_S)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
