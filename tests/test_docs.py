@@ -52,7 +52,7 @@ def test_cells_are_cells_of_a_notebook(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.startswith("---\nfile_format: mystnb\n"), "the front matter that makes cells run"
     for cell in CELL.findall(text):
-        code = re.sub(r"\A(?::.*\n)+", "", cell)
+        code = re.sub(r"\A(?:---\n.*?^---\n|(?::.*\n)+)", "", cell, flags=re.DOTALL | re.MULTILINE)
         if not code.startswith("%%"):
             ast.parse(code)
 
