@@ -37,12 +37,8 @@ _SEEDS, _LONGEST, _MEMORY = 60, 400, 12 * 2**30
 
 def all_targets() -> dict[str, Any]:
     """The targets by name, and what they run instrumented."""
-    import numba
-    import torch
     from tests.fuzz.targets import TARGETS
 
-    numba.set_num_threads(1)  # before those of torch, whose number it changes
-    torch.set_num_threads(1)
     # Function by function: an import that is instrumented takes all of the package with it, compiled kernels too.
     for name in sorted(sys.modules):
         if name.startswith(tuple(MODULES)):
@@ -62,7 +58,12 @@ def _instrument(module: Any) -> None:
 
 def fuzz(target: Any, folder: Path, options: list[str]) -> None:
     """Fuzz until the options of libFuzzer say stop, which ends the process."""
+    import numba
+    import torch
     from tests.fuzz.verdict import kind_of
+
+    numba.set_num_threads(1)  # starts its threads, which no fork survives, and changes the number of torch's
+    torch.set_num_threads(1)
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))  # absurd sizes fail at once
     memory = Path("/dev/shm")  # files are written and read for every input: not on a disk, if that can be

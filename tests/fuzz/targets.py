@@ -24,12 +24,14 @@ class Target:
     Attributes:
         make: what runs an input, made with a folder of its own.
         runs: inputs of a campaign.
+        seconds: after which it ends with fewer.
         seeds: valid inputs; sequences of bytes that choose at random are added.
     """
 
     make: Callable[[Path], Run]
     runs: int
     seeds: Callable[[Path], list[bytes]] = lambda folder: []
+    seconds: int = 30
 
 
 def _archives(folder: Path) -> list[bytes]:
@@ -84,7 +86,7 @@ TARGETS = {
     ),
     "run-state": Target(readers.run_state, 2_000),
     "session": Target(sessions.session, 1_500),
-    "command-line": Target(commands.command_line, 500),
-    "command-files": Target(commands.command_files, 500),
+    "command-line": Target(commands.command_line, 500, seconds=80),
+    "command-files": Target(commands.command_files, 500, seconds=80),
 }
 """Inputs of a campaign: 253 500, as far as the time allows."""

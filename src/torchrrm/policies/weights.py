@@ -194,26 +194,24 @@ def load_policy(path: Path | str, registry: Mapping[str, type[nn.Module]]) -> nn
 
 
 def _made(policy: type[nn.Module], weights: Weights, path: Path | str) -> nn.Module:
-    """The policy of these arguments, tried without memory first: only one that fits the file's tensors takes any."""
-    try:
-        _require_sizes(weights.arguments, _MOST)
+    """The policy of these arguments; a large one only if it fits the file's tensors, tried without memory."""
+    if _largest(weights.arguments) > _MOST:
+        raise ValueError(f"sizes must be at most {_MOST}, received more")
+    if _largest(weights.arguments) > _MOST_UNTRIED:
         with torch.device("meta"):
             tried = policy(**weights.arguments)
-    except RuntimeError:  # a constructor that computes with its tensors
-        _require_sizes(weights.arguments, _MOST_UNTRIED)
-    else:
         mismatch = shape_mismatch(tried.state_dict(), weights.tensors)
         if mismatch:
             raise WeightsError(f"path: must fit {weights.policy}, received {path}: {mismatch}")
     return policy(**weights.arguments)
 
 
-def _require_sizes(value: Any, most: int) -> None:
-    """Refuse integers that no layer of a policy is as large as."""
-    if isinstance(value, int) and abs(value) > most:
-        raise ValueError(f"sizes must be at most {most}, received {value!s:.40}")
-    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _require_sizes(part, most)
+def _largest(value: Any) -> int:
+    """Largest integer among these arguments."""
+    if isinstance(value, int):
+        return abs(value)
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return max(map(_largest, parts), default=0)
 
 
 def _shipped() -> Any:
