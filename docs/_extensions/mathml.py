@@ -3,7 +3,6 @@
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math import wrap_math_code
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
@@ -15,8 +14,9 @@ def _inline(page: HTML5Translator, node: nodes.math) -> None:
 
 
 def _block(page: HTML5Translator, node: nodes.math_block) -> None:
-    code = wrap_math_code(node.astext(), as_block=True)
-    page.body.append(f'<div class="math">{tex2mathml(code, as_block=True)}</div>')
+    text = node.astext()
+    lines = f"\\begin{{align*}}{text}\\end{{align*}}" if r"\\" in text else text
+    page.body.append(f'<div class="math">{tex2mathml(lines, as_block=True)}</div>')
     raise nodes.SkipNode
 
 
