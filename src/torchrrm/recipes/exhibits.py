@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from torchrrm import bench
-from torchrrm.bench import Results, Row, figures, metrics
+from torchrrm.bench import Results, Row, Scene, figures, metrics
 from torchrrm.files import atomic_write_text
+from torchrrm.setups import registry
 
-__all__ = ["Exhibit", "front_exhibit", "interval_text", "introduced", "plates_of", "write_exhibits"]
+__all__ = ["Exhibit", "Told", "front_exhibit", "interval_text", "write_exhibits", "write_reproduction"]
 
 
 @dataclass(frozen=True)
@@ -79,20 +80,60 @@ def front_exhibit(rows: Sequence[Row], note: str) -> Exhibit:
     )
 
 
-def introduced(text: str, results: Results) -> str:
-    """An introduction with `{command}`, `{commit}`, `{seed}` and `{threads}` filled in."""
-    return text.format(
+@dataclass(frozen=True)
+class Told:
+    """What a reproduction says of itself.
+
+    Attributes:
+        system: its short name, of the page's title.
+        title: of `README.md`.
+        introduction: Markdown with `{command}`, `{commit}`, `{seed}` and `{threads}` to fill in.
+    """
+
+    system: str
+    title: str
+    introduction: str
+
+
+def write_reproduction(
+    out: Path,
+    told: Told,
+    results: Results,
+    exhibits: Sequence[Exhibit],
+    *,
+    table: tuple[str, Results] | None = None,
+    scenes: Sequence[Scene | None] = (),
+) -> None:
+    """What a recipe leaves in `out`: `results.json`, `README.md`, `exhibits.json`, the figures and `report.html`.
+
+    Args:
+        out: the folder.
+        told: titles and words.
+        results: all rows.
+        exhibits: figures and tables, plates of the page.
+        table: heading and rows of one that goes before the exhibits.
+        scenes: instances that the page shows under several allocators.
+    """
+    results.to_json(out / "results.json")
+    introduction = told.introduction.format(
         command=results.command, commit=results.commit, seed=results.seed, threads=torch.get_num_threads()
     )
-
-
-def plates_of(exhibits: Sequence[Exhibit]) -> list[bench.Plate]:
-    """The figures of the exhibits for a report."""
-    return [
-        bench.Plate(exhibit.figure, exhibit.title, f"{exhibit.title}; the numbers are in README.md.")
-        for exhibit in exhibits
-        if exhibit.figure is not None
-    ]
+    if table is not None:
+        heading, shown = table
+        introduction += f"\n## {heading}\n\n{bench.markdown_table(shown, registry.display_of(shown))}\n"
+    write_exhibits(out, told.title, introduction, exhibits)
+    bench.html_report(
+        out / "report.html",
+        results,
+        title=f"{told.system} reproduction",
+        plates=[
+            bench.Plate(exhibit.figure, exhibit.title, f"{exhibit.title}; the numbers are in README.md.")
+            for exhibit in exhibits
+            if exhibit.figure is not None
+        ],
+        display=registry.displays(),
+        scenes=[scene for scene in scenes if scene is not None],
+    )
 
 
 def write_exhibits(folder: Path, title: str, introduction: str, exhibits: Sequence[Exhibit]) -> None:

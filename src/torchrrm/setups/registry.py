@@ -1,10 +1,12 @@
 """The problems that commands know, and all that goes by a name."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from torchrrm.bench import Display, Results
+from torchrrm import bench
+from torchrrm.bench import Display, Results, Scene
 from torchrrm.channels.snapshot import BUNDLED
-from torchrrm.problems import KINDS
+from torchrrm.problems import KINDS, Allocator
 from torchrrm.setups import workbench
 from torchrrm.setups.association import AssociationSetup, FairAssociationSetup
 from torchrrm.setups.association import cases as association
@@ -18,7 +20,7 @@ from torchrrm.setups.slicing import SliceSetup
 from torchrrm.setups.slicing import cases as slicing
 from torchrrm.setups.workbench import Case, Known, Setup
 
-__all__ = ["CASES", "SETUPS", "display_of", "names"]
+__all__ = ["CASES", "SETUPS", "display_of", "displays", "munich_scene", "names"]
 
 SETUPS: dict[str, Setup[Any, Any]] = {
     setup.name: setup
@@ -40,13 +42,28 @@ CASES: list[Case[Any, Any]] = [
 """The settings of the benchmark, those of a problem together."""
 
 
+def displays() -> dict[str, Display]:
+    """How objectives are shown, by what tables call the problem."""
+    labels = {bench.label_of(case.setup.problem): case.setup.display for case in CASES}
+    return labels | {DemandNames.name: DemandNames.display}
+
+
 def display_of(results: Results) -> Display:
-    """How the results of any recipe are shown: as those of the problem that all their rows are of."""
-    problems = {row.problem for row in results.rows}
-    labels = {setup.label: setup.display for setup in SETUPS.values()}
-    labels |= dict.fromkeys(KINDS, SliceSetup.display) | {DemandNames.name: DemandNames.display}
-    shown = [labels.get(problem, Display()) for problem in problems]
-    return shown[0] if len(set(shown)) == 1 else Display()
+    """How results are shown: as those of the problem that all their rows are of."""
+    known = displays()
+    shown = {known.get(row.problem, Display()) for row in results.rows}
+    return shown.pop() if len(shown) == 1 else Display()
+
+
+def munich_scene(problem: str, allocators: Mapping[str, Allocator[Any, Any]]) -> Scene | None:
+    """One instance of the problem in Munich, by what tables call the problem, as the allocators serve it.
+
+    Raises:
+        ValueError: if no case of the problem has positions.
+    """
+    placed = {bench.label_of(case.setup.problem): case for case in CASES if case.given is not None}
+    case = workbench.find("problem", problem, placed)
+    return None if case.given is None else workbench.scene_of(case.setup, case.given(), allocators)
 
 
 def names() -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """Demands that change: Tables I to IV and Figs. 1 to 4 of [Behmandpoor2024], and what goes beyond."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,20 +21,24 @@ from torchrrm.recipes.alcor.plan import ALCOR, DUAL
 from torchrrm.recipes.alcor.settings import SCALES, AlcorSettings
 from torchrrm.recipes.alcor.traces import FIG4, infeasible, windows
 from torchrrm.recipes.alcor.training import network_rates, step_training, train_all
-from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
+from torchrrm.recipes.exhibits import Exhibit, Told, write_reproduction
 from torchrrm.recipes.jobs import Start, Workers
-from torchrrm.setups import workbench
+from torchrrm.setups import registry, workbench
+from torchrrm.solvers import SOLVERS
 
 __all__ = ["AlcorSettings", "reproduce"]
 
-_INTRODUCTION = """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
+_TOLD = Told(
+    "ALCOR",
+    "ALCOR: demands that change",
+    """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
 
 Rates are in bit/s/Hz, on channels that nothing was trained or chosen on: CN(0, 1) at 15 dB unless it says otherwise.
 The violation is that of Eq. (12) of [Behmandpoor2024], of the rates that were given. `ALCOR` is `TimeSharing` with its
 simple update, `gamma = 5`, `alpha = 0.9` and batches of 25 slots; `OnlineDual` moves the weights of the sum rate by
 0.02 times each slot's shortfall. None of them is trained for demands.
-"""
-DISPLAY = bench.Display("sum rate", "(bit/s/Hz)")
+""",
+)
 
 
 def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int, command: str) -> Results:
@@ -66,7 +70,7 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     ]
     rows = [*front, *studies.rows(loops, latency, bounds)]
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
-    _write(out, results, exhibits)
+    write_reproduction(out, _TOLD, results, exhibits, scenes=[_scene(weights)])
     return results
 
 
@@ -109,18 +113,15 @@ def shipped(weights: Mapping[str, Start]) -> dict[str, nn.Module]:
     return named
 
 
+def _scene(weights: Mapping[str, Start]) -> bench.Scene | None:
+    """Links of Munich in one slot, by policies for any number of links and what they are compared with."""
+    policies = shipped(weights)
+    allocators: dict[str, Any] = {name: policies[name] for name in ("unfolded-power", "local-power")}
+    allocators |= {name: SOLVERS["sum-rate"][name]() for name in ("wmmse", "greedy-links", "one-winner")}
+    return registry.munich_scene("sum-rate", allocators)
+
+
 def _save_weights(folder: Path, weights: Mapping[str, Start], provenance: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, policy in shipped(weights).items():
         save_weights(folder / f"{name}.safetensors", policy, provenance | {"recipe": "alcor"})
-
-
-def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
-    results.to_json(out / "results.json")
-    introduction = introduced(_INTRODUCTION, results)
-    write_exhibits(out, "ALCOR: demands that change", introduction, exhibits)
-    plates = plates_of(exhibits)
-    demands = replace(results, rows=[row for row in results.rows if row.problem == studies.PROBLEM])
-    bench.html_report(
-        out / "report.html", demands, title="ALCOR reproduction", plates=plates, display=DISPLAY
-    )

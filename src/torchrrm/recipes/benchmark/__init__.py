@@ -12,7 +12,7 @@ from torchrrm.recipes.benchmark import board, plan
 from torchrrm.recipes.benchmark.plan import Compared
 from torchrrm.recipes.benchmark.settings import LATENCY, Scale, claim
 from torchrrm.recipes.jobs import Workers
-from torchrrm.setups import workbench
+from torchrrm.setups import registry, workbench
 
 __all__ = ["benchmark"]
 
@@ -83,7 +83,7 @@ def _write(out: Path, results: Results, wanted: Sequence[Compared]) -> None:
         results,
         title="Leaderboard",
         lead=_LEAD,
-        display=board.displays(),
+        display=registry.displays(),
         scenes=[scene for one in wanted if (scene := _scene(one)) is not None],
     )
 

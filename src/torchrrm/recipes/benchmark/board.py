@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torchrrm import bench
-from torchrrm.bench import Display, Results, Row
+from torchrrm.bench import Results, Row
 from torchrrm.bench.report import NOTE, columns
 from torchrrm.files import atomic_write_text
 from torchrrm.recipes.benchmark.plan import Compared
+from torchrrm.setups import registry
 from torchrrm.setups.registry import CASES
 
 __all__ = [
     "BEGIN",
     "END",
     "cases_of",
-    "displays",
     "leaderboard",
     "summary",
     "with_summary",
@@ -24,11 +24,6 @@ __all__ = [
 BEGIN, END = "<!-- leaderboard -->", "<!-- end of leaderboard -->"
 """Between these lines of the README stands what `summary` makes."""
 _NONE = "–"
-
-
-def displays() -> dict[str, Display]:
-    """How objectives are shown, by the label of the problem."""
-    return {bench.label_of(case.setup.problem): case.setup.display for case in CASES}
 
 
 def cases_of(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -67,7 +62,7 @@ def _title(one: Compared) -> str:
 
 
 def _section(one: Compared, rows: Sequence[Row]) -> list[str]:
-    found = columns(rows, displays())
+    found = columns(rows, registry.displays())
     header = [heading for heading, _ in found]
     place = header.index("kind") + 1
     cells = [[cell(row).text for _, cell in found] for row in rows]

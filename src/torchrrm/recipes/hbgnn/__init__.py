@@ -4,10 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from torchrrm import bench
 from torchrrm.bench import Results
 from torchrrm.policies.weights import save_weights
-from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
+from torchrrm.recipes.exhibits import Told, write_reproduction
 from torchrrm.recipes.hbgnn import plan, tables
 from torchrrm.recipes.hbgnn.cases import PAPER, Case, munich_cases
 from torchrrm.recipes.hbgnn.convergence import convergence, table2
@@ -15,22 +14,25 @@ from torchrrm.recipes.hbgnn.density import density
 from torchrrm.recipes.hbgnn.front import front_exhibit
 from torchrrm.recipes.hbgnn.judging import CaseResult, judge
 from torchrrm.recipes.hbgnn.learned import policy_of
-from torchrrm.recipes.hbgnn.maps import network
+from torchrrm.recipes.hbgnn.maps import network, scene
 from torchrrm.recipes.hbgnn.settings import SCALES, HbgnnSettings
 from torchrrm.recipes.jobs import Workers
 from torchrrm.setups import workbench
 
 __all__ = ["HbgnnSettings", "reproduce"]
 
-_INTRODUCTION = """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
+_TOLD = Told(
+    "HBGNN",
+    "HBGNN: who serves whom in ultra-dense networks",
+    """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
 
 Sums of rates in bit/s/Hz on drops that nothing was trained or chosen on. `GRL` is the edge-scored network, trained
 offline, one set of weights for all tables; `SRL` goes on training it on the drop at hand. `refined`: followed by
 rounds of matching and WMMSE (SRL: after each step), `searched`: by 200 restarts of these around the result, too;
 latencies count them. `HungarianWMMSE` matches and runs WMMSE in turn; with 20 s it is what others are held against, and
 no optimum.
-"""
-DISPLAY = bench.Display("sum of rates", "bit/s/Hz")
+""",
+)
 
 
 def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int, command: str) -> Results:
@@ -62,19 +64,9 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
         front_exhibit(rows, settings),
     ]
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
-    _write(out, results, exhibits)
+    write_reproduction(out, _TOLD, results, exhibits, scenes=[scene(trained.start)])
     return results
 
 
 def _of(found: plan.Found, cases: list[Case]) -> dict[Case, CaseResult]:
     return {case: found[case] for case in cases}
-
-
-def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
-    results.to_json(out / "results.json")
-    introduction = introduced(_INTRODUCTION, results)
-    write_exhibits(out, "HBGNN: who serves whom in ultra-dense networks", introduction, exhibits)
-    plates = plates_of(exhibits)
-    bench.html_report(
-        out / "report.html", results, title="HBGNN reproduction", plates=plates, display=DISPLAY
-    )

@@ -80,7 +80,7 @@ class _Chunk:
         return dict(vars(to(labelled, dtype=torch.float32)))
 
     def form(self) -> dict[str, Tensor]:
-        """Tensors of the shapes that the file must have, without values."""
+        """Tensors of the shapes and kinds that the file must have, without values."""
         users, stations, count = self.case.users, self.case.stations, self.count
         sizes = {
             "gain": (count, users, stations),
@@ -92,7 +92,8 @@ class _Chunk:
             "station": (count, users),
             "power_w": (count, stations),
         }
-        return {name: torch.empty(size, device="meta") for name, size in sizes.items()}
+        kinds = {"active_user": torch.bool, "active_bs": torch.bool, "station": torch.long}
+        return {name: torch.empty(size, dtype=kinds.get(name), device="meta") for name, size in sizes.items()}
 
 
 def label_cells(instance: CellInstance, solver: Allocator[CellInstance, AssociationAction]) -> LabelledCells:

@@ -2,6 +2,7 @@
 
 import torch
 
+from torchrrm.bench import Scene
 from torchrrm.channels import bundled_snapshot, hudn_scenario
 from torchrrm.problems import AssociationAction, CellInstance
 from torchrrm.problems.association import served_users
@@ -11,11 +12,12 @@ from torchrrm.recipes.hbgnn.cases import PAPER, REPORT, Case, generator_of
 from torchrrm.recipes.hbgnn.learned import learned
 from torchrrm.recipes.hbgnn.scoring import PROBLEM
 from torchrrm.recipes.jobs import Start
+from torchrrm.setups import registry
 from torchrrm.setups.association import CellTerms, drawn_cells, given_cells, network_figure
 from torchrrm.setups.workbench import Given
 from torchrrm.units import watt_to_dbm
 
-__all__ = ["network"]
+__all__ = ["network", "scene"]
 
 _SHOWN = (MAX_SIGNAL, UTILITY, HUNGARIAN, GRL_REFINED)
 
@@ -34,6 +36,12 @@ def network(case: Case, start: Start) -> Exhibit:
         header=["method", "sum of rates / (bit/s/Hz)", "served users", "stations on", "total power / dBm"],
         rows=[_line(name, given.instance, action) for name, action in actions.items()],
     )
+
+
+def scene(start: Start) -> Scene | None:
+    """A network of Munich under the same methods."""
+    allocators = solvers() | learned(start)
+    return registry.munich_scene("association", {name: allocators[name] for name in _SHOWN})
 
 
 def _line(name: str, instance: CellInstance, action: AssociationAction) -> list[str]:

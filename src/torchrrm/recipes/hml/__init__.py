@@ -10,26 +10,32 @@ from torchrrm import bench
 from torchrrm.bench import Results, Row
 from torchrrm.policies import SliceGNN
 from torchrrm.policies.weights import save_weights
-from torchrrm.problems import KINDS
-from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
+from torchrrm.problems import KINDS, Allocator, SliceAction, SliceBandwidth, SliceInstance
+from torchrrm.recipes.exhibits import Told, write_reproduction
 from torchrrm.recipes.hml import studies
 from torchrrm.recipes.hml.published import PUBLISHED
 from torchrrm.recipes.hml.settings import SCALES, HmlSettings
 from torchrrm.recipes.hml.tasksets import TrainingSet, meta_test_source
 from torchrrm.recipes.hml.training import METHODS, report_stream
 from torchrrm.recipes.jobs import Workers
-from torchrrm.setups import workbench
+from torchrrm.setups import registry, workbench
 from torchrrm.setups.slicing import SliceSetup
 from torchrrm.solvers import SOLVERS
 
 __all__ = ["HmlSettings", "reproduce"]
 
-_INTRODUCTION = """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
+SliceAllocator = Allocator[SliceInstance, SliceAction]
+
+_TOLD = Told(
+    "HML",
+    "HML: slice bandwidth allocation by hybrid-task meta-learning",
+    """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
 
 Every number is the sum rate over the certified bound of `ExactSlicing` on the same slices, unless a table says
 otherwise. Published numbers are those of the text of [Hao2024]; its "optimal" is Algorithm 1. Rates of learning
 were chosen on other drops than those of the tables.
-"""
+""",
+)
 
 
 def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int, command: str) -> Results:
@@ -57,7 +63,9 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     policies = _save_weights(out / "weights", hml, every, provenance)
     rows = _rows(settings, policies, without)
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
-    _write(out, results, exhibits)
+    table = "All allocators on the meta-test cell, zero-shot", results
+    scenes = [registry.munich_scene(kind, _allocators(problem, policies)) for kind, problem in KINDS.items()]
+    write_reproduction(out, _TOLD, results, exhibits, table=table, scenes=scenes)
     return results
 
 
@@ -86,9 +94,7 @@ def _rows(
         instances = report_stream(kind, meta_test_source(), settings.evaluation)
         left_out = SliceGNN(problem, "marginal")
         left_out.load_state_dict(without[kind])
-        allocators = {name: policy.serving(problem) for name, policy in policies.items()}
-        allocators["marginal, kind left out"] = left_out
-        allocators |= {name: solver(problem) for name, solver in SOLVERS["slicing"].items()}
+        allocators = _allocators(problem, policies) | {"marginal, kind left out": left_out}
         rows += workbench.judge(
             SliceSetup(problem),
             instances,
@@ -100,20 +106,12 @@ def _rows(
     return rows
 
 
+def _allocators(problem: SliceBandwidth, policies: dict[str, SliceGNN]) -> dict[str, SliceAllocator]:
+    """The policies and all solvers, for one kind of service."""
+    found: dict[str, SliceAllocator] = {name: policy.serving(problem) for name, policy in policies.items()}
+    return found | {name: solver(problem) for name, solver in SOLVERS["slicing"].items()}
+
+
 def _published(kind: str) -> dict[str, float]:
     zero_shot = PUBLISHED[kind].zero_shot
     return {} if zero_shot is None else {"slice-gnn-hml-raw": zero_shot / 100}
-
-
-def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
-    results.to_json(out / "results.json")
-    table = bench.markdown_table(results, SliceSetup.display)
-    introduction = introduced(_INTRODUCTION, results)
-    introduction += f"\n## All allocators on the meta-test cell, zero-shot\n\n{table}\n"
-    write_exhibits(
-        out, "HML: slice bandwidth allocation by hybrid-task meta-learning", introduction, exhibits
-    )
-    plates = plates_of(exhibits)
-    bench.html_report(
-        out / "report.html", results, title="HML reproduction", plates=plates, display=SliceSetup.display
-    )

@@ -11,24 +11,28 @@ from torchrrm import bench
 from torchrrm.bench import Results, Row
 from torchrrm.policies import MetaGNN
 from torchrrm.policies.weights import save_weights
-from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
+from torchrrm.recipes.exhibits import Told, write_reproduction
 from torchrrm.recipes.jobs import Start, Workers
 from torchrrm.recipes.metagnn import studies
 from torchrrm.recipes.metagnn.comparison import allocators, augmented_policy
 from torchrrm.recipes.metagnn.drops import CITY, SQUARE, report_set
 from torchrrm.recipes.metagnn.front import front_exhibit, front_rows
 from torchrrm.recipes.metagnn.settings import SCALES, MetaSettings
-from torchrrm.setups import workbench
+from torchrrm.setups import registry, workbench
 from torchrrm.setups.links import ErgodicSetup
 
 __all__ = ["MetaSettings", "reproduce"]
 
-_INTRODUCTION = """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
+_TOLD = Told(
+    "MetaGNN",
+    "MetaGNN: ergodic power control of interference links",
+    """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
 
 Rates are in bit/s/Hz, of slots that no method was trained, adapted or chosen on, rolled out in the order of time. The
 minimum asked for is 1 bit/s/Hz: rule (34) of [Huang2024] gives its threshold in every configuration drawn. Minima that
 are missed are missed in truth: slacks are those that the rates need, not those of a network.
-"""
+""",
+)
 _SETTINGS_OF_ROWS = (8, 16)
 
 
@@ -58,7 +62,16 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     exhibits.append(front_exhibit(front, settings.front_instances, settings.loop_slots))
     rows = [*front, *_ergodic_rows(both[1], policies, settings)]
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
-    _write(out, results, exhibits)
+    ergodic = replace(results, rows=[row for row in rows if row.problem == ErgodicSetup().label])
+    named = allocators(both[1]) | {"MetaGNN, zero-shot": policies["metagnn"]}
+    write_reproduction(
+        out,
+        _TOLD,
+        results,
+        exhibits,
+        table=("Without adaptation, zero-shot (latency a slot)", ergodic),
+        scenes=[registry.munich_scene("ergodic-power", named)],
+    )
     return results
 
 
@@ -94,20 +107,3 @@ def _ergodic_rows(augmented: Start, policies: dict[str, Any], settings: MetaSett
         each = settings.test_slots
         rows += [replace(row, p50_us=row.p50_us / each, p99_us=row.p99_us / each) for row in found]
     return rows
-
-
-def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
-    results.to_json(out / "results.json")
-    introduction = introduced(_INTRODUCTION, results)
-    ergodic = replace(results, rows=[row for row in results.rows if row.problem == ErgodicSetup().label])
-    table = bench.markdown_table(ergodic, ErgodicSetup.display)
-    introduction += f"\n## Without adaptation, zero-shot (latency a slot)\n\n{table}\n"
-    write_exhibits(out, "MetaGNN: ergodic power control of interference links", introduction, exhibits)
-    plates = plates_of(exhibits)
-    bench.html_report(
-        out / "report.html",
-        ergodic,
-        title="MetaGNN reproduction",
-        plates=plates,
-        display=ErgodicSetup.display,
-    )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torchrrm import bench
 from torchrrm.bench import Results
 from torchrrm.policies.weights import save_weights
-from torchrrm.recipes.exhibits import Exhibit, introduced, plates_of, write_exhibits
+from torchrrm.recipes.exhibits import Told, write_reproduction
 from torchrrm.recipes.jobs import Workers
 from torchrrm.recipes.usrmnet import layers, plan, regimes, tables
 from torchrrm.recipes.usrmnet.cases import hard_cases
@@ -15,19 +15,23 @@ from torchrrm.recipes.usrmnet.front import front_exhibit
 from torchrrm.recipes.usrmnet.judging import judge
 from torchrrm.recipes.usrmnet.operations import table3
 from torchrrm.recipes.usrmnet.settings import SCALES, UsrmnetSettings
-from torchrrm.setups import workbench
+from torchrrm.setups import registry, workbench
+from torchrrm.solvers import SOLVERS
 
 __all__ = ["UsrmnetSettings", "reproduce"]
 
-_INTRODUCTION = """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
+_TOLD = Told(
+    "USRMNet",
+    "USRMNet: beamforming for short packets",
+    """Made by `{command}` at commit `{commit}`, seed {seed}, {threads} thread(s) a worker.
 
 Weighted sum rates are in nats a channel use, users of weight 1/K, of draws that nothing was trained or chosen on.
 `USRMNet` is the equivariant default, one set of weights for all tables, whose last step restores minimum rates;
 `USRMNet, literal` is the network as printed, trained for one cell. `GramAscent` is a local ascent over K powers and no
 optimum by itself; bounds are certified where it says so. In `results.json` `published` is the printed ratio to HeBF.
 Equal power beside every number: in the paper's cell it is within a few tenths of a per cent of everything else.
-"""
-DISPLAY = bench.Display("weighted sum rate", "nat")
+""",
+)
 
 
 def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int, command: str) -> Results:
@@ -54,21 +58,18 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     ]
     rows = plan.rows(found, timed)
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
-    _write(out, results, exhibits)
+    write_reproduction(out, _TOLD, results, exhibits, scenes=[_scene(trained)])
     return results
+
+
+def _scene(trained: plan.Trained) -> bench.Scene | None:
+    """Users of Munich, by the default network and what it is compared with."""
+    allocators: dict[str, Any] = {"USRMNet": plan.policies(trained)["usrmnet"]}
+    allocators |= {name: SOLVERS["urllc"][name]() for name in ("gram-ascent", "equal-power", "zero-forcing")}
+    return registry.munich_scene("urllc", allocators)
 
 
 def _save_weights(folder: Path, trained: plan.Trained, provenance: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, policy in plan.policies(trained).items():
         save_weights(folder / f"{name}.safetensors", policy, provenance | {"recipe": "usrmnet"})
-
-
-def _write(out: Path, results: Results, exhibits: list[Exhibit]) -> None:
-    results.to_json(out / "results.json")
-    introduction = introduced(_INTRODUCTION, results)
-    write_exhibits(out, "USRMNet: beamforming for short packets", introduction, exhibits)
-    plates = plates_of(exhibits)
-    bench.html_report(
-        out / "report.html", results, title="USRMNet reproduction", plates=plates, display=DISPLAY
-    )
