@@ -4,59 +4,70 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from tests.fuzz.draw import Draw, mutated
 from tests.fuzz.readers import Run
 from tests.fuzz.verdict import refused
 
-from torchrrm.deploy import InferenceSession, export
-from torchrrm.deploy.header import KEY
-from torchrrm.policies import SliceGNN, load_pretrained
+from torchrrm.deploy import InferenceSession
+from torchrrm.deploy.header import KEY, SCHEMA
+from torchrrm.deploy.onnx import OPSET
+from torchrrm.policies import SliceGNN
 
-EXPORTED = ("slice-gnn-marginal", "unfolded-power", "central-power-5")
-
-
-def exported(folder: Path) -> list[Path]:
-    """Files of a few policies that ship, and of one with random weights; made once."""
-    for name in EXPORTED:
-        if not (folder / f"{name}.onnx").exists():
-            export(load_pretrained(name), folder / f"{name}.onnx")
-    return sorted(folder.glob("*.onnx"))
+_AXES = {
+    "features": ["batch", "user", 2],
+    "minimum_bandwidth_hz": ["batch", "user"],
+    "surplus_hz": ["batch"],
+    "active": ["batch", "user"],
+}
 
 
-def small(folder: Path) -> Path:
-    """The smallest one, for tests that cannot wait."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return export(SliceGNN("data-rate", "raw"), folder / "slice.onnx")
+def model() -> Any:
+    """A file as `export` writes it of a slice policy, whose core gives each user the least bandwidth; made at once."""
+    from onnx import TensorProto, helper
+
+    policy = SliceGNN("data-rate", "raw")
+    kinds = {name: TensorProto.BOOL if name == "active" else TensorProto.FLOAT for name in _AXES}
+    inputs = [helper.make_tensor_value_info(name, kinds[name], axes) for name, axes in _AXES.items()]
+    output = helper.make_tensor_value_info("bandwidth_hz", TensorProto.FLOAT, ["batch", "user"])
+    node = helper.make_node("Identity", ["minimum_bandwidth_hz"], ["bandwidth_hz"])
+    made = helper.make_model(
+        helper.make_graph([node], "core", inputs, [output]),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=10,
+    )
+    header = {"schema": SCHEMA, "policy": "SliceGNN", "arguments": policy.arguments, "problem": {}}
+    header |= {
+        "deployment": policy.deployment,
+        "inputs": _AXES,
+        "outputs": {"bandwidth_hz": ["batch", "user"]},
+    }
+    header |= {"provenance": {}, "torchrrm": "0"}
+    helper.set_model_props(made, {KEY: json.dumps(header)})
+    return made
 
 
 def session(folder: Path) -> Run:
     """An exported file."""
     import onnx
 
-    whole = [
-        onnx.load_from_string(path.read_bytes()) for path in sorted(folder.glob("*.onnx")) or [small(folder)]
-    ]
-    headers = [json.loads({entry.key: entry.value for entry in model.metadata_props}[KEY]) for model in whole]
+    whole = model()
+    told = json.loads(whole.metadata_props[0].value)
     path = folder / "mutated.bin"
 
     def run(data: bytes) -> None:
         draw = Draw(data)
-        number = draw.below(len(whole))
-        model: Any = whole[number]
         if draw.below(8) == 7:
-            content = bytearray(model.SerializeToString())
+            content = bytearray(whole.SerializeToString())
             for _ in range(1 + draw.below(4)):
                 content[int.from_bytes(draw.take(3), "little") % len(content)] = draw.below(256)
             path.write_bytes(content if draw.below(2) else content[: len(content) // 2])
         else:
-            header = headers[number]
+            header = told
             for _ in range(1 + draw.below(3)):
                 header = mutated(header, draw)
-            onnx.helper.set_model_props(model, {KEY: json.dumps(header)})
-            path.write_bytes(model.SerializeToString())
-            onnx.helper.set_model_props(model, {KEY: json.dumps(headers[number])})
+            onnx.helper.set_model_props(whole, {KEY: json.dumps(header)})
+            path.write_bytes(whole.SerializeToString())
+            onnx.helper.set_model_props(whole, {KEY: json.dumps(told)})
         refused(InferenceSession, path)
 
     return run

@@ -135,7 +135,7 @@ def _receiver_sets(params: dict[str, Any], present: list[int]) -> list[int]:
     """The receiver sets that do not transmit: the users. `present` are those that have files."""
     sets = params.get("txrx_sets")
     sets = sets.values() if isinstance(sets, dict) else []
-    transmitting = {entry.get("id") for entry in sets if isinstance(entry, dict) and entry.get("is_tx")}
+    transmitting = [entry.get("id") for entry in sets if isinstance(entry, dict) and entry.get("is_tx")]
     return [number for number in present if number not in transmitting] or present
 
 
