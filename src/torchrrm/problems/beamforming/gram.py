@@ -95,7 +95,7 @@ def power_slope(
 ) -> Float[Tensor, "*batch user user"]:
     """Jacobian `J_kl = d ln(1 + SINR_k) / d q_l = (delta_kl A_kk - q_k |A_kl|^2) / e_k` with `A = G (I + Q G)^-1`."""
     one = torch.eye(share.shape[-1], dtype=gram.dtype, device=gram.device)
-    matrix = torch.linalg.solve_ex(one + gram * share[..., None, :], gram)[0]  # (I + G Q)^-1 G = G (I + Q G)^-1
+    matrix = torch.linalg.solve_ex(one + gram * share[..., None, :], gram)[0]  # equal to G (I + Q G)^-1
     own = matrix.diagonal(dim1=-2, dim2=-1).real
     error = 1 - share * own
     moved = torch.diag_embed(own) - share[..., :, None] * (matrix.real.square() + matrix.imag.square())
@@ -115,7 +115,7 @@ def mmse_beams(
     share = power_w / instance.max_power_w[..., None]
     gram = channel.conj() @ channel.mT
     one = torch.eye(share.shape[-1], dtype=gram.dtype, device=gram.device)
-    mix = torch.linalg.inv_ex(one + share[..., :, None] * gram)[0]  # [*batch user user]: [l, k] of user l in beam k
+    mix = torch.linalg.inv_ex(one + share[..., :, None] * gram)[0]  # [l, k] of user l in beam k
     beam = (mix.mT @ channel).to(instance.channel.dtype)
     norm = torch.linalg.vector_norm(beam, dim=-1, keepdim=True)
     heard = norm > 0
