@@ -10,7 +10,7 @@ sys.path.insert(0, str(HERE / "_extensions"))
 
 # Cells call the command line of this environment, on one thread, and draw without a screen.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "COLUMNS": "92", "NO_COLOR": "1"}
+os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
 
 project = "torchrrm"
 author = "The torchrrm authors"
