@@ -1,5 +1,6 @@
 """Interference links: transmitter-receiver pairs on one channel, in one slot and over many."""
 
+from torchrrm.problems.links.demands import DemandInstance, MetDemands, SlotPowers
 from torchrrm.problems.links.ergodic_power import ErgodicPower, ergodic_instance
 from torchrrm.problems.links.qos_sum_rate import QosSumRate
 from torchrrm.problems.links.records import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction
@@ -21,12 +22,15 @@ from torchrrm.problems.links.weighted_sum_rate import (
 __all__ = [
     "MAX_POWER_W",
     "NOISE_POWER_W",
+    "DemandInstance",
     "ErgodicAction",
     "ErgodicInstance",
     "ErgodicPower",
     "LinkInstance",
+    "MetDemands",
     "PowerAction",
     "QosSumRate",
+    "SlotPowers",
     "SparseLinkInstance",
     "SparseSumRate",
     "WeightedSumRate",

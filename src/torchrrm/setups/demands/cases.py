@@ -3,8 +3,7 @@
 from functools import partial
 
 from torchrrm.channels import SCENARIOS, bundled_snapshot
-from torchrrm.problems import Task
-from torchrrm.problems.links.demands import DemandInstance, MetDemands, SlotPowers
+from torchrrm.problems import DemandInstance, MetDemands, SlotPowers, Task
 from torchrrm.setups.demands.setup import DemandSetup, demand_task
 from torchrrm.setups.links import LinkSource, terms_of
 from torchrrm.setups.workbench import Case, Regime

@@ -12,8 +12,7 @@ from torchrrm import bench
 from torchrrm.bench import Display, Measure, metrics
 from torchrrm.channels import Scenario
 from torchrrm.policies.control import Controller, LinkAllocator
-from torchrrm.problems import Allocator, Task
-from torchrrm.problems.links.demands import DemandInstance, MetDemands, SlotPowers
+from torchrrm.problems import Allocator, DemandInstance, MetDemands, SlotPowers, Task
 from torchrrm.records import replace
 from torchrrm.setups import workbench
 from torchrrm.setups.demands.history import TRIVIAL
