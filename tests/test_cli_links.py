@@ -291,8 +291,8 @@ def bad_lines(city: Path, weights: Path, folder: Path) -> dict[str, tuple[list[s
         "no path drawn": ([*evaluate, "--snapshot", str(blocked), "--links", "2"], drawn),
         "not a number": (["allocate", str(holed), *SUM_RATE, *out], "gain: must be finite, received nan"),
         "negative noise": (["allocate", str(noisy), *SUM_RATE, *out], "noise_psd_w_per_hz: must be"),
-        "noise": ([*allocate, "--noise-dbm", "nan"], "noise_power_w: must be positive .*received nan"),
-        "power": ([*allocate, "--power-dbm=-inf"], "max_power_w: must be positive .*received 0.0"),
+        "noise": ([*allocate, "--noise-dbm", "nan"], "noise_dbm: must be finite, received nan"),
+        "power": ([*allocate, "--power-dbm=-inf"], "power_dbm: must be finite, received -inf"),
         "drop": ([*allocate, "--drop", "2"], "drop: must be 0 to 1, received 2"),
         "allocator": ([*allocate, "--allocator", "exact"], "allocator: must be .*wmmse.*received 'exact'"),
         "other policy": (
