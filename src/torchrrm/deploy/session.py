@@ -263,7 +263,9 @@ def _service(deployment: Mapping[str, Any], path: object) -> Service:
     name = deployment.get("service")
     if not isinstance(name, str) or name not in SERVICES:
         known = ", ".join(SERVICES)
-        raise ValueError(f"path: must need a service of {known}, received {path} of {printable(str(name))[:40]}")
+        raise ValueError(
+            f"path: must need a service of {known}, received {path} of {printable(str(name))[:40]}"
+        )
     try:
         for size in _SIZES:
             _require_size(size, deployment.get(size))

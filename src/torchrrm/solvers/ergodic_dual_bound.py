@@ -217,7 +217,9 @@ def _exact(instance: ErgodicInstance) -> ErgodicInstance:
     """The instance on the CPU in float64, without gradients."""
     require_few(instance.active)
     with torch.no_grad():
-        return map_tensors(torch.Tensor.detach, to(require_numbers(instance), device="cpu", dtype=torch.float64))
+        return map_tensors(
+            torch.Tensor.detach, to(require_numbers(instance), device="cpu", dtype=torch.float64)
+        )
 
 
 def _links(instance: ErgodicInstance) -> torch.Size:
