@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE / "_extensions"))
 # Cells call the command line of this environment, on one thread, and draw without a screen.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "COLUMNS": "120", "NO_COLOR": "1"}
+os.environ["IPYTHONDIR"] = str(HERE / "_ipython")
 
 project = "torchrrm"
 author = "The torchrrm authors"
@@ -32,7 +33,7 @@ extensions = [
     "mathml",
     "rooms",
 ]
-exclude_patterns = ["_build", "_extensions"]
+exclude_patterns = ["_build", "_extensions", "_ipython"]
 nitpicky = False  # names of torch and numpy are not linked: nothing is fetched
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
