@@ -3,7 +3,15 @@
 Compiled code is cached on disk beside the sources: `python -m torchrrm.kernels.warm` after an installation is enough.
 """
 
+import functools
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.synchronize import Lock
+from typing import Any
+
 import numpy as np
+from numba.core.caching import IndexDataCacheFile
 
 from torchrrm.kernels import (
     assignment,
@@ -42,8 +50,31 @@ from torchrrm.kernels.link_rules import GreedyRule, WmmseRule
 __all__ = ["warm"]
 
 
-def warm() -> None:
-    """Call every kernel on the smallest slice."""
+def warm(processes: int = 1) -> None:
+    """Call every kernel on the smallest instance, in as many processes as asked for."""
+    if processes == 1:
+        for group in _GROUPS:
+            group()
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _save_alone, (context.Lock(),)) as pool:
+        for done in [pool.submit(group) for group in _GROUPS]:
+            done.result()
+
+
+def _save_alone(lock: Lock) -> None:
+    """Let one process at a time save: two that save a function for other types would take the same file for it."""
+    save = IndexDataCacheFile.save
+
+    def save_locked(self: IndexDataCacheFile, key: Any, data: Any) -> None:
+        with lock:
+            save(self, key, data)
+
+    IndexDataCacheFile.save = save_locked
+
+
+def _warm_slices() -> None:
+    """Call the kernels of slices on a single user."""
     one, rate, limit = np.array([[1e9]]), np.array([[1e6]]), np.array([1e7])
     active, none = np.array([[True]]), np.zeros((1, 1))
     law = (0.0, 0.0, 0.0, np.ones(1), np.ones(1))
@@ -58,69 +89,61 @@ def warm() -> None:
     minimum_power.minimum_power(one, 1e-3, limit, active[0], np.ones(1))
     minimum_power.minimum_power_batch(one[None], np.ones(1), one, active, none)
     slice_check.violations(least, one, none, rate, limit, served, law)
-    _warm_links()
-    _warm_beams()
-    _warm_loops()
-    _warm_branches()
-    _warm_beam_branches()
-    _warm_cells()
 
 
-def _warm_beams() -> None:
-    """Call the kernels of beams, which take either precision, on a single user and antenna."""
+def _warm_beams(real: Any, whole: Any) -> None:
+    """Call the kernels of beams in a precision of real and of complex numbers, on a single user and antenna."""
     inner, outer = np.zeros((usrmnet.INPUTS + 1, 8), np.float32), np.zeros((9, 1), np.float32)
     net = usrmnet.pack([inner, outer] * 4)  # two layers of two networks
     share, limit, active = np.ones((1, 1)), np.ones(1), np.ones((1, 1), np.bool_)
-    for real, whole in ((np.float32, np.complex64), (np.float64, np.complex128)):
-        channel, row = np.ones((1, 1, 1), whole), np.ones((1, 1), real)
-        single = (channel[0], row[0], 1.0, (1.0, 0.1, row[0]), active[0])
-        batch = (channel, row, limit, (limit, 0.1 * limit, row), active)
-        plan = (np.ones((1, 1)), 1, 1e-9)
-        beam_power.least(*single, share[0], share[0].copy(), channel[0].copy())
-        beam_power.least_batch(*batch, channel.copy())
-        beam_power.restore(*single, row[0], share[0])
-        beam_power.restore_batch(*batch, row)
-        for one, many in (
-            (beam_ascent.solve, beam_ascent.solve_batch),
-            (beam_ascent.refine, beam_ascent.refine_batch),
-        ):
-            one(*single, row[0], plan, share[0], channel[0].copy())
-            many(*batch, row, plan, share, channel.copy())
-        usrmnet.solve(*single, row[0], net, share[0], channel[0].copy())
-        usrmnet.solve_batch(*batch, row, net, share, channel.copy())
-        beam_baselines.equal_power(*single[:3], active[0], row[0].copy(), channel[0].copy())
-        beam_baselines.equal_power_batch(*batch[:3], active, row.copy(), channel.copy())
+    channel, row = np.ones((1, 1, 1), whole), np.ones((1, 1), real)
+    single = (channel[0], row[0], 1.0, (1.0, 0.1, row[0]), active[0])
+    batch = (channel, row, limit, (limit, 0.1 * limit, row), active)
+    plan = (np.ones((1, 1)), 1, 1e-9)
+    beam_power.least(*single, share[0], share[0].copy(), channel[0].copy())
+    beam_power.least_batch(*batch, channel.copy())
+    beam_power.restore(*single, row[0], share[0])
+    beam_power.restore_batch(*batch, row)
+    for one, many in (
+        (beam_ascent.solve, beam_ascent.solve_batch),
+        (beam_ascent.refine, beam_ascent.refine_batch),
+    ):
+        one(*single, row[0], plan, share[0], channel[0].copy())
+        many(*batch, row, plan, share, channel.copy())
+    usrmnet.solve(*single, row[0], net, share[0], channel[0].copy())
+    usrmnet.solve_batch(*batch, row, net, share, channel.copy())
+    beam_baselines.equal_power(*single[:3], active[0], row[0].copy(), channel[0].copy())
+    beam_baselines.equal_power_batch(*batch[:3], active, row.copy(), channel.copy())
     beam_terms.terms_batch(share, limit, 0.1 * limit, active)
 
 
-def _warm_links() -> None:
-    """Call the kernels of links, which take either precision, on a single link."""
-    for dtype in (np.float32, np.float64):
-        one, row, active, start = (
-            np.ones((1, 1, 1), dtype),
-            np.ones((1, 1), dtype),
-            np.ones((1, 1), np.bool_),
-            np.ones((1, 1)),
-        )
-        wmmse.solve(one[0], 1.0, row[0], row[0], active[0], start, 1, -1.0)
-        wmmse.solve_batch(one, row[0], row, row, active, start, 1, -1.0)
-        wmmse.refine(one[0], 1.0, row[0], row[0], active[0], row[0], 1, -1.0)
-        wmmse.refine_batch(one, row[0], row, row, active, row, 1, -1.0)
-        itlinq.admit(one[0], 1.0, row[0], start[0], active[0], 1.0, 0.5)
-        itlinq.admit_batch(one, row[0], row, start, active, 1.0, 0.5)
-        net = np.ones((1, 7), dtype), np.ones(1, dtype), np.ones((1, 1), dtype), np.ones(1, dtype)
-        link_greedy.solve(one[0], 1.0, row[0], row[0], active[0], 1, 1, 0)
-        link_greedy.solve_batch(one, row[0], row, row, active, 1, 1, 0)
-        unfolded.solve(one[0], 1.0, row[0], row[0], active[0], net, 0.5, 1, 1, 0)
-        unfolded.solve_batch(one, row[0], row, row, active, net, 0.5, 1, 1, 0)
-        lists = np.zeros((1, 1, 1), np.int64)
-        sparse_wmmse.solve(row[0], lists[0], one[0], 1.0, row[0], row[0], active[0], 1, -1.0)
-        sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0)
-        order = link_graph.neighbourly(lists[0])
-        rows = link_graph.rows(lists[0], row[0], row, order)
-        list_messages.to_users(one, lists[0], row)
-        list_messages.to_stations(one, lists[0], row, 1)
-        link_graph.mix(row, rows, link_graph.transpose(*rows), True, 0, np.empty((1, 8), dtype))
+def _warm_links(dtype: Any) -> None:
+    """Call the kernels of links in a precision, on a single link."""
+    one, row, active, start = (
+        np.ones((1, 1, 1), dtype),
+        np.ones((1, 1), dtype),
+        np.ones((1, 1), np.bool_),
+        np.ones((1, 1)),
+    )
+    wmmse.solve(one[0], 1.0, row[0], row[0], active[0], start, 1, -1.0)
+    wmmse.solve_batch(one, row[0], row, row, active, start, 1, -1.0)
+    wmmse.refine(one[0], 1.0, row[0], row[0], active[0], row[0], 1, -1.0)
+    wmmse.refine_batch(one, row[0], row, row, active, row, 1, -1.0)
+    itlinq.admit(one[0], 1.0, row[0], start[0], active[0], 1.0, 0.5)
+    itlinq.admit_batch(one, row[0], row, start, active, 1.0, 0.5)
+    net = np.ones((1, 7), dtype), np.ones(1, dtype), np.ones((1, 1), dtype), np.ones(1, dtype)
+    link_greedy.solve(one[0], 1.0, row[0], row[0], active[0], 1, 1, 0)
+    link_greedy.solve_batch(one, row[0], row, row, active, 1, 1, 0)
+    unfolded.solve(one[0], 1.0, row[0], row[0], active[0], net, 0.5, 1, 1, 0)
+    unfolded.solve_batch(one, row[0], row, row, active, net, 0.5, 1, 1, 0)
+    lists = np.zeros((1, 1, 1), np.int64)
+    sparse_wmmse.solve(row[0], lists[0], one[0], 1.0, row[0], row[0], active[0], 1, -1.0)
+    sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0)
+    order = link_graph.neighbourly(lists[0])
+    rows = link_graph.rows(lists[0], row[0], row, order)
+    list_messages.to_users(one, lists[0], row)
+    list_messages.to_stations(one, lists[0], row, 1)
+    link_graph.mix(row, rows, link_graph.transpose(*rows), True, 0, np.empty((1, 8), dtype))
     neighbours.nearest(np.zeros((2, 2)), np.zeros((2, 2)), 1, True)
 
 
@@ -178,5 +201,19 @@ def _warm_cells() -> None:
         run_batch(one, row.copy(), station, True, settings)
 
 
+_GROUPS = (
+    _warm_cells,
+    functools.partial(_warm_beams, np.float32, np.complex64),
+    functools.partial(_warm_beams, np.float64, np.complex128),
+    functools.partial(_warm_links, np.float32),
+    functools.partial(_warm_links, np.float64),
+    _warm_beam_branches,
+    _warm_slices,
+    _warm_loops,
+    _warm_branches,
+)
+"""Those that take longest first."""
+
+
 if __name__ == "__main__":
-    warm()
+    warm(processes=min(len(_GROUPS), len(os.sched_getaffinity(0))))
