@@ -88,14 +88,15 @@ QUANTILES = 41
 
 
 def quantiles(values: Float[Tensor, " item"]) -> tuple[float, ...]:
-    """The quantiles of levels 0, 1 / 40, ..., 1 of all values; none of no value."""
+    """The quantiles of levels 0, 1 / 40, ..., 1 of all values, to six digits; none of no value."""
     known = values.detach().double().cpu()
     if not known.numel():
         return ()
     order, last = known.sort().values, known.numel() - 1  # `torch.quantile` takes no more than 16 million
     place = torch.linspace(0, last, QUANTILES, dtype=torch.float64)
     below, above = order[place.floor().long()], order[place.ceil().long()]
-    return tuple(torch.where(below == above, below, below.lerp(above, place.frac())).tolist())
+    found = torch.where(below == above, below, below.lerp(above, place.frac()))
+    return tuple(float(f"{value:.6g}") for value in found.tolist())
 
 
 def ratio_interval(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import subprocess
 import typing
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ __all__ = [
 Kind = Literal["policy", "solver", "trivial"]
 BoundKind = Literal["certified", "best known", "none"]
 Interval = tuple[float, float] | None
+_EQUAL = 1e-5
+_NUMBERS = re.compile(r"\[\s+((?:-?[\d.]+(?:e[-+]?\d+)?,?\s+)+)\]")
 
 
 def source_commit() -> str:
@@ -113,14 +116,21 @@ def case_names(rows: Sequence[Row]) -> list[str]:
 
 
 def on_front(row: Row, rows: Sequence[Row]) -> bool:
-    """Whether the row violates nothing, and no other of its case that does not is better and no slower."""
+    """Whether the row violates nothing, and no other of its case that does not beats it.
+
+    Others beat it that are better and no slower, or as good, to 1e-5 of the bound, and faster.
+    """
     return row.violation_rate == 0 and not any(
         (other.problem, other.setting) == (row.problem, row.setting)
         and other.violation_rate == 0
-        and (other.optimality or 0.0) > (row.optimality or 0.0)
-        and other.p50_us <= row.p50_us
+        and _beats(other, row)
         for other in rows
     )
+
+
+def _beats(other: Row, row: Row) -> bool:
+    gain = (other.optimality or 0.0) - (row.optimality or 0.0)
+    return other.p50_us <= row.p50_us if gain > _EQUAL else gain >= -_EQUAL and other.p50_us < row.p50_us
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,9 @@ class Results:
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The run as JSON, also written to `path` if one is given; what is not finite becomes null."""
         text = json.dumps(plain(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+        text = _NUMBERS.sub(
+            lambda found: f"[{' '.join(found[1].split())}]", text
+        )  # a list of numbers is a line
         if path is not None:
             atomic_write_text(path, text)
         return text

@@ -304,11 +304,9 @@ class Benchmark:
     run: Run = field(default_factory=Run)
 
     def __call__(self, line: str) -> None:
-        from rich.table import Table
-
         from torchrrm.bench import console
         from torchrrm.recipes.benchmark import benchmark
-        from torchrrm.recipes.benchmark.board import summary
+        from torchrrm.recipes.benchmark.board import terminal_summary
 
         self.run.begin()
         results = benchmark(
@@ -319,11 +317,7 @@ class Benchmark:
             command=line,
             processes=self.processes,
         )
-        header, lines = summary(results)
-        table = Table(*header, box=None)
-        for cells in lines:
-            table.add_row(*cells)
-        console().print(table)
+        console().print(terminal_summary(results))
         Console().print(f"{len(results.rows)} rows; wrote {self.out / 'leaderboard.html'}", highlight=False)
         self.run.keep(results)
 

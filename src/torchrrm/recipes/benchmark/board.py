@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
 from torchrrm import bench
 from torchrrm.bench import Results, Row
 from torchrrm.bench.report import NOTE, columns
@@ -17,6 +21,7 @@ __all__ = [
     "cases_of",
     "leaderboard",
     "summary",
+    "terminal_summary",
     "with_summary",
     "write_summary",
 ]
@@ -114,6 +119,23 @@ def summary(results: Results) -> tuple[list[str], list[list[str]]]:
             ]
         )
     return [*header, "best policy", "%", "p50 / µs"], lines
+
+
+def terminal_summary(results: Results) -> Table:
+    """The same without the names of the best trivial rule and policy: a section a problem."""
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True, max_width=44)
+    table.add_column("best allocator", no_wrap=True, max_width=24)
+    for heading in ("%", "of", "p50 / µs", "trivial %", "policy %"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    last = None
+    for problem, setting, best, percent, held, p50, _, trivial, _, policy, _ in summary(results)[1]:
+        if problem != last:
+            last = problem
+            table.add_section()
+            table.add_row(Text(problem, style="bold"))
+        table.add_row(setting, best.strip("`"), percent, held, p50, trivial, policy)
+    return table
 
 
 def _best(rows: Sequence[Row]) -> Row | None:
