@@ -127,7 +127,7 @@ def terminal_summary(results: Results) -> Table:
     table.add_column("", no_wrap=True, max_width=44)
     table.add_column("best allocator", no_wrap=True, max_width=24)
     for heading in ("%", "of", "p50 / µs", "trivial %", "policy %"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+        table.add_column(heading, justify="right", no_wrap=True, min_width=max(6, len(heading)))
     last = None
     for problem, setting, best, percent, held, p50, _, trivial, _, policy, _ in summary(results)[1]:
         if problem != last:
