@@ -217,7 +217,10 @@ def bad_lines(cell: Path, weights: Path, folder: Path) -> dict[str, tuple[list[s
             "min_rate_bps: must be finite, received nan",
         ),
         "threads": ([*allocate, "--threads", "0"], "threads: must be 1 to .*received 0"),
-        "no folder": (["allocate", str(cell), "--out", str(folder / "none" / "a.csv")], "out: must lie in an existing folder"),
+        "no folder": (
+            ["allocate", str(cell), "--out", str(folder / "none" / "a.csv")],
+            "out: must lie in an existing folder",
+        ),
         "neither": (["evaluate", "--instances", "1"], "exactly one must be given, received neither"),
         "users": (["evaluate", "--snapshot", str(cell), "--users", "7"], "users: must be 1 to 6, received 7"),
         "instances": (["evaluate", *SMALL, "--instances", "0"], "instances: must be at least 1, received 0"),

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from benchmarks.association_plain import effective_rate_plain
+from benchmarks.plain.association import effective_rate_plain
 from tests.testing.association import CELLS, network, sample, sample_sparse
 
 from torchrrm.kernels import effective_rate as kernels
