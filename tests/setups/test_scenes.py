@@ -59,7 +59,7 @@ GIVEN: dict[str, Callable[[], Given[Any]]] = {
 
 def shown(name: str, given: Given[Any]) -> Scene:
     setup = SETUPS[name]
-    rules = {rule: workbench.find_allocator(rule, setup) for rule in workbench.with_trivial([], setup)}
+    rules = workbench.find_allocators([], setup)
     scene = workbench.scene_of(setup, given, rules)
     assert scene is not None
     assert list(scene.services) == list(rules)

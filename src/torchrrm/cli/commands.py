@@ -133,7 +133,7 @@ class Allocate(Generic[AllocationCase]):
         setup.validate(given.instance)
         with torch.no_grad():
             action = allocator(given.instance)
-            columns, told = setup.columns(given, action), setup.summary(given, action)
+            columns, told = setup.columns(given, action), workbench.told(setup, given, action)
         about = {"command": line, "problem": setup.label, "attribution": given.attribution}
         self.case.keep(given, action, about)
         write_columns(self.out, {name: value.numpy() for name, value in columns.items()}, about)
@@ -141,9 +141,7 @@ class Allocate(Generic[AllocationCase]):
         rows = workbench.judge(setup, records.stack([given.instance]), {name: allocator}, given.setting)
         results = Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self))
         if self.html is not None:
-            others = {
-                rule: workbench.find_allocator(rule, setup) for rule in workbench.with_trivial([], setup)
-            }
+            others = workbench.find_allocators([], setup)
             scene = workbench.scene_of(setup, given, {name: allocator, **others})
             workbench.write_report(self.html, results, setup, [scene] if scene else [])
         self.run.show(results, setup.display)
@@ -170,13 +168,10 @@ class Evaluate(Generic[EvaluationCase]):
             raise ValueError(f"instances: must be at least 1, received {self.instances}")
         setups, rows, scenes = self.case.setups(), [], []
         for setup in setups:
-            names = workbench.with_trivial(self.case.allocators.split(","), setup)
-            allocators = {name: workbench.find_allocator(name, setup) for name in names}
+            allocators = workbench.find_allocators(self.case.allocators.split(","), setup)
             task = self.case.task(setup)
             generator = self.run.begin()
-            drawn = setup.validate(
-                task.sample(self.instances, generator=generator)
-            )  # the same for each setup
+            drawn = setup.validate(task.sample(self.instances, generator=generator))  # the same of each setup
             rows += workbench.judge(setup, drawn, allocators, self.case.setting)
             if self.html is not None:
                 scenes.append(workbench.scene_of(setup, self.case.given(drawn, generator), allocators))

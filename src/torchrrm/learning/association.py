@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -79,12 +79,6 @@ class LabelledSource:
     def __call__(self, batch_size: int, *, generator: torch.Generator) -> LabelledCells:
         count = self.labelled.gain.shape[0]
         return index(self.labelled, torch.randint(count, (batch_size,), generator=generator))
-
-
-class Scoring(Protocol):
-    """A policy by scores, such as `HBGNN`."""
-
-    def score(self, instance: CellInstance, /) -> AssociationScores: ...
 
 
 @dataclass(frozen=True)

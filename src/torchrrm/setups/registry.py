@@ -44,8 +44,7 @@ CASES: list[Case[Any, Any]] = [
 
 def displays() -> dict[str, Display]:
     """How objectives are shown, by what tables call the problem."""
-    labels = {bench.label_of(case.setup.problem): case.setup.display for case in CASES}
-    return labels | {DemandNames.name: DemandNames.display}
+    return {bench.label_of(case.setup.problem): case.setup.display for case in CASES}
 
 
 def display_of(results: Results) -> Display:

@@ -33,6 +33,7 @@ __all__ = [
     "bound_of",
     "find",
     "find_allocator",
+    "find_allocators",
     "find_channels",
     "find_exported",
     "find_policy",
@@ -144,6 +145,11 @@ def with_trivial(allocators: Sequence[str], setup: Setup[Any, Any]) -> list[str]
     return list(dict.fromkeys([*allocators, *trivial]))
 
 
+def find_allocators(names: Sequence[str], setup: Setup[I, A]) -> dict[str, Allocator[I, A]]:
+    """The allocators of these names (see `find_allocator`), and the trivial rules."""
+    return {name: find_allocator(name, setup) for name in with_trivial(names, setup)}
+
+
 def seeded(make: Callable[[], M], seed: int) -> M:
     """What `make` makes, its random parameters drawn from a seed."""
     with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator: for once seed it
@@ -244,7 +250,7 @@ def judge_on(
     rows: list[Row] = []
     for setup, task in tasks:
         allocators = {name: setup.serving(policy) for name, policy in policies.items()}
-        allocators |= {name: find_allocator(name, setup) for name in with_trivial([], setup)}
+        allocators |= find_allocators([], setup)
         rows += judge(setup, task.sample(instances, generator=generator), allocators, setting)
     return rows
 

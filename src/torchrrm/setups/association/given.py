@@ -18,6 +18,8 @@ from torchrrm.setups.association.sources import (
     is_uplink,
     macros_of,
 )
+from torchrrm.setups.counts import chosen_ones, random_ones
+from torchrrm.setups.places import nodes_m
 from torchrrm.setups.workbench import Given
 
 __all__ = ["drawn_cells", "given_cells", "require_places", "some_cells"]
@@ -40,8 +42,8 @@ def given_cells(
     gain = down.gain.reshape(-1, *down.gain.shape[-2:])
     if not 0 <= drop < len(gain):
         raise ValueError(f"drop: must be 0 to {len(gain) - 1}, received {drop}")
-    user = _chosen("users", users, gain.shape[1])
-    station = _chosen("stations", stations, gain.shape[2])
+    user = chosen_ones("users", users, gain.shape[1])
+    station = chosen_ones("stations", stations, gain.shape[2])
     macro = macros_of(down, gain.shape[2])[station]
     noise_power_w = terms.noise_w(down.noise_psd_w_per_hz)
     instance = instance_of(gain[drop][user[:, None], station], macro, terms, noise_power_w)
@@ -70,7 +72,7 @@ def some_cells(
     """
     *_, rx, tx = downlink(snapshot).gain.shape
     chosen = {
-        name: None if count is None else _random_ones(name, count, most, generator)
+        name: None if count is None else random_ones(name, count, most, generator)
         for name, count, most in (("users", users, rx), ("stations", stations, tx))
     }
     return given_cells(snapshot, terms, drop=drop, **chosen)
@@ -104,20 +106,6 @@ def drawn_cells(
     return Given(instance, f"one drop of {users} users, {stations} stations", place=place)
 
 
-def _random_ones(name: str, count: int, most: int, generator: torch.Generator) -> list[int]:
-    """Different random indices below `most`, in ascending order."""
-    if not 1 <= count <= most:
-        raise ValueError(f"{name}: must be 1 to {most}, received {count}")
-    return sorted(torch.randperm(most, generator=generator, device=generator.device)[:count].tolist())
-
-
-def _chosen(name: str, given: Sequence[int] | None, most: int) -> Tensor:
-    chosen = list(range(most)) if given is None else list(given)
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= index < most for index in chosen):
-        raise ValueError(f"{name}: must be different ones of 0 to {most - 1}, received {chosen}")
-    return torch.tensor(chosen)
-
-
 def _place(
     users_m: Tensor | None, stations_m: Tensor | None, drop: int, user: Tensor, station: Tensor
 ) -> dict[str, Tensor]:
@@ -130,12 +118,14 @@ def _place(
     return place
 
 
-def require_places(given: Given[CellInstance]) -> None:
-    """Refuse to draw what has no positions.
+def require_places(given: Given[CellInstance]) -> tuple[Tensor, Tensor]:
+    """Positions of users and of stations, `[node 2]`, without which nothing can be drawn.
 
     Raises:
         ValueError: if those of users or stations are not known.
     """
-    for end, column in (("users", "x_m"), ("stations", "station_x_m")):
-        if column not in given.place:
-            raise ValueError(f"map: must have positions of all, received none of {end}")
+    users, stations = nodes_m(given.place), nodes_m(given.place, "station_")
+    if users is None or stations is None:
+        missing = "users" if users is None else "stations"
+        raise ValueError(f"map: must have positions of all, received none of {missing}")
+    return users, stations

@@ -73,12 +73,9 @@ def network_figure(given: Given[CellInstance], actions: Mapping[str, Association
     Raises:
         ValueError: if positions are not known.
     """
-    require_places(given)
-    users, stations = (
-        torch.stack([given.place[f"{end}{axis}_m"] for axis in "xy"], -1).numpy() for end in ("", "station_")
-    )
+    users, stations = require_places(given)
     buildings = given.place["building_m"].numpy() if "building_m" in given.place else None
-    places = figures.NetworkPlaces(users, stations, given.place["macro"].numpy(), buildings)
+    places = figures.NetworkPlaces(users.numpy(), stations.numpy(), given.place["macro"].numpy(), buildings)
     services = {
         name: figures.NetworkService(
             action.station.numpy(), action.power_w.numpy(), user_rate(given.instance, action).numpy()
@@ -183,21 +180,18 @@ class CellSetup(ABC):
         }
 
     def summary(self, given: Given[CellInstance], action: AssociationAction) -> str:
-        """How many users are served, by how many stations, how many no station reaches, and the objective."""
+        """How many users are served, by how many stations, and how many no station reaches."""
         instance = given.instance
         served = user_rate(instance, action) >= SERVED_FROM
         serving = len(set(action.station[served].tolist()))
         users, stations = int(instance.active_user.sum()), int(instance.active_bs.sum())
         away = users - int(in_reach(instance).sum())
         told = f"{int(served.sum())} of {users} users served by {serving} of {stations} stations"
-        told += f", {away} out of reach" if away else ""
-        value = self.problem.evaluate(instance, action).objective.item()
-        return f"{told}; {self.display.objective} {value:.4g} bit/s/Hz"
+        return f"{told}, {away} out of reach" if away else told
 
     def scene(self, given: Given[CellInstance], actions: Mapping[str, AssociationAction]) -> bench.Scene:
-        return cell_scene(
-            given, {name: (action, self.summary(given, action)) for name, action in actions.items()}
-        )
+        told = {name: (action, workbench.told(self, given, action)) for name, action in actions.items()}
+        return cell_scene(given, told)
 
 
 @dataclass(frozen=True)

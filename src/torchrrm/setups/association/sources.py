@@ -1,6 +1,7 @@
 """Stations and users that scenarios and snapshots give, as tasks of association."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +17,7 @@ from torchrrm.problems.association import (
     AssociationAction,
     CellInstance,
 )
+from torchrrm.setups.counts import active_of, span_of
 
 __all__ = [
     "USUAL_STATIONS",
@@ -152,10 +154,7 @@ class CellSource:
         elif self.drops is not None:
             raise ValueError(f"drops: must be None for a scenario, received {self.drops}")
         for name, most in (("users", most_users), ("stations", most_stations)):
-            least, largest = self._span(name)
-            if not 1 <= least <= largest <= most:
-                rule = f"must be 1 to {most}, or an ascending range in it"
-                raise ValueError(f"{name}: {rule}, received {getattr(self, name)}")
+            self._span(name, most)
 
     @property
     def user_span(self) -> tuple[int, int]:
@@ -203,24 +202,18 @@ class CellSource:
     ) -> tuple[Bool[Tensor, "batch user"], Bool[Tensor, "batch bs"]]:
         """Masks of random numbers of users and of stations, the first ones active."""
         return (
-            _first(batch_size, self.user_span, generator),
-            _first(batch_size, self.station_span, generator),
+            active_of(self.user_span, batch_size, generator=generator),
+            active_of(self.station_span, batch_size, generator=generator),
         )
 
-    def _span(self, name: str) -> tuple[int, int]:
+    def _span(self, name: str, most: float = float("inf")) -> tuple[int, int]:
         count = getattr(self, name)
         if count is None:
             shape = (USUAL_USERS, USUAL_STATIONS)
             if isinstance(self.channels, Snapshot):
                 shape = self.channels.gain.shape[-2:]
             count = shape[0 if name == "users" else 1]
-        return (count, count) if isinstance(count, int) else count
-
-
-def _first(batch_size: int, span: tuple[int, int], generator: torch.Generator) -> Bool[Tensor, "batch item"]:
-    least, most = span
-    count = torch.randint(least, most + 1, (batch_size, 1), generator=generator, device=generator.device)
-    return torch.arange(most, device=generator.device) < count
+        return span_of(name, count, most)
 
 
 def _some(
@@ -272,8 +265,4 @@ def snapshot_cells(
 
 def cell_task(source: CellSource, problem: CellProblem) -> Task[CellInstance, AssociationAction]:
     """Networks of a source as a task of the problem, sum of rates or proportional fairness."""
-
-    def sample(batch_size: int, *, generator: torch.Generator) -> CellInstance:
-        return draw_cells(source, batch_size, generator=generator)
-
-    return Task(problem, sample)
+    return Task(problem, partial(draw_cells, source))

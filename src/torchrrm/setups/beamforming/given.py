@@ -18,6 +18,7 @@ from torchrrm.setups.beamforming.sources import (
     station_channel,
     station_transmits,
 )
+from torchrrm.setups.counts import chosen_ones, random_ones
 from torchrrm.setups.places import station_place
 from torchrrm.setups.workbench import Given
 
@@ -40,18 +41,16 @@ def given_beams(
     """
     channel = station_channel(snapshot)
     drops, frequencies, count, most = channel.shape
-    chosen = list(range(count)) if users is None else list(users)
     for name, value, end in (("drop", drop, drops), ("frequency", frequency, frequencies)):
         if not 0 <= value < end:
             raise ValueError(f"{name}: must be 0 to {end - 1}, received {value}")
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= user < count for user in chosen):
-        raise ValueError(f"users: must be different ones of 0 to {count - 1}, received {chosen}")
+    chosen = chosen_ones("users", users, count)
     if antennas is not None and not 1 <= antennas <= most:
         raise ValueError(f"antennas: must be 1 to {most}, received {antennas}")
     taken = channel[drop, frequency, chosen, :antennas]
     instance = instance_of(taken, terms, torch.ones(len(chosen), dtype=torch.bool))
     setting = f"{snapshot.name}, drop {drop}, frequency {frequency}"
-    place = {"user": torch.tensor(chosen)} | _place(snapshot, drop, chosen)
+    place = {"user": chosen} | _place(snapshot, drop, chosen)
     return Given(instance, setting, snapshot.attribution, place)
 
 
@@ -72,14 +71,10 @@ def drawn_beams(
 
 def random_users(snapshot: Snapshot, count: int, *, generator: torch.Generator) -> list[int]:
     """Indices of random users of a snapshot of one station, in ascending order."""
-    most = station_channel(snapshot).shape[2]
-    if not 1 <= count <= most:
-        raise ValueError(f"users: must be 1 to {most}, received {count}")
-    order = torch.randperm(most, generator=generator, device=generator.device)
-    return sorted(order[:count].tolist())
+    return random_ones("users", count, station_channel(snapshot).shape[2], generator)
 
 
-def _place(snapshot: Snapshot, drop: int, users: list[int]) -> dict[str, Tensor]:
+def _place(snapshot: Snapshot, drop: int, users: Tensor) -> dict[str, Tensor]:
     """Positions of the users as columns, and of the station, where the snapshot has them."""
     heard = snapshot.rx_position_m
     heard = None if heard is None else heard[..., ~snapshot.eavesdropper, :]

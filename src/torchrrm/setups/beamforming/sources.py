@@ -1,6 +1,7 @@
 """Users of one multi-antenna station that scenarios and snapshots give, as tasks of short packets."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,6 +12,7 @@ from torchrrm.channels import Scenario, Snapshot
 from torchrrm.channels.snapshot import SnapshotError
 from torchrrm.problems import Task
 from torchrrm.problems.beamforming import BeamAction, MisoInstance, UrllcBeamforming
+from torchrrm.setups.counts import active_of, span_of
 from torchrrm.units import db_to_linear, dbm_to_watt
 
 __all__ = [
@@ -144,15 +146,12 @@ class BeamSource:
             raise ValueError(f"places: must be None for a scenario, received {self.places}")
         if self.antennas == 0 or not 1 <= antennas <= most_antennas:
             raise ValueError(f"antennas: must be 1 to {most_antennas}, received {self.antennas}")
-        least, most = self.span
-        if not 1 <= least <= most <= most_users:
-            rule = f"must be 1 to {most_users}, or an ascending range in it"
-            raise ValueError(f"users: {rule}, received {self.users}")
+        span_of("users", self.users, most_users)
 
     @property
     def span(self) -> tuple[int, int]:
         """Least and largest number of users."""
-        return (self.users, self.users) if isinstance(self.users, int) else self.users
+        return span_of("users", self.users, float("inf"))
 
     def sample(self, batch_size: int, *, generator: torch.Generator) -> Complex[Tensor, "batch user ant"]:
         """Channels of `batch_size` instances of the largest size, on the generator's device."""
@@ -174,9 +173,7 @@ class BeamSource:
 
     def sample_active(self, batch_size: int, *, generator: torch.Generator) -> Bool[Tensor, "batch user"]:
         """Masks of random numbers of users, the first ones active."""
-        least, most = self.span
-        count = torch.randint(least, most + 1, (batch_size, 1), generator=generator, device=generator.device)
-        return torch.arange(most, device=generator.device) < count
+        return active_of(self.span, batch_size, generator=generator)
 
     def _places(self, channel: Tensor) -> Tensor:
         first, last = self.places or (0, channel.shape[2])
@@ -228,8 +225,4 @@ _PROBLEM = UrllcBeamforming()
 
 def beam_task(source: BeamSource, problem: UrllcBeamforming = _PROBLEM) -> Task[MisoInstance, BeamAction]:
     """The weighted sum rate of short packets as a task."""
-
-    def sample(batch_size: int, *, generator: torch.Generator) -> MisoInstance:
-        return draw_beams(source, batch_size, generator=generator)
-
-    return Task(problem, sample)
+    return Task(problem, partial(draw_beams, source))

@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.problems import DemandInstance, MetDemands, SlotPowers, Task
 from torchrrm.setups.demands.setup import DemandSetup, demand_task
 from torchrrm.setups.links import LinkSource, terms_of
+from torchrrm.setups.links.sources import named_channels
 from torchrrm.setups.workbench import Case, Regime
 
 __all__ = ["cases"]
@@ -63,6 +63,5 @@ def _case(
 
 
 def _task(channels: str, demands: Demands, problem: MetDemands) -> Task[DemandInstance, SlotPowers]:
-    found = SCENARIOS[channels]() if channels in SCENARIOS else bundled_snapshot(channels)
-    source = LinkSource(found, len(demands[0]), terms_of(channels))
+    source = LinkSource(named_channels(channels), len(demands[0]), terms_of(channels))
     return demand_task(source, demands, _SLOTS, problem)

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from torchrrm.bench import Display
-from torchrrm.channels import SCENARIOS, Scenario
+from torchrrm.channels import Scenario
 from torchrrm.policies import CentralPower, LocalPower, OnlineDual, PowerGNN, StateAugmented, UnfoldedPower
 from torchrrm.policies.control import Controller, SharingSettings, TimeSharing
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
+from torchrrm.setups.links import SumRateSetup
 from torchrrm.solvers import SOLVERS
 
 __all__ = ["Control", "DemandNames", "control_loop"]
@@ -20,12 +21,13 @@ Control = Literal["online-dual", "time-sharing"]
 
 @dataclass(frozen=True)
 class DemandNames:
-    """What goes by a name where demands are met: allocators of links in one slot."""
+    """What goes by a name in `torchrrm run`: allocators of one slot, which a loop goes around.
+
+    The benchmark compares whole loops: `DemandSetup`.
+    """
 
     name: ClassVar[str] = "demands"
-    scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {
-        name: SCENARIOS[name] for name in ("rayleigh", "metagnn", "seven-cells")
-    }
+    scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = SumRateSetup.scenarios
     policies: ClassVar[tuple[type[nn.Module], ...]] = (
         PowerGNN,
         StateAugmented,

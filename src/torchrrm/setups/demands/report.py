@@ -167,7 +167,7 @@ def traces_of(run: DemandRun) -> DemandTraces:
     """What the figure draws."""
     done = slice(0, run.blocks)
     return DemandTraces(
-        slot=run.timetable.slots.cumsum(0)[done].numpy(),
+        slot=run.timetable.end_slot()[done].numpy(),
         window=run.timetable.window[done].numpy(),
         rate_bps_hz=run.history.rate_bps_hz[done].numpy(),
         demand_bps_hz=run.timetable.demand_bps_hz[done].numpy(),

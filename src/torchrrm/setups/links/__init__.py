@@ -1,7 +1,7 @@
 """Interference links, set up to be worked on."""
 
 from torchrrm.setups.links.given import given_links, given_slots
-from torchrrm.setups.links.qos import USUAL_MIN_RATE, QosOfDraws, QosSetup, new_unrolled_policy, qos_task
+from torchrrm.setups.links.qos import USUAL_MIN_RATE, QosOfDraws, QosSetup, new_unrolled_policy
 from torchrrm.setups.links.setup import MOST_CERTIFIED, ErgodicSetup, SumRateSetup, new_policy
 from torchrrm.setups.links.sources import (
     RAYLEIGH_TERMS,
@@ -12,6 +12,7 @@ from torchrrm.setups.links.sources import (
     draw_links,
     ergodic_task,
     paused,
+    qos_task,
     sum_rate_task,
     terms_of,
 )

@@ -6,12 +6,19 @@ from functools import partial
 import torch
 
 from torchrrm import records
-from torchrrm.channels import SCENARIOS, Scenario, Snapshot, bundled_snapshot
+from torchrrm.channels import bundled_snapshot
 from torchrrm.problems import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction, Task, WeightedSumRate
 from torchrrm.setups.links.given import drop_task, given_links, given_slots
 from torchrrm.setups.links.qos_cases import qos_cases
 from torchrrm.setups.links.setup import MOST_CERTIFIED, ErgodicSetup, SumRateSetup
-from torchrrm.setups.links.sources import LinkSource, LinkTerms, ergodic_task, sum_rate_task, terms_of
+from torchrrm.setups.links.sources import (
+    LinkSource,
+    LinkTerms,
+    ergodic_task,
+    named_channels,
+    sum_rate_task,
+    terms_of,
+)
 from torchrrm.setups.workbench import Case, Given, Regime
 
 __all__ = ["cases"]
@@ -32,16 +39,12 @@ _SEARCHED = f"branch and bound in every slot; run up to {_CERTIFIED_OVER_SLOTS} 
 _MAP_SEED = 70_000_000
 
 
-def _channels(name: str) -> Scenario | Snapshot:
-    return SCENARIOS[name]() if name in SCENARIOS else bundled_snapshot(name)
-
-
 def _sum_rate(name: str, links: int) -> Task[LinkInstance, PowerAction]:
-    return sum_rate_task(LinkSource(_channels(name), links, terms_of(name)))
+    return sum_rate_task(LinkSource(named_channels(name), links, terms_of(name)))
 
 
 def _ergodic(name: str, links: int, slots: int) -> Task[ErgodicInstance, ErgodicAction]:
-    return ergodic_task(LinkSource(_channels(name), links, terms_of(name)), slots=slots)
+    return ergodic_task(LinkSource(named_channels(name), links, terms_of(name)), slots=slots)
 
 
 def _munich_drops() -> Task[LinkInstance, PowerAction]:

@@ -13,15 +13,14 @@ from torchrrm.bench import Measure, metrics
 from torchrrm.channels import Scenario
 from torchrrm.policies import UnrolledPower
 from torchrrm.policies.control import LinkAllocator
-from torchrrm.problems import LinkInstance, PowerAction, QosSumRate, Task
+from torchrrm.problems import LinkInstance, PowerAction, QosSumRate
 from torchrrm.problems.links.qos_sum_rate import demanded_rate
 from torchrrm.setups import workbench
 from torchrrm.setups.links.setup import MOST_CERTIFIED, SumRateSetup, active_links, slot_scene
-from torchrrm.setups.links.sources import LinkSource, draw_links
 from torchrrm.setups.workbench import Given
 from torchrrm.solvers import SOLVERS, GeometricProgram, QosBound, QosWMMSE
 
-__all__ = ["USUAL_MIN_RATE", "QosOfDraws", "QosSetup", "new_unrolled_policy", "qos_task"]
+__all__ = ["USUAL_MIN_RATE", "QosOfDraws", "QosSetup", "new_unrolled_policy"]
 
 USUAL_MIN_RATE = 0.5
 """In bit/s/Hz: what the shipped policy was trained for."""
@@ -38,15 +37,6 @@ class QosOfDraws(QosSumRate):
 def new_unrolled_policy(min_rate_bps_hz: float, *, seed: int) -> UnrolledPower:
     """A policy with random parameters for this minimum rate."""
     return workbench.seeded(lambda: UnrolledPower(min_rate_bps_hz), seed)
-
-
-def qos_task(source: LinkSource, problem: QosSumRate) -> Task[LinkInstance, PowerAction]:
-    """The sum rate in one slot under minimum rates as a task; draws may be infeasible."""
-
-    def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
-        return draw_links(source, batch_size, generator=generator)
-
-    return Task(problem, sample)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,18 @@ from functools import partial
 import torch
 
 from torchrrm import records
-from torchrrm.channels import SCENARIOS, bundled_snapshot
+from torchrrm.channels import bundled_snapshot
 from torchrrm.problems import LinkInstance, PowerAction, QosSumRate, Task
 from torchrrm.setups.links.given import drop_task, given_links
-from torchrrm.setups.links.qos import QosOfDraws, QosSetup, qos_task
-from torchrrm.setups.links.sources import LinkSource, LinkTerms, draw_links, terms_of
+from torchrrm.setups.links.qos import QosOfDraws, QosSetup
+from torchrrm.setups.links.sources import (
+    LinkSource,
+    LinkTerms,
+    draw_links,
+    named_channels,
+    qos_task,
+    terms_of,
+)
 from torchrrm.setups.workbench import Case, Given, Regime
 
 __all__ = ["near_edge", "qos_cases"]
@@ -75,8 +82,7 @@ def _drawn(
 
 
 def _task(channels: str, links: int, problem: QosOfDraws, edge: bool) -> Task[LinkInstance, PowerAction]:
-    found = SCENARIOS[channels]() if channels in SCENARIOS else bundled_snapshot(channels)
-    source = LinkSource(found, links, terms_of(channels))
+    source = LinkSource(named_channels(channels), links, terms_of(channels))
     return near_edge(source, problem) if edge else qos_task(source, problem)
 
 

@@ -1,23 +1,35 @@
 """Interference links that scenarios and snapshots give, as tasks, in one slot and over many."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from torchrrm.channels import Fading, Rayleigh, Scenario, SlotDraw, Snapshot, snapshot_slots
+from torchrrm.channels import (
+    SCENARIOS,
+    Fading,
+    Rayleigh,
+    Scenario,
+    SlotDraw,
+    Snapshot,
+    bundled_snapshot,
+    snapshot_slots,
+)
 from torchrrm.problems import (
     ErgodicAction,
     ErgodicInstance,
     ErgodicPower,
     LinkInstance,
     PowerAction,
+    QosSumRate,
     Task,
     WeightedSumRate,
 )
 from torchrrm.problems.links import MAX_POWER_W, NOISE_POWER_W
 from torchrrm.records import replace
+from torchrrm.setups.counts import active_of, span_of
 from torchrrm.units import db_to_linear, dbm_to_watt
 
 __all__ = [
@@ -28,7 +40,9 @@ __all__ = [
     "draw_configurations",
     "draw_links",
     "ergodic_task",
+    "named_channels",
     "paused",
+    "qos_task",
     "sum_rate_task",
     "terms_of",
 ]
@@ -76,6 +90,11 @@ def terms_of(scenario: str | None) -> LinkTerms:
     return _TERMS.get(scenario or "", LinkTerms())
 
 
+def named_channels(name: str) -> Scenario | Snapshot:
+    """The scenario, or the snapshot that ships with the package, of that name."""
+    return SCENARIOS[name]() if name in SCENARIOS else bundled_snapshot(name)
+
+
 @dataclass(frozen=True)
 class LinkSource:
     """Random configurations of links: of a scenario, or random pairs of random drops of a snapshot.
@@ -110,18 +129,14 @@ class LinkSource:
         if isinstance(self.channels, Snapshot):
             _require_pairs(self.channels)
             most = self.channels.gain.shape[-1]
-        least, largest = self.span
-        if not 1 <= least <= largest <= most:
-            raise ValueError(
-                f"links: must be 1 to {most}, or an ascending range in it, received {self.links}"
-            )
+        span_of("links", self.links, most)
         if self.drops is not None:
             self._require_drops(*self.drops)
 
     @property
     def span(self) -> tuple[int, int]:
         """Least and largest number of links."""
-        return (self.links, self.links) if isinstance(self.links, int) else self.links
+        return span_of("links", self.links, float("inf"))
 
     def sample(self, batch_size: int, *, slots: int, generator: torch.Generator) -> SlotDraw:
         """Channels of `batch_size` configurations of the largest size, on the generator's device; places stay."""
@@ -164,9 +179,7 @@ class LinkSource:
 
     def sample_active(self, batch_size: int, *, generator: torch.Generator) -> Bool[Tensor, "batch tx"]:
         """Masks of random numbers of links, the first ones active."""
-        least, most = self.span
-        count = torch.randint(least, most + 1, (batch_size, 1), generator=generator, device=generator.device)
-        return torch.arange(most, device=generator.device) < count
+        return active_of(self.span, batch_size, generator=generator)
 
     def _require_drops(self, first: int, last: int) -> None:
         if not isinstance(self.channels, Snapshot):
@@ -231,11 +244,12 @@ def paused(
 
 def sum_rate_task(source: LinkSource) -> Task[LinkInstance, PowerAction]:
     """The sum rate in one slot as a task."""
+    return Task(WeightedSumRate(), partial(draw_links, source))
 
-    def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
-        return draw_links(source, batch_size, generator=generator)
 
-    return Task(WeightedSumRate(), sample)
+def qos_task(source: LinkSource, problem: QosSumRate) -> Task[LinkInstance, PowerAction]:
+    """The sum rate in one slot under minimum rates as a task; draws may be infeasible."""
+    return Task(problem, partial(draw_links, source))
 
 
 _ERGODIC = ErgodicPower()
@@ -245,8 +259,4 @@ def ergodic_task(
     source: LinkSource, *, slots: int, problem: ErgodicPower = _ERGODIC
 ) -> Task[ErgodicInstance, ErgodicAction]:
     """Mean rates over slots as a task; the least ones are those of the source's terms."""
-
-    def sample(batch_size: int, *, generator: torch.Generator) -> ErgodicInstance:
-        return draw_configurations(source, batch_size, slots=slots, generator=generator)
-
-    return Task(problem, sample)
+    return Task(problem, partial(draw_configurations, source, slots=slots))

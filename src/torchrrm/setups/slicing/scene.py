@@ -13,15 +13,15 @@ __all__ = ["slice_scene"]
 
 
 def slice_scene(
-    problem: SliceBandwidth, given: Given[SliceInstance], actions: Mapping[str, SliceAction]
+    problem: SliceBandwidth, given: Given[SliceInstance], actions: Mapping[str, tuple[SliceAction, str]]
 ) -> Scene:
-    """The active users of a slice with the bandwidths that allocators give them."""
+    """The active users of a slice with the bandwidths that allocators give them; each action with what it tells."""
     active = given.instance.active
     users, station = nodes_m(given.place), nodes_m(given.place, "station_")
     places = None if users is None else Places(users[active].numpy(), station)
     return Scene(
         f"{problem.name}, {given.setting}",
-        {name: _service(problem, given.instance, action) for name, action in actions.items()},
+        {name: _service(problem, given.instance, *action) for name, action in actions.items()},
         amount="bandwidth / MHz",
         rate="rate / (Mbit/s)",
         places=places,
@@ -29,14 +29,12 @@ def slice_scene(
     )
 
 
-def _service(problem: SliceBandwidth, instance: SliceInstance, action: SliceAction) -> Service:
-    found, active = problem.evaluate(instance, action), instance.active
+def _service(problem: SliceBandwidth, instance: SliceInstance, action: SliceAction, told: str) -> Service:
+    active = instance.active
     amount = action.bandwidth_hz[active]
-    served = amount > 0
-    told = f"{int(served.sum())} of {len(served)} users served; sum rate {found.objective.item() / 1e6:.4g} Mbit/s"
     return Service(
-        torch.where(served, 0, -1).numpy(),
+        torch.where(amount > 0, 0, -1).numpy(),
         (amount / 1e6).numpy(),
-        (found.utility[active] / 1e6).numpy(),
+        (problem.evaluate(instance, action).utility[active] / 1e6).numpy(),
         told=told,
     )

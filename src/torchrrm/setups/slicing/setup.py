@@ -105,4 +105,5 @@ class SliceSetup:
         return f"{int(scheduled.sum())} of {len(scheduled)} users scheduled{note}"
 
     def scene(self, given: Given[SliceInstance], actions: Mapping[str, SliceAction]) -> bench.Scene:
-        return slice_scene(self.problem, given, actions)
+        told = {name: (action, workbench.told(self, given, action)) for name, action in actions.items()}
+        return slice_scene(self.problem, given, told)
