@@ -72,7 +72,7 @@ def test_allocate_writes_a_row_a_user(mast: Path, tmp_path: Path, capsys: pytest
         str(out),
     ]
     assert cli.run([*line, "--beams", str(beams), "--json", str(results)]) == 0
-    assert "2 of 2 users have their minimum rate; wrote" in capsys.readouterr().out
+    assert "2 of 2 users have their minimum rate; weighted sum rate " in capsys.readouterr().out
     table = rows(out)
     assert list(table[0]) == [
         "user", "x_m", "y_m", "weight", "uplink_power_w", "downlink_power_w", "rate_nats", "rate_bits",
@@ -111,7 +111,7 @@ def test_allocate_tells_the_power_that_would_do(
     assert min(columns["slack_nats"]) < 0
     more, less = (str(10 * math.log10(factor * needed) + 30) for factor in (1.01, 0.99))
     for power, served in (
-        (more, "3 of 3 users have their minimum rate; wrote"),
+        (more, "3 of 3 users have their minimum rate; weighted sum rate "),
         (less, "infeasible: all need"),
     ):
         assert cli.run([*line, f"--power-dbm={power}"]) == 0

@@ -125,7 +125,7 @@ def test_one_allocator_of_many_links_is_held_against_nothing(tmp_path: Path) -> 
 
 def test_allocate_under_minimum_rates(city: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "x.csv"
-    told = {"0.5": "3 of 3 links have their minimum rate; wrote", "5": "infeasible: no powers serve all"}
+    told = {"0.5": "3 of 3 links have their minimum rate; sum rate ", "5": "infeasible: no powers serve all"}
     for least, wanted in told.items():
         line = ["allocate", str(city), *QOS, "--min-rate", least, "--allocator", "minimum-power"]
         assert cli.run([*line, "--out", str(out), "--json", str(tmp_path / "r.json")]) == 0

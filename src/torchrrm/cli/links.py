@@ -139,15 +139,10 @@ class Channels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SumRateAllocation(OneInstance):
+class SlotAllocation(OneInstance):
     """All pairs of a drop, in one slot without fading."""
 
-    allocator: Name = "wmmse"
-    """A solver or policy that `torchrrm list` names, or a file of weights."""
     terms: Terms = field(default_factory=Terms)
-
-    def setup(self) -> "SumRateSetup":
-        return _sum_rate()
 
     def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[LinkInstance]":
         from torchrrm.setups import links
@@ -156,21 +151,44 @@ class SumRateAllocation(OneInstance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QosAllocation(OneInstance):
+class SlotDraws:
+    """Random links, each instance in one slot."""
+
+    channels: Channels = field(default_factory=Channels)
+    terms: Terms = field(default_factory=Terms)
+
+    def given(self, drawn: "LinkInstance", generator: "torch.Generator") -> "Given[LinkInstance]":
+        from torchrrm.setups.links import given_links
+
+        make = partial(given_links, terms=self.terms.linear())
+        return self.channels.given(drawn, self.setting, make, generator)
+
+    @property
+    def setting(self) -> str:
+        return self.channels.setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumRateAllocation(SlotAllocation):
+    """All pairs of a drop, in one slot without fading."""
+
+    allocator: Name = "wmmse"
+    """A solver or policy that `torchrrm list` names, or a file of weights."""
+
+    def setup(self) -> "SumRateSetup":
+        return _sum_rate()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QosAllocation(SlotAllocation):
     """All pairs of a drop, in one slot without fading, each with a minimum rate."""
 
     allocator: Name = "geometric-program"
     """A solver or policy that `torchrrm list` names, or a file of weights."""
     minima: Minima = field(default_factory=Minima)
-    terms: Terms = field(default_factory=Terms)
 
     def setup(self) -> "QosSetup":
         return self.minima.setup()
-
-    def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[LinkInstance]":
-        from torchrrm.setups import links
-
-        return links.given_links(snapshot, self.terms.linear(), drop=drop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,11 +213,8 @@ class ErgodicAllocation(OneInstance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SumRateDraws:
+class SumRateDraws(SlotDraws):
     """Random links, each instance in one slot."""
-
-    channels: Channels = field(default_factory=Channels)
-    terms: Terms = field(default_factory=Terms)
 
     def setup(self) -> "SumRateSetup":
         return _sum_rate()
@@ -211,16 +226,6 @@ class SumRateDraws:
         from torchrrm.setups.links import sum_rate_task
 
         return sum_rate_task(self.channels.source(self.terms.linear(self.channels.random)))
-
-    def given(self, drawn: "LinkInstance", generator: "torch.Generator") -> "Given[LinkInstance]":
-        from torchrrm.setups.links import given_links
-
-        make = partial(given_links, terms=self.terms.linear())
-        return self.channels.given(drawn, self.setting, make, generator)
-
-    @property
-    def setting(self) -> str:
-        return self.channels.setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,12 +255,10 @@ class SumRateExport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QosDraws:
+class QosDraws(SlotDraws):
     """Random links, each instance in one slot with minimum rates; those that cannot be served are left out."""
 
     minima: Minima = field(default_factory=Minima)
-    channels: Channels = field(default_factory=Channels)
-    terms: Terms = field(default_factory=Terms)
 
     def setup(self) -> "QosSetup":
         return self.minima.setup()
@@ -267,12 +270,6 @@ class QosDraws:
         from torchrrm.setups.links import qos_task
 
         return qos_task(self.channels.source(self.terms.linear(self.channels.random)), setup.problem)
-
-    def given(self, drawn: "LinkInstance", generator: "torch.Generator") -> "Given[LinkInstance]":
-        from torchrrm.setups.links import given_links
-
-        make = partial(given_links, terms=self.terms.linear())
-        return self.channels.given(drawn, self.setting, make, generator)
 
     @property
     def setting(self) -> str:
