@@ -99,7 +99,6 @@ NAMES += (
     "/",
     "\x1b[2J",
 )
-SLOW = ("--allocators", "--allocator")
 
 
 def options_of(command: Any) -> dict[str, Any]:

@@ -30,10 +30,6 @@ class Scorer(nn.Module):
         self.register_buffer("shift", torch.arange(3))
 
 
-class Stranger(nn.Module):
-    arguments: dict = {}  # noqa: RUF012
-
-
 REGISTRY = {"scorer": Scorer}
 PROVENANCE = {"commit": "0" * 40, "seed": 3, "recipe": "toy", "settings": {"steps": 10}, "date": "2026-01-01"}
 

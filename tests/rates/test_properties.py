@@ -11,7 +11,6 @@ from torchrrm import rates
 
 LOSS = rates.back_off(1e-5, 0.125e-3)
 LEAKAGE = rates.back_off(1e-2, 0.125e-3)
-WIDTH_HZ = torch.logspace(0, 9, 40, dtype=torch.float64)
 
 
 def spread(dtype=torch.float64):

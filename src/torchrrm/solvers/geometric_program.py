@@ -1,24 +1,17 @@
 """Weighted sum rate under minimum rates by a series of geometric programs."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchrrm.problems.links import LinkInstance, PowerAction
-from torchrrm.problems.links.qos_sum_rate import require_min_rate
 from torchrrm.records import tensor_record
-from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.rate_region import (
     PowerShare,
     RateRegion,
+    RegionSolver,
     cross,
-    first_state,
     interference,
     next_state,
-    rate_region,
-    region_solution,
     solve_where,
     unfinished,
 )
@@ -29,7 +22,7 @@ _FLOOR = 1e-6  # INR at the strongest receiver to which links that ask for nothi
 _MOST_FLOOR = 1e-3  # of the limit, for links that nobody hears
 
 
-class GeometricProgram(IterativeSolver[Any, PowerAction, PowerShare]):
+class GeometricProgram(RegionSolver):
     """Successive condensation [Chiang2007]: a stationary point of the weighted sum rate under minimum rates.
 
     With powers `p = e^x` as fractions of their limits, noise 1, `G = relative_gain(instance)`, what a receiver
@@ -61,20 +54,7 @@ class GeometricProgram(IterativeSolver[Any, PowerAction, PowerShare]):
     def __init__(
         self, min_rate_bps_hz: float | Tensor = 0.0, max_steps: int = 50, tolerance: float | None = 1e-6
     ):
-        require_min_rate(min_rate_bps_hz)
-        self.min_rate_bps_hz, self.max_steps, self.tolerance = min_rate_bps_hz, max_steps, tolerance
-
-    def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
-        """Run to convergence."""
-        with torch.no_grad():
-            region = rate_region(instance, self.min_rate_bps_hz)
-            return region_solution(instance, region, *self.iterate(region))
-
-    def __call__(self, instance: LinkInstance) -> PowerAction:
-        return self.solve(instance).action
-
-    def init(self, instance: RateRegion) -> PowerShare:
-        return first_state(instance)
+        super().__init__(min_rate_bps_hz, max_steps, tolerance)
 
     def step(self, instance: RateRegion, state: PowerShare) -> PowerShare:
         signal, heard = interference(instance, state.share)
@@ -89,13 +69,6 @@ class GeometricProgram(IterativeSolver[Any, PowerAction, PowerShare]):
         running = unfinished(state, self.tolerance)
         point = solve_where(running, program, instance, torch.log(instance.inside(0.5)))
         return next_state(instance, state, torch.exp(point))
-
-    def residual(self, instance: RateRegion, old: PowerShare, new: PowerShare) -> Tensor:
-        return new.progress
-
-    def action(self, instance: RateRegion, state: PowerShare) -> PowerAction:
-        """Powers as fractions of the limits."""
-        return PowerAction(power_w=state.share)
 
 
 def _floor(region: RateRegion) -> Float[Tensor, "*batch tx"]:

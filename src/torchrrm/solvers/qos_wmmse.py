@@ -1,23 +1,16 @@
 """Weighted minimum mean square error power control under minimum rates."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchrrm.problems.links import LinkInstance, PowerAction
-from torchrrm.problems.links.qos_sum_rate import require_min_rate
 from torchrrm.records import tensor_record
-from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.rate_region import (
     PowerShare,
     RateRegion,
-    first_state,
+    RegionSolver,
     interference,
     next_state,
-    rate_region,
-    region_solution,
     solve_where,
     unfinished,
 )
@@ -25,7 +18,7 @@ from torchrrm.solvers.rate_region import (
 __all__ = ["QosWMMSE"]
 
 
-class QosWMMSE(IterativeSolver[Any, PowerAction, PowerShare]):
+class QosWMMSE(RegionSolver):
     """WMMSE [Shi2011] that keeps minimum rates: a stationary point of the weighted sum rate under them.
 
     With powers `p` as fractions of their limits, noise 1 and `G = relative_gain(instance)`, receivers and
@@ -59,20 +52,7 @@ class QosWMMSE(IterativeSolver[Any, PowerAction, PowerShare]):
     def __init__(
         self, min_rate_bps_hz: float | Tensor = 0.0, max_steps: int = 100, tolerance: float | None = 1e-6
     ):
-        require_min_rate(min_rate_bps_hz)
-        self.min_rate_bps_hz, self.max_steps, self.tolerance = min_rate_bps_hz, max_steps, tolerance
-
-    def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
-        """Run to convergence."""
-        with torch.no_grad():
-            region = rate_region(instance, self.min_rate_bps_hz)
-            return region_solution(instance, region, *self.iterate(region))
-
-    def __call__(self, instance: LinkInstance) -> PowerAction:
-        return self.solve(instance).action
-
-    def init(self, instance: RateRegion) -> PowerShare:
-        return first_state(instance)
+        super().__init__(min_rate_bps_hz, max_steps, tolerance)
 
     def step(self, instance: RateRegion, state: PowerShare) -> PowerShare:
         signal, heard = interference(instance, state.share)
@@ -89,13 +69,6 @@ class QosWMMSE(IterativeSolver[Any, PowerAction, PowerShare]):
             found = solve_where(short, program, instance, instance.inside(0.5))
             free = torch.where(short[..., None], found, free)
         return next_state(instance, state, free)
-
-    def residual(self, instance: RateRegion, old: PowerShare, new: PowerShare) -> Tensor:
-        return new.progress
-
-    def action(self, instance: RateRegion, state: PowerShare) -> PowerAction:
-        """Powers as fractions of the limits."""
-        return PowerAction(power_w=state.share)
 
 
 @tensor_record

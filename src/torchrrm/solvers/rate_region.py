@@ -1,22 +1,24 @@
 """The powers under which links reach their minimum rates, as solvers that stay among them see them."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
-from torchrrm.problems.links.qos_sum_rate import coupling, solve_coupling
+from torchrrm.problems.links.qos_sum_rate import coupling, require_min_rate, solve_coupling
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import map_tensors, tensor_record, to
-from torchrrm.solvers.base import Solution
+from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.interior_point import BarrierProgram, minimise
 from torchrrm.solvers.minimum_power import least_power
 
 __all__ = [
     "PowerShare",
     "RateRegion",
+    "RegionSolver",
     "cross",
     "first_state",
     "interference",
@@ -175,3 +177,37 @@ def region_solution(
     limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
     action = PowerAction(power_w=share.to(limit.dtype) * limit.detach())
     return Solution(action, torch.where(region.open, converged, region.feasible), steps)
+
+
+class RegionSolver(IterativeSolver[Any, PowerAction, PowerShare]):
+    """A solver whose steps stay within the region; what it does where there is none `region_solution` tells.
+
+    Args:
+        min_rate_bps_hz: a number for all links, or a tensor that broadcasts to `[*batch tx]`, in bit/s/Hz.
+        max_steps: at most.
+        tolerance: an instance has converged when a step adds no more than this part of the objective; with `None` all
+            steps are taken, and only instances without room count as converged.
+    """
+
+    def __init__(self, min_rate_bps_hz: float | Tensor, max_steps: int, tolerance: float | None):
+        require_min_rate(min_rate_bps_hz)
+        self.min_rate_bps_hz, self.max_steps, self.tolerance = min_rate_bps_hz, max_steps, tolerance
+
+    def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
+        """Run to convergence."""
+        with torch.no_grad():
+            region = rate_region(instance, self.min_rate_bps_hz)
+            return region_solution(instance, region, *self.iterate(region))
+
+    def __call__(self, instance: LinkInstance) -> PowerAction:
+        return self.solve(instance).action
+
+    def init(self, instance: RateRegion) -> PowerShare:
+        return first_state(instance)
+
+    def residual(self, instance: RateRegion, old: PowerShare, new: PowerShare) -> Tensor:
+        return new.progress
+
+    def action(self, instance: RateRegion, state: PowerShare) -> PowerAction:
+        """Powers as fractions of the limits."""
+        return PowerAction(power_w=state.share)
