@@ -17,7 +17,7 @@ from torchrrm.recipes.benchmark.settings import LATENCY
 from torchrrm.setups import workbench
 from torchrrm.setups.registry import CASES, SETUPS
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 FULL = ROOT / "docs" / "results" / "benchmark-full" / "leaderboard.json"
 SMALL = [
     case for case in CASES if case.setting in ("Rayleigh at 15 dB, 5 links", "Munich, 6 users, 64 antennas")

@@ -1,0 +1,69 @@
+"""Slices of scenarios and snapshots."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from torchrrm.channels import SCENARIOS, bundled_snapshot
+from torchrrm.problems import KINDS
+from torchrrm.records import index
+from torchrrm.setups.slicing import SliceSource, SliceTerms, cell_slice, given_cell, slice_task
+
+MUNICH = bundled_snapshot("munich_cell_uplink")
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("channels", [SCENARIOS["hml"](), MUNICH], ids=["scenario", "snapshot"])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_draws_are_instances_of_each_kind_and_of_the_seed(channels: Any, kind: str) -> None:
+    problem = KINDS[kind]
+    task = slice_task(problem, SliceSource(channels, 7))
+    drawn, again = (task.sample(3, generator=generator()) for _ in range(2))
+    problem.validate(drawn)
+    assert drawn.cn0_hz.shape == (3, 7)
+    assert torch.equal(drawn.cn0_hz, again.cn0_hz)
+    assert bool(drawn.active.all())
+
+
+def test_users_of_a_snapshot_differ_and_are_its_own() -> None:
+    drawn = SliceSource(MUNICH, 20)(5, generator=generator())
+    known = cell_slice(MUNICH, SliceTerms()).cn0_hz
+    for i in range(5):
+        users = index(drawn, i).cn0_hz
+        assert len(users.unique()) == 20
+        assert bool(torch.isin(users, known).all())
+
+
+def test_an_effective_capacity_averages_over_the_fading_itself() -> None:
+    source = SliceSource(SCENARIOS["hml"](), 7)
+    for problem in KINDS.values():
+        averages = "effective-capacity" in problem.name
+        assert slice_task(problem, source).sample.fading is not averages  # pyright: ignore
+
+
+def test_a_cell_has_its_users_in_order_and_where_they_stand() -> None:
+    given = given_cell(MUNICH, SliceTerms(bandwidth_hz=1e6), eavesdropper=1)
+    assert given.instance.bandwidth_hz.item() == 1e6
+    ratio = MUNICH.gain.reshape(-1, *MUNICH.gain.shape[-2:])[0, 0] / given.instance.cn0_hz
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
+    assert set(given.place) == {"x_m", "y_m", "station_x_m", "station_y_m"}
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: SliceTerms(power_w=0.0), "power_w: must be positive and finite, received 0.0"),
+        (lambda: SliceSource(MUNICH, 0), "users: must be 1 to "),
+        (lambda: SliceSource(MUNICH, 10**6), "users: must be 1 to "),
+        (lambda: cell_slice(MUNICH, SliceTerms(), drop=-1), "drop: must be 0 to "),
+        (lambda: cell_slice(MUNICH, SliceTerms(), eavesdropper=99), "eavesdropper: must be 0 to "),
+    ],
+)
+def test_what_there_is_not_is_refused(make: Callable[[], Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make()
