@@ -52,9 +52,9 @@ def balanced_share(
         for _ in range(_TURNS):
             old = share
             share = _scaled(target * (noise + (coupled @ share[..., None])[..., 0]), total)
-            if bool(((share - old).abs() <= CLOSE * share).all()):
+            if not bool(((share - old).abs() > CLOSE * share).any()):  # nor does what is no number move
                 break
-        if bool(((share - before).abs() <= 1e-12 * share).all()):
+        if not bool(((share - before).abs() > 1e-12 * share).any()):
             break
     return share
 
