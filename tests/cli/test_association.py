@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.cli.refused import check_refused
 from tests.tables import rows
 
 from torchrrm import cli
@@ -246,14 +247,7 @@ def bad_lines(block: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
 def test_bad_input_gets_one_line_and_leaves_files_alone(
     block: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, (line, message) in bad_lines(block, tmp_path).items():
-        (tmp_path / "out.csv").write_text("old", encoding="utf-8")
-        assert cli.run(line) == 2, name
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1, (name, error)
-        assert error.startswith("error: "), (name, error)
-        assert re.search(message, error), (name, error)
-        assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "old", name
+    check_refused(bad_lines(block, tmp_path), tmp_path / "out.csv", capsys)
 
 
 def test_allocate_shows_the_trivial_rules_beside(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.cli.refused import check_refused
 
 from torchrrm import cli
 from torchrrm.bench import Results
@@ -235,14 +235,7 @@ def bad_lines(cell: Path, weights: Path, folder: Path) -> dict[str, tuple[list[s
 def test_bad_input_gets_one_line_and_leaves_files_alone(
     cell: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, (line, message) in bad_lines(cell, weights, tmp_path).items():
-        (tmp_path / "out.csv").write_text("old", encoding="utf-8")
-        assert cli.run(line) == 2, name
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1, (name, error)
-        assert error.startswith("error: "), (name, error)
-        assert re.search(message, error), (name, error)
-        assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "old", name
+    check_refused(bad_lines(cell, weights, tmp_path), tmp_path / "out.csv", capsys)
 
 
 def test_an_unknown_option_is_bad_input_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.cli.refused import check_refused
 from tests.tables import rows
 
 from torchrrm import cli
@@ -329,11 +330,4 @@ def bad_lines(city: Path, weights: Path, folder: Path) -> dict[str, tuple[list[s
 def test_bad_input_gets_one_line_and_leaves_files_alone(
     city: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, (line, message) in bad_lines(city, weights, tmp_path).items():
-        (tmp_path / "out.csv").write_text("old", encoding="utf-8")
-        assert cli.run(line) == 2, name
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1, (name, error)
-        assert error.startswith("error: "), (name, error)
-        assert re.search(message, error), (name, error)
-        assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "old", name
+    check_refused(bad_lines(city, weights, tmp_path), tmp_path / "out.csv", capsys)
