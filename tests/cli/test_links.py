@@ -15,7 +15,7 @@ from torchrrm import cli
 from torchrrm.bench import Results
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
 from torchrrm.deploy import InferenceSession
-from torchrrm.policies import PowerGNN, StateAugmented, load_policy, save_weights
+from torchrrm.policies import PowerGNN, StateAugmented, load_weights, save_weights
 from torchrrm.problems import WeightedSumRate, link_instance
 
 SUM_RATE = ["--problem", "sum-rate"]
@@ -144,7 +144,7 @@ def test_minimum_rates_are_trained_for_adapted_to_and_evaluated(
     assert cli.run(["train", *QOS, *DRAWN, "--steps", "2", "--batch-size", "4", "--out", str(trained)]) == 0
     line = ["adapt", str(trained), *QOS, *DRAWN, "--min-rate", "1", "--epochs", "1", "--samples", "4"]
     assert cli.run([*line, "--out", str(adapted)]) == 0
-    assert load_policy(adapted).arguments["min_rate_bps_hz"] == 1.0
+    assert load_weights(adapted).arguments["min_rate_bps_hz"] == 1.0
     line = ["evaluate", *QOS, *DRAWN, "--min-rate", "1", "--instances", "8"]
     line += ["--allocators", f"geometric-program,{adapted}"]
     assert cli.run([*line, "--json", str(results)]) == 0

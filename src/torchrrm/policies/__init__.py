@@ -3,6 +3,8 @@
 `POLICIES` maps class names to classes, for weight files, the command line and the conformance tests.
 """
 
+from pathlib import Path
+
 from torch import nn
 
 from torchrrm.policies import weights
@@ -86,7 +88,7 @@ def load_pretrained(name: str) -> nn.Module:
     return weights.load_pretrained(name, POLICIES)
 
 
-def load_policy(path: str) -> nn.Module:
+def load_policy(path: Path | str) -> nn.Module:
     """The policy of a file of weights.
 
     Raises:
