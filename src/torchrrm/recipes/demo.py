@@ -23,7 +23,6 @@ from torchrrm.setups.slicing import (
     positions,
     slice_task,
 )
-from torchrrm.solvers import SOLVERS
 
 __all__ = ["DemoSettings", "run"]
 
@@ -106,7 +105,7 @@ def _score(
         "policy, zero-shot": policy.serving(problem),
         f"policy, {settings.epochs} epochs": adapted,
     }
-    allocators |= {name: solver(problem) for name, solver in SOLVERS["slicing"].items()}
+    allocators |= {name: make() for name, make in setup.solvers.items()}
     drawn = task.sample(settings.instances, generator=torch.Generator().manual_seed(_REPORT + settings.seed))
     setting, latency = f"Munich, {settings.users} users", bench.Latency(budget_s=0.3)
     rows = workbench.judge(setup, drawn, allocators, setting, latency=latency)
