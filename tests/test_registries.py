@@ -9,6 +9,7 @@ from tests.testing.registered import ALL
 from torch import nn
 
 from torchrrm import policies, solvers
+from torchrrm.bench import label_of
 from torchrrm.policies import POLICIES, list_pretrained, load_pretrained, load_weights
 from torchrrm.setups.registry import SETUPS, names
 from torchrrm.solvers import SOLVERS
@@ -55,7 +56,7 @@ def test_every_setup_has_solvers_a_policy_and_a_trivial_rule():
     assert SETUPS.keys() == SOLVERS.keys()
     tried = {one.name for one in ALL}
     for setup in SETUPS.values():
-        assert {f"{setup.label}/{name}" for name in setup.solvers} <= tried
+        assert {f"{label_of(setup.problem)}/{name}" for name in setup.solvers} <= tried
         assert any(issubclass(policy, nn.Module) for policy in setup.policies)
         assert any(getattr(make(), "kind", "") == "trivial" for make in setup.solvers.values()), setup.name
 

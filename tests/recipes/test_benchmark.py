@@ -32,7 +32,11 @@ class TestCases:
         assert {case.regime for case in CASES if case.setup.name == name} == {"paper", "hard", "munich"}
 
     def test_every_kind_of_slicing_has_every_regime(self) -> None:
-        found = {(case.setup.label, case.regime) for case in CASES if case.setup.name == "slicing"}
+        found = {
+            (bench.label_of(case.setup.problem), case.regime)
+            for case in CASES
+            if case.setup.name == "slicing"
+        }
         assert found == {(kind, regime) for kind in KINDS for regime in ("paper", "hard", "munich")}
 
     @pytest.mark.parametrize("name", SETUPS)

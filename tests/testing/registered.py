@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tests.testing import association, beams, links, slices
 
-from torchrrm.bench import kind_of
+from torchrrm.bench import kind_of, label_of
 from torchrrm.policies import (
     BestOf,
     EachSlot,
@@ -107,12 +107,16 @@ def registered() -> list[Registered]:
             source = _small if name == "exhaustive" else sample
             rules = careless(expected) if kind_of(made()) == "trivial" else expected
             solver = lambda dtype, made=made: made()  # noqa: E731
-            found.append(Registered(f"{setup.label}/{name}", solver, setup.problem, source, rules))
+            found.append(
+                Registered(f"{label_of(setup.problem)}/{name}", solver, setup.problem, source, rules)
+            )
         for name in list_pretrained():
             if isinstance(load_pretrained(name), setup.policies):
                 source = partial(of_fixed_size, FIXED_SIZE[name]) if name in FIXED_SIZE else sample
                 policy = partial(_serving, setup, name)
-                found.append(Registered(f"{setup.label}/{name}", policy, setup.problem, source, expected))
+                found.append(
+                    Registered(f"{label_of(setup.problem)}/{name}", policy, setup.problem, source, expected)
+                )
     return found + list(compositions())
 
 

@@ -121,7 +121,7 @@ class Allocate(Generic[AllocationCase]):
         import torch
 
         from torchrrm import records
-        from torchrrm.bench import Results
+        from torchrrm.bench import Results, label_of
         from torchrrm.bench.columns import check_format, write_columns
         from torchrrm.setups import workbench
 
@@ -134,7 +134,7 @@ class Allocate(Generic[AllocationCase]):
         with torch.no_grad():
             action = allocator(given.instance)
             columns, told = setup.columns(given, action), workbench.told(setup, given, action)
-        about = {"command": line, "problem": setup.label, "attribution": given.attribution}
+        about = {"command": line, "problem": label_of(setup.problem), "attribution": given.attribution}
         self.case.keep(given, action, about)
         write_columns(self.out, {name: value.numpy() for name, value in columns.items()}, about)
         Console().print(f"{told}; wrote {self.out}", highlight=False, soft_wrap=True)

@@ -76,11 +76,6 @@ class Setup(Known[I, A], Protocol[I, A]):
     @property
     def problem(self) -> Problem[I, A]: ...
 
-    @property
-    def label(self) -> str:
-        """What tables call the problem."""
-        ...
-
     def validate(self, instance: I) -> I:
         """The instance, if it is one; else a ValueError of one line."""
         ...

@@ -62,7 +62,9 @@ def reproduce(*, scale: Literal["smoke", "quick", "full"], out: Path, seed: int,
     exhibits.append(front_exhibit(front, settings.front_instances, settings.loop_slots))
     rows = [*front, *_ergodic_rows(both[1], policies, settings)]
     results = Results(command=command, seed=seed, rows=rows, settings=asdict(settings) | {"scale": scale})
-    ergodic = replace(results, rows=[row for row in rows if row.problem == ErgodicSetup().label])
+    ergodic = replace(
+        results, rows=[row for row in rows if row.problem == bench.label_of(ErgodicSetup().problem)]
+    )
     named = allocators(both[1]) | {"MetaGNN, zero-shot": policies["metagnn"]}
     write_reproduction(
         out,

@@ -113,10 +113,6 @@ class CellSetup(ABC):
         return validate_cells(instance)
 
     @property
-    def label(self) -> str:
-        return self.name
-
-    @property
     def solvers(self) -> Mapping[str, Callable[[], CellAllocator]]:
         return SOLVERS[self.name]
 

@@ -82,10 +82,6 @@ class BeamSetup:
     )
 
     @property
-    def label(self) -> str:
-        return self.problem.name
-
-    @property
     def solvers(self) -> Mapping[str, Callable[[], BeamAllocator]]:
         return SOLVERS[self.name]
 

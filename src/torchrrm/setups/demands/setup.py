@@ -113,10 +113,6 @@ class DemandSetup:
     display: ClassVar[Display] = DemandNames.display
 
     @property
-    def label(self) -> str:
-        return self.problem.name
-
-    @property
     def solvers(self) -> Mapping[str, Callable[[], DemandAllocator]]:
         loops = {name: partial(_loop, *parts) for name, parts in _LOOPS.items()}
         return {**loops, **{name: partial(_rule, name) for name in TRIVIAL}}

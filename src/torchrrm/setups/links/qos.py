@@ -61,10 +61,6 @@ class QosSetup:
     display: ClassVar[bench.Display] = SumRateSetup.display
 
     @property
-    def label(self) -> str:
-        return self.problem.name
-
-    @property
     def solvers(self) -> Mapping[str, Callable[[], LinkAllocator]]:
         asking = SOLVERS[self.name].items()
         found = {name: partial(solver, self.problem.min_rate_bps_hz) for name, solver in asking}

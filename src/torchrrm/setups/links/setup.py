@@ -92,10 +92,6 @@ class SumRateSetup:
     display: ClassVar[bench.Display] = bench.Display("sum rate", "(bit/s/Hz)", utility="rate / (bit/s/Hz)")
 
     @property
-    def label(self) -> str:
-        return self.problem.name
-
-    @property
     def solvers(self) -> Mapping[str, Callable[[], LinkAllocator]]:
         return SOLVERS[self.name]
 
@@ -167,10 +163,6 @@ class ErgodicSetup:
     display: ClassVar[bench.Display] = bench.Display(
         "penalised sum rate", "(bit/s/Hz)", utility="mean rate less penalty / (bit/s/Hz)"
     )
-
-    @property
-    def label(self) -> str:
-        return self.problem.name
 
     @property
     def solvers(self) -> Mapping[str, Callable[[], ErgodicAllocator]]:

@@ -59,10 +59,6 @@ class SliceSetup:
     display: ClassVar[bench.Display] = bench.Display("sum rate", "(Mbit/s)", 1e6, "rate / (Mbit/s)", 1e6)
 
     @property
-    def label(self) -> str:
-        return self.problem.name
-
-    @property
     def solvers(self) -> Mapping[str, Callable[[], Allocator[SliceInstance, SliceAction]]]:
         return {name: partial(solver, self.problem) for name, solver in SOLVERS[self.name].items()}
 
