@@ -343,7 +343,7 @@ def bad_lines(central: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
         "batch": ([*FEW, "--control", "time-sharing", "--batch", "0"], "batch: must be at least 1 slot"),
         "snr": ([*FEW, "--scenario", "metagnn", "--snr-db", "3"], "snr_db: must go with the scenario rayleigh"),
         "power": ([*FEW, "--power-dbm", "3"], "power_dbm: must be left to --snr-db"),
-        "scenario": ([*FEW, "--scenario", "hml"], "scenario: must be one of rayleigh, .*received 'hml'"),
+        "scenario": ([*FEW, "--scenario", "hml"], "scenario: must be one of metagnn, .*received 'hml'"),
         "both": ([*FEW, "--scenario", "metagnn", "--snapshot", "munich_d2d"], "exactly one must be given"),
         "redraw": ([*FEW, "--redraw-every", "0"], "redraw_every: must be None or at least 1 slot, received 0"),
         "figure": ([*FEW, "--figure", str(folder / "f.gif")], "figure: must end in .png, .svg or .pdf"),
@@ -381,6 +381,6 @@ def test_list_names_what_serves_demands(tmp_path: Path) -> None:
     assert cli.run(["list", "--json", str(tmp_path / "r.json")]) == 0
     names = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["settings"]
     assert "demands" in names["problems"]
-    assert names["scenarios of demands"] == ["rayleigh", "metagnn", "seven-cells"]
+    assert names["scenarios of demands"] == ["metagnn", "rayleigh", "seven-cells"]
     assert {"state-augmented", "power-gnn"} <= set(names["policies of demands"])
     assert "wmmse" in names["solvers of demands"]

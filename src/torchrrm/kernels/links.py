@@ -14,11 +14,14 @@ __all__ = ["picked", "placed", "rank", "relative", "weighted_sum_rate"]
 
 @njit(error_model="numpy", cache=True)
 def rank(value):
-    """Place of each value in falling order; of equal ones the first comes first."""
+    """Place of each value in falling order, each place once; of equal ones the first comes first, NaN last."""
+    known = np.empty(value.size)
+    for k in range(value.size):
+        known[k] = value[k] if value[k] == value[k] else -np.inf
     place = np.zeros(value.size, np.int64)
     for k in range(value.size):
         for j in range(value.size):
-            ahead = value[j] > value[k] or (value[j] == value[k] and j < k)
+            ahead = known[j] > known[k] or (known[j] == known[k] and j < k)
             place[k] += 1 if ahead else 0
     return place
 
