@@ -149,7 +149,7 @@ def _crowd(snr, share, station):
                 total[k] += rate[k, i]
                 count[k] += 1.0
         waiting[i] = station[i] < 0 and heard
-    best, chosen = -np.inf, np.empty(users, np.int64)
+    best, chosen = -np.inf, np.zeros(users, np.int64)  # the first station if no value is a number
     for k in range(-1, on.size):
         first, added, loaded, rest = np.full(users, -1, np.int64), total.copy(), count.copy(), waiting.copy()
         for i in range(users):

@@ -63,7 +63,7 @@ def solve(gain, noise_power, max_power, weight, active, start, steps, tol):
     if links == 0:
         return np.zeros_like(max_power), 0, 0.0
     own, place = picked(weight, chosen), rank(direct)
-    best, best_rate, most, change = np.empty(links), -np.inf, 0, 0.0
+    best, best_rate, most, change = np.zeros(links), -np.inf, 0, 0.0  # silent if no rate is a number
     amplitude = np.empty(links)
     for s in range(start.shape[1]):
         for k in range(links):
