@@ -4,9 +4,9 @@ python benchmarks/bench_commits.py OLD [--new COMMIT] [--runs 9] [--only NAME ..
 
 Both commits are checked out below `out/commits` and their kernels compiled once; without `--new` the working tree
 takes the place of the second. Then processes of the two take turns, each of which measures every case with the same
-code, that of this file, on one thread. The ratio of a case is the median over the runs of new / old, run by run, so that
-slow phases of the machine cancel. A case is over its limit if that median is above 1.05, or 1.15 where the kernels have
-gained `log1p` or a check of their input.
+code, that of this file, on one thread. The ratio of a case is the median over the runs of new / old, run by run, so
+that slow phases of the machine cancel. A case is over its limit if that median is above 1.05, or 1.15 where the
+kernels have gained `log1p` or a check of their input.
 
 A case is a function that returns calls; add one to `CASES`.
 """
