@@ -15,6 +15,7 @@ from tests.testing.association import network
 from torch import Tensor, nn
 
 from torchrrm.deploy import InferenceSession, export
+from torchrrm.deploy.association import AssociationService
 from torchrrm.policies.hbgnn import HBGNN, NOT_REACHABLE, AssociationScores
 from torchrrm.problems import CellInstance, SumRateAssociation, cell_instance
 from torchrrm.problems.association import AssociationAction, in_reach, relative_snr
@@ -257,6 +258,15 @@ print(session.allocate(**{GOOD!r}, refine=2).action["station"].tolist())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[0, 1]\n"), done.stderr
+
+
+def test_ratios_above_150_db_saturate_as_in_the_problem():
+    gain = 10 ** (24 * torch.rand(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    terms = {"noise_power_w": 0.5, "max_power_w": 2.0}
+    _, prepared = AssociationService({"kind": "association"}).prepare(gain=gain, **terms)
+    wanted = relative_snr(cell_instance(gain, max_power_w=torch.full((2,), 2.0).double(), noise_power_w=0.5))
+    assert (wanted == 1e15).any()
+    np.testing.assert_allclose(prepared.relative_snr[0], wanted)
 
 
 @pytest.mark.slow

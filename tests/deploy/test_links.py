@@ -14,8 +14,9 @@ from tests.testing.links import sample
 from torch import nn
 
 from torchrrm.deploy import InferenceSession, export
+from torchrrm.deploy.links import PowerService
 from torchrrm.policies import PowerGNN
-from torchrrm.problems import LinkInstance, PowerAction, WeightedSumRate
+from torchrrm.problems import LinkInstance, PowerAction, WeightedSumRate, link_instance, relative_gain
 from torchrrm.records import index, map_tensors, replace, to
 from torchrrm.solvers import MaxPower
 
@@ -247,3 +248,11 @@ print(InferenceSession({str(path)!r}, kind="sum-rate").allocate(**{GOOD!r}).feas
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_ratios_above_150_db_saturate_as_in_the_problem():
+    gain = 10 ** (24 * torch.rand(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+    _, prepared = PowerService({"condition": None}).prepare(gain=gain, noise_power_w=0.5, max_power_w=2.0)
+    wanted = relative_gain(link_instance(gain, noise_power_w=0.5, max_power_w=2.0))
+    assert (wanted == 1e15).any()
+    np.testing.assert_allclose(prepared.relative_gain[0], wanted)

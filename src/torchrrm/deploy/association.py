@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from torchrrm.deploy.arrays import Array, check, mask, numbers, reals
 from torchrrm.kernels import hungarian_wmmse
+from torchrrm.kernels.links import MOST_RATIO
 
 __all__ = ["AssociationService", "PreparedCells"]
 
@@ -107,7 +108,9 @@ class AssociationService:
         reals("bandwidth_hz", bandwidth_hz, batch, positive=True)
         limit = np.where(station, limit, 0.0)
         with np.errstate(over="ignore"):  # of what overflows the network makes nothing that is accepted
-            ratio = np.where(both, gains, 0.0) * (limit / noise[..., None])[..., None, :]
+            ratio = np.minimum(
+                np.where(both, gains, 0.0) * (limit / noise[..., None])[..., None, :], MOST_RATIO
+            )
         rows = math.prod(batch)  # there may be no users
         ratio = ratio.reshape(rows, *gains.shape[-2:])
         return batch, PreparedCells(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from torchrrm.deploy.arrays import Array, check, mask, numbers, reals
+from torchrrm.kernels.links import MOST_RATIO
 
 __all__ = ["PowerService", "PreparedLinks"]
 
@@ -87,7 +88,9 @@ class PowerService:
         given = {"weight": weight, "priority": priority, "demand": demand_bps_hz}
         read = {name: reals(name, value, links, where=here) for name, value in given.items()}
         with np.errstate(over="ignore"):  # of what overflows the network makes nothing that is accepted
-            ratio = np.where(both, gains, 0.0) * (limit / noise[..., None])[..., None, :]
+            ratio = np.minimum(
+                np.where(both, gains, 0.0) * (limit / noise[..., None])[..., None, :], MOST_RATIO
+            )
         per_link = (np.where(here, read.get(self.condition, 1.0), 0.0), limit, here)
         return batch, PreparedLinks(
             ratio.reshape(-1, *gains.shape[-2:]), *(array.reshape(-1, links[-1]) for array in per_link)

@@ -16,11 +16,10 @@ its users, which is exact where these are equal. Boxes of powers keep them in eq
 are bounds here and become exact as boxes shrink.
 """
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
+from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.link_ascent import ascend
 from torchrrm.kernels.link_bounds import bound_box, decide_by_slope, new_work, weighted_rate
 from torchrrm.kernels.link_branch import AUTO, choose_split
@@ -340,7 +339,7 @@ def _search(received, deaf, tolerance, max_boxes):
         n, shared = _links(received, found[row], link)
         bounds[row] = 0.0
         for k in range(n):
-            bounds[row] += link[1][k] * math.log(1.0 + link[0][k, k])
+            bounds[row] += link[1][k] * log1p_nonnegative(link[0][k, k])
         if bounds[row] > state[0] * (1.0 + tolerance):
             if not shared:
                 _improve(np.ones(n), link, n, shared, 10, 1e-3, row, state, best)

@@ -8,7 +8,9 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.link_rules import decide
+from torchrrm.kernels.links import at_most, gain_ceiling
 
 __all__ = [
     "CORRECTED",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 PRINTED, CORRECTED, SIMPLE = 0, 1, 2
+_PER_NAT = 1.0 / math.log(2.0)
 
 # SplitMix64; int64 wraps around as uint64 does, its shifts need masks. Shift, mask and factor of each step.
 MIXES = (
@@ -45,8 +48,8 @@ def chance(key, slot, link):
 
 
 @njit(error_model="numpy", cache=True)
-def _rates(gain, noise_power, power, active, rate):
-    """Rate of each link in bit/s/Hz; 0 where inactive."""
+def _rates(gain, largest, noise_power, power, active, rate):
+    """Rate of each link in bit/s/Hz; 0 where inactive. Gains of a transmitter above its `largest` count as it."""
     links = power.size
     for k in range(links):
         rate[k] = 0.0
@@ -55,8 +58,8 @@ def _rates(gain, noise_power, power, active, rate):
         heard, row = float(noise_power), gain[k]
         for j in range(links):
             if j != k and active[j]:
-                heard += row[j] * power[j]
-        rate[k] = math.log2(1.0 + row[k] * power[k] / heard)
+                heard += at_most(row[j], largest[j]) * power[j]
+        rate[k] = log1p_nonnegative(at_most(row[k], largest[k]) * power[k] / heard) * _PER_NAT
 
 
 @njit(error_model="numpy", cache=True)
@@ -74,12 +77,12 @@ def dual_step(multiplier, least, rate, step, relaxed, ceiling):
 def _dual(rule, gain, links, multiplier, settings, power, rate, history):
     noise, limit, active, least = links
     step, relaxed, ceiling = settings
-    weight = np.empty_like(limit)
+    weight, largest = np.empty_like(limit), gain_ceiling(noise, limit)
     for slot in range(gain.shape[0]):
         for k in range(weight.size):
             weight[k] = 1.0 + multiplier[k]
         chosen = decide(rule, gain[slot], noise, limit, weight, active)
-        _rates(gain[slot], noise, chosen, active, rate[slot])
+        _rates(gain[slot], largest, noise, chosen, active, rate[slot])
         dual_step(multiplier, least, rate[slot], step, relaxed, ceiling)
         power[slot] = chosen
         history[slot] = multiplier
@@ -145,11 +148,11 @@ def _sharing(rule, gain, links, state, clock, settings, out):
     noise, limit, active, demand = links
     key, first = clock
     power, rate, history = out
-    weight, on = np.ones_like(limit), np.empty(limit.size, np.bool_)
+    weight, on, largest = np.ones_like(limit), np.empty(limit.size, np.bool_), gain_ceiling(noise, limit)
     for slot in range(gain.shape[0]):
         select(state[0], active, key, first + slot, on)
         chosen = decide(rule, gain[slot], noise, limit, weight, on)
-        _rates(gain[slot], noise, chosen, on, rate[slot])
+        _rates(gain[slot], largest, noise, chosen, on, rate[slot])
         sharing_step(state, first + slot, demand, rate[slot], settings)
         power[slot] = chosen
         history[slot] = state[0]

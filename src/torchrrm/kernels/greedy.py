@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from torchrrm.kernels.link_rates import curve
+from torchrrm.kernels.link_rates import utility
 
 __all__ = ["greedy_batch"]
 
@@ -18,15 +18,15 @@ def _greedy(least, surplus, block, cn0, eavesdropper_cn0, served, law):
     for i in range(users):
         if served[i]:
             if least[i] > 0.0:
-                rate[i] = curve(least[i], cn0[i], eavesdropper_cn0[i], law)[0]
-            increment[i] = curve(least[i] + step, cn0[i], eavesdropper_cn0[i], law)[0] - rate[i]
+                rate[i] = utility(least[i], cn0[i], eavesdropper_cn0[i], law)
+            increment[i] = utility(least[i] + step, cn0[i], eavesdropper_cn0[i], law) - rate[i]
     blocks = int(math.ceil(surplus / block * (1.0 - 1e-12)))
     for block_index in range(blocks):
         winner = np.argmax(increment)
         step = min(block, surplus - block_index * block)
         width[winner] += step
-        rate[winner] = curve(width[winner], cn0[winner], eavesdropper_cn0[winner], law)[0]
-        following = curve(width[winner] + block, cn0[winner], eavesdropper_cn0[winner], law)[0]
+        rate[winner] = utility(width[winner], cn0[winner], eavesdropper_cn0[winner], law)
+        following = utility(width[winner] + block, cn0[winner], eavesdropper_cn0[winner], law)
         increment[winner] = following - rate[winner]
     return width
 

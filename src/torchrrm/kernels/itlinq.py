@@ -3,9 +3,15 @@
 import numpy as np
 from numba import njit, prange
 
-from torchrrm.kernels.links import rank
+from torchrrm.kernels.links import MOST_RATIO, at_most, rank
 
 __all__ = ["admit", "admit_batch"]
+
+
+@njit(inline="always", error_model="numpy")
+def _ratio(gain, noise_power, max_power, k, j):
+    """Ratio of transmitter `j` at full power to the noise at receiver `k`."""
+    return at_most(float(gain[k, j]) * max_power[j] / noise_power, MOST_RATIO)
 
 
 @njit(error_model="numpy", cache=True)
@@ -22,11 +28,14 @@ def admit(gain, noise_power, max_power, priority, active, margin, exponent):
         candidates[place[i]] = chosen[i]
     admitted, count = np.empty(links, np.int64), 0
     for k in candidates:
-        allowed = margin * (float(gain[k, k]) * max_power[k] / noise_power) ** exponent * noise_power
+        allowed = margin * _ratio(gain, noise_power, max_power, k, k) ** exponent
         fits = True
         for i in range(count):
             j = admitted[i]
-            if max(float(gain[k, j]) * max_power[j], float(gain[j, k]) * max_power[k]) > allowed:
+            worst = max(
+                _ratio(gain, noise_power, max_power, k, j), _ratio(gain, noise_power, max_power, j, k)
+            )
+            if worst > allowed:
                 fits = False
                 break
         if fits:

@@ -1,9 +1,9 @@
 """Local maxima of the weighted sum rate of interference links, in the units of `link_bounds`."""
 
-import math
-
 import numpy as np
 from numba import njit, prange
+
+from torchrrm.kernels.elementary import log1p_nonnegative
 
 __all__ = ["ascend", "follow_batch"]
 
@@ -21,11 +21,12 @@ def _listen(power, gain, n, heard):
 @njit(error_model="numpy", cache=True)
 def _rate_with(k, power_k, power, gain, weight, n, heard):
     """Weighted sum rate in nats with another power of link `k`."""
-    total = weight[k] * math.log(1.0 + gain[k, k] * power_k / heard[k])
+    total = weight[k] * log1p_nonnegative(gain[k, k] * power_k / heard[k])
     change = power_k - power[k]
     for j in range(n):
         if j != k and power[j] > 0.0:
-            total += weight[j] * math.log(1.0 + gain[j, j] * power[j] / (heard[j] + gain[j, k] * change))
+            noise = max(heard[j] + gain[j, k] * change, 1.0)  # at 150 dB rounding may leave less
+            total += weight[j] * log1p_nonnegative(gain[j, j] * power[j] / noise)
     return total
 
 

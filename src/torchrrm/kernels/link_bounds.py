@@ -24,6 +24,8 @@ import math
 import numpy as np
 from numba import njit
 
+from torchrrm.kernels.elementary import log1p_nonnegative
+
 __all__ = ["bound_box", "decide_by_slope", "new_work", "weighted_rate"]
 
 ROWS = 12
@@ -50,7 +52,7 @@ def weighted_rate(power, gain, weight, n):
         for j in range(n):
             if j != k:
                 heard += gain[k, j] * power[j]
-        total += weight[k] * math.log(1.0 + gain[k, k] * power[k] / heard)
+        total += weight[k] * log1p_nonnegative(gain[k, k] * power[k] / heard)
     return total
 
 
@@ -149,8 +151,8 @@ def _linearise(place, low, high, gain, weight, n, rows, curvature):
             price, lean, bend = _price(signal, share, i_low, i_high, s_low, s_high)
         first = min(max(1.0 / price - i_low, s_low), s_high)
         second = min(max(1.0 / price - i_high, s_low), s_high)
-        quiet = math.log(1.0 + first / i_low) - price * first
-        loud = math.log(1.0 + second / i_high) - price * second
+        quiet = log1p_nonnegative(first / i_low) - price * first
+        loud = log1p_nonnegative(second / i_high) - price * second
         rows[6, k] = weight[k] * (quiet + share * (loud - quiet) + price * signal)
         value += rows[6, k]
         tilt = 0.0 if flat else weight[k] * (loud - quiet) / width
@@ -286,7 +288,7 @@ def bound_box(low, high, place, gain, weight, n, threshold, work):
     _ranges(low, high, gain, n, rows)
     best = 0.0
     for k in range(n):
-        best += weight[k] * math.log(1.0 + rows[3, k] / rows[0, k])
+        best += weight[k] * log1p_nonnegative(rows[3, k] / rows[0, k])
     if best <= threshold:
         return best
     for _ in range(_ROUNDS):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.link_ascent import ascend
 from torchrrm.kernels.link_bounds import bound_box, decide_by_slope, new_work, weighted_rate
 
@@ -88,7 +89,7 @@ def choose_split(box, gain, weight, n, rule, work):
         for j in range(n):
             if j != k:
                 heard[k] += gain[k, j] * power[j]
-        excess[k] = rows[6, k] - weight[k] * math.log(1.0 + gain[k, k] * power[k] / heard[k])
+        excess[k] = rows[6, k] - weight[k] * log1p_nonnegative(gain[k, k] * power[k] / heard[k])
         width = rows[1, k] - rows[0, k]
         excess[k] = max(excess[k], 0.0) / width if width > 0.0 else 0.0
         for j in range(n):

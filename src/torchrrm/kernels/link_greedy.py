@@ -6,7 +6,7 @@ Arrays are those of `torchrrm.kernels.links.relative`. Rates are in nat/s/Hz wit
 import numpy as np
 from numba import njit, prange
 
-from torchrrm.kernels.elementary import log_positive
+from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.links import picked, placed, relative
 from torchrrm.kernels.wmmse import ascend
 
@@ -31,7 +31,7 @@ def alone_rates(direct, weight):
     """Weighted rate of each link by itself."""
     rate = np.empty(direct.size)
     for k in range(direct.size):
-        rate[k] = weight[k] * log_positive(1.0 + direct[k])
+        rate[k] = weight[k] * log1p_nonnegative(direct[k])
     return rate
 
 
@@ -62,8 +62,8 @@ def propose(cross, across, direct, weight, alone, j, pair):
     """
     heard, caused, signal, worth = cross[j], across[j], direct[j], weight[j]
     for i in range(direct.size):
-        other = weight[i] * log_positive(1.0 + direct[i] / (1.0 + caused[i]))
-        pair[i] = other + worth * log_positive(1.0 + signal / (1.0 + heard[i]))
+        other = weight[i] * log1p_nonnegative(direct[i] / (1.0 + caused[i]))
+        pair[i] = other + worth * log1p_nonnegative(signal / (1.0 + heard[i]))
     pair[j] = alone[j]
     partner, best = j, alone[j]
     for i in range(direct.size):
@@ -83,15 +83,15 @@ def admit(cross, across, direct, weight, member, count):
             heard[k] += across[member[a], k]
     while True:
         for i in range(links):
-            gain[i] = weight[i] * log_positive(1.0 + direct[i] / heard[i])
+            gain[i] = weight[i] * log1p_nonnegative(direct[i] / heard[i])
         rate = 0.0
         for a in range(count):
             s = member[a]
             row, signal, worth, noise = cross[s], direct[s], weight[s], heard[s]
-            own = worth * log_positive(1.0 + signal / noise)
+            own = worth * log1p_nonnegative(signal / noise)
             rate += own
             for i in range(links):
-                gain[i] += worth * log_positive(1.0 + signal / (noise + row[i])) - own
+                gain[i] += worth * log1p_nonnegative(signal / (noise + row[i])) - own
         chosen, most = -1, WORTH * rate
         for i in range(links):
             if free[i] and gain[i] > most:

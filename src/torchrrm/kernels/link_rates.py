@@ -3,6 +3,9 @@
 A `law` is the tuple `(exponent_per_bit, loss_factor, leakage_factor, gain, weight)`. With an exponent of 0
 the curve is the secrecy rate (the data rate, if the eavesdropper hears nothing); with a positive one it is
 the effective capacity over the nodes.
+
+At small bandwidths the rate of short blocks is negative. A user counts with `utility`, `max(rate, 0)`, in the
+problem's objective and in all that solvers maximise or bound.
 """
 
 import math
@@ -12,9 +15,10 @@ from numba import njit, prange
 
 from torchrrm.kernels.elementary import exp_nonpositive, log1p_nonnegative
 
-__all__ = ["curve", "curves"]
+__all__ = ["curve", "curves", "utility"]
 
 _LOG2E = 1.0 / math.log(2.0)
+_LEAST = 1e-305  # of `cn0`: least bandwidth that has a rate
 _FLAGS = {"contract", "nsz", "arcp", "reassoc"}
 
 
@@ -118,11 +122,20 @@ def curve(width, cn0, eavesdropper_cn0, law):
     return _short_capacity(width, cn0, exponent, loss_factor, gain, weight)
 
 
+@njit(inline="always", error_model="numpy")
+def utility(width, cn0, eavesdropper_cn0, law):
+    """What a user adds to the objective in bit/s, `max(rate, 0)`, at a positive bandwidth; `cn0 > eavesdropper_cn0`."""
+    return max(curve(width, cn0, eavesdropper_cn0, law)[0], 0.0)
+
+
 @njit(error_model="numpy", cache=True, parallel=True)
 def curves(width, cn0, eavesdropper_cn0, law):
-    """`curve` for each element of flat arrays; zeros without bandwidth or where the eavesdropper hears as well."""
+    """`curve` for each element of flat arrays; zeros without bandwidth or where the eavesdropper hears as well.
+
+    So little bandwidth that the SNR would overflow counts as none.
+    """
     rate, slope, curvature = np.zeros(width.size), np.zeros(width.size), np.zeros(width.size)
     for i in prange(width.size):
-        if width[i] > 0.0 and cn0[i] > eavesdropper_cn0[i]:
+        if width[i] > _LEAST * cn0[i] and cn0[i] > eavesdropper_cn0[i]:
             rate[i], slope[i], curvature[i] = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
     return rate, slope, curvature

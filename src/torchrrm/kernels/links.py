@@ -1,7 +1,8 @@
 """Interference links in relative units: what the kernels of link solvers start from.
 
-Only active links are kept, the noise is 1 and powers are fractions of the limit; see
-`torchrrm.problems.links.relative_gain`.
+Only active links are kept, the noise is 1 and powers are fractions of the limit. Ratios to the noise above
+`MOST_RATIO` count as it, as in `torchrrm.problems.links.relative_gain` and in the objective of every problem of links
+and cells: beyond, double precision cannot tell the noise from interference.
 """
 
 import math
@@ -9,7 +10,37 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["picked", "placed", "rank", "relative", "weighted_sum_rate"]
+from torchrrm.kernels.elementary import log1p_nonnegative
+
+__all__ = [
+    "MOST_RATIO",
+    "at_most",
+    "gain_ceiling",
+    "picked",
+    "placed",
+    "rank",
+    "relative",
+    "weighted_sum_rate",
+]
+
+MOST_RATIO = 1e15
+"""Largest ratio to the noise, 150 dB: no receiver tells more apart, and its square is finite in single precision."""
+_PER_NAT = 1.0 / math.log(2.0)
+
+
+@njit(inline="always", error_model="numpy")
+def at_most(value, ceiling):
+    """The smaller number; NaN stays NaN, which `min` would hide."""
+    return ceiling if value > ceiling else value
+
+
+@njit(error_model="numpy", cache=True)
+def gain_ceiling(noise_power, max_power):
+    """Gain of each transmitter at which its ratio to the noise at full power is `MOST_RATIO`."""
+    ceiling = np.empty_like(max_power)
+    for k in range(max_power.size):
+        ceiling[k] = MOST_RATIO * noise_power / max_power[k]
+    return ceiling
 
 
 @njit(error_model="numpy", cache=True)
@@ -38,7 +69,7 @@ def relative(gain, noise_power, max_power, active):
     for k in range(links):
         row = gain[chosen[k]]
         for j in range(links):
-            ratio = row[chosen[j]] * scale[j]
+            ratio = at_most(row[chosen[j]] * scale[j], MOST_RATIO)
             cross[k, j] = ratio
             across[j, k] = ratio
         direct[k] = cross[k, k]
@@ -73,5 +104,5 @@ def weighted_sum_rate(across, direct, weight, amplitude):
         heard += across[j] * amplitude[j] ** 2
     total = 0.0
     for k in range(direct.size):
-        total += weight[k] * math.log2(1.0 + direct[k] * amplitude[k] ** 2 / heard[k])
-    return total
+        total += weight[k] * log1p_nonnegative(direct[k] * amplitude[k] ** 2 / heard[k])
+    return total * _PER_NAT

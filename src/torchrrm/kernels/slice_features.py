@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from torchrrm.kernels.link_rates import curve
+from torchrrm.kernels.link_rates import utility
 
 __all__ = ["FEATURES", "SHARES", "log", "marginal", "raw"]
 
@@ -40,10 +40,10 @@ def _marginal(cn0, eavesdropper_cn0, limit, served, least, surplus, law, feature
         features[i, 2 * points + 2] = math.log(users)
         if not served[i]:
             continue
-        base = curve(width, cn0[i], eavesdropper_cn0[i], law)[0]
+        base = utility(width, cn0[i], eavesdropper_cn0[i], law)
         for k in range(points):
             extra = min(SHARES[k] * spare / users, spare)
-            gain = (curve(width + extra, cn0[i], eavesdropper_cn0[i], law)[0] - base) / extra
+            gain = (utility(width + extra, cn0[i], eavesdropper_cn0[i], law) - base) / extra
             features[i, k] = math.log(max(gain, 1e-4))
             best[k] = max(best[k], features[i, k])
     for k in range(points):

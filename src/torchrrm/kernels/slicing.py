@@ -1,8 +1,21 @@
 """Optimal split of one slice's surplus bandwidth: the compiled form of `torchrrm.solvers.ExactSlicing`.
 
-Each user's curve is increasing up to its useful bandwidth, convex up to one inflection and concave from there
-(concave throughout in long blocks). The sum of their concave envelopes is maximised by one price for
-bandwidth, and its value is the bound: no allocation can exceed it. See `ExactSlicing` for the argument; names
+Each user's rate `r` is increasing up to its useful bandwidth, convex up to one inflection and concave from there
+(concave throughout in long blocks). In short blocks it is negative up to one bandwidth `w_0`, and the user counts
+with `u = max(r, 0)`. On `[least, most]` the concave envelope of `u` is a chord from `(least, u(least))` to the
+bandwidth `start` where it is tangent to `r`, then `r` itself: since `r` is convex, then concave, the excess
+
+    r'(w) (w - least) - (r(w) - u(least)),   positive at `least` where `r(least) < 0` or `r` is convex there,
+
+rises, then falls, and has one zero, `start`. The sum of the envelopes is maximised by one price for bandwidth, and its
+value is the bound: no allocation can exceed it. Where a user's demand jumps, its range is split at the middle of
+`least` and `start` or, if its rate is negative at `least`, into `{least}` (off) and `[w_0, most]` (on): in between it
+counts with nothing.
+
+A data or secrecy rate that is positive rises with the user's channel `c` and falls with the eavesdropper's, since with
+`x = c / w` its slope by `x` has the sign of `(1 + x)^2 - 1 - ln(1 + x)` or a larger one. So of two users that may both
+be off, exchanging their bandwidths shows that some optimum has the better one on if it has the worse one on. A split
+therefore decides all users that are better, or worse, in both channels. See `ExactSlicing` for the argument; names
 follow it.
 """
 
@@ -12,7 +25,7 @@ import numpy as np
 from numba import njit, prange
 
 from torchrrm.kernels.bandwidth import minimum_bandwidth, peak, schedule
-from torchrrm.kernels.link_rates import curve
+from torchrrm.kernels.link_rates import curve, utility
 
 __all__ = ["solve", "solve_batch"]
 
@@ -87,15 +100,16 @@ def _envelope(least, cap, cn0, eavesdropper_cn0, law):
     users = cn0.size
     most, start, entry = cap.copy(), least.copy(), np.empty(users)
     for i in range(users):
-        value, slope, curvature = curve(least[i], cn0[i], eavesdropper_cn0[i], law)
+        rate, slope, curvature = curve(least[i], cn0[i], eavesdropper_cn0[i], law)
         entry[i] = slope
         if law[1] == 0.0:
             continue  # long blocks: concave and increasing
         if curve(most[i], cn0[i], eavesdropper_cn0[i], law)[1] < 0.0:
             most[i] = peak(least[i], most[i], cn0[i], eavesdropper_cn0[i], law)
-        if curvature > 0.0 and most[i] > least[i]:
+        if (rate < 0.0 or curvature > 0.0) and most[i] > least[i]:
+            value = max(rate, 0.0)
             start[i] = _tangent(least[i], most[i], value, cn0[i], eavesdropper_cn0[i], law)
-            entry[i] = (curve(start[i], cn0[i], eavesdropper_cn0[i], law)[0] - value) / (start[i] - least[i])
+            entry[i] = (utility(start[i], cn0[i], eavesdropper_cn0[i], law) - value) / (start[i] - least[i])
     return most, start, entry
 
 
@@ -208,8 +222,8 @@ def _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, 
     """Value of the dual, an upper bound at any price, raised by what the demands miss of their optimum."""
     bound = price * limit
     for i in range(cn0.size):
-        value, slope, _ = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
-        bound += value - price * width[i]
+        rate, slope, _ = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
+        bound += max(rate, 0.0) - price * width[i]
         if entry[i] > price:
             bound += max((slope - price) * (most[i] - width[i]), (slope - price) * (start[i] - width[i]), 0.0)
     return bound
@@ -219,7 +233,7 @@ def _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, 
 def _total(width, cn0, eavesdropper_cn0, law):
     total = 0.0
     for i in range(cn0.size):
-        total += curve(width[i], cn0[i], eavesdropper_cn0[i], law)[0]
+        total += utility(width[i], cn0[i], eavesdropper_cn0[i], law)
     return total
 
 
@@ -261,6 +275,20 @@ def _share(least, cap, limit, cn0, eavesdropper_cn0, law):
 
 
 @njit(error_model="numpy", cache=True)
+def _turn(low, high, cn0, eavesdropper_cn0, law):
+    """`w_0`: where the rate, negative at `low`, turns positive; `high` if it does not."""
+    for _ in range(_STEPS):
+        middle = math.sqrt(low * high)
+        if not low < middle < high:
+            break
+        if curve(middle, cn0, eavesdropper_cn0, law)[0] < 0.0:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+@njit(error_model="numpy", cache=True)
 def _edge(price, entry, start, least):
     """The user, not concave from its least bandwidth on, whose demand jumps at the price; -1 if there is none."""
     edge, distance = -1, math.inf
@@ -294,6 +322,37 @@ def _spend(edge, price, limit, entry, start, most, least, cn0, eavesdropper_cn0,
 
 
 @njit(error_model="numpy", cache=True)
+def _switch(user, on, low, cap, cn0, eavesdropper_cn0, law):
+    """Turn a user on (raise `low`) or off (lower `cap`), in place, and every user that must follow.
+
+    Of equal users the first counts as the better one.
+    """
+    sign = 1.0 if on else -1.0
+    for i in range(low.size):
+        channel, heard = sign * (cn0[i] - cn0[user]), sign * (eavesdropper_cn0[user] - eavesdropper_cn0[i])
+        follows = channel >= 0.0 and heard >= 0.0 and law[0] == 0.0
+        if channel == 0.0 and heard == 0.0:
+            follows = follows and sign * (user - i) > 0.0
+        if i == user or (follows and curve(low[i], cn0[i], eavesdropper_cn0[i], law)[0] < 0.0):
+            if on:
+                low[i] = _turn(low[i], cap[i], cn0[i], eavesdropper_cn0[i], law)
+            else:
+                cap[i] = low[i]
+
+
+@njit(error_model="numpy", cache=True)
+def _halves(user, place, low, cap, cn0, eavesdropper_cn0, law):
+    """Both parts of a box that is split at a user's range: `(low, cap)` of the lower and of the upper one."""
+    lower, upper, lower_cap, upper_cap = low.copy(), low.copy(), cap.copy(), cap.copy()
+    if curve(low[user], cn0[user], eavesdropper_cn0[user], law)[0] < 0.0:
+        _switch(user, False, lower, lower_cap, cn0, eavesdropper_cn0, law)
+        _switch(user, True, upper, upper_cap, cn0, eavesdropper_cn0, law)
+    else:
+        lower_cap[user], upper[user] = place, place
+    return lower, lower_cap, upper, upper_cap
+
+
+@njit(error_model="numpy", cache=True)
 def _branch(least, limit, cn0, eavesdropper_cn0, law):
     """Optimum of a sum of curves that are not all concave: splits the range of the user whose demand jumps."""
     users = cn0.size
@@ -313,13 +372,12 @@ def _branch(least, limit, cn0, eavesdropper_cn0, law):
         if user < 0 or bound <= best_total * (1.0 + _BRANCH_TOLERANCE):
             closed = max(closed, bound)
             continue
-        least_of[waiting], cap_of[waiting], bound_of[waiting] = low, cap, bound
-        cap_of[waiting, user] = place
+        lower, lower_cap, upper, upper_cap = _halves(user, place, low, cap, cn0, eavesdropper_cn0, law)
+        least_of[waiting], cap_of[waiting], bound_of[waiting] = lower, lower_cap, bound
         waiting += 1
-        low[user] = place
-        if low.sum() <= limit:
-            least_of[waiting], bound_of[waiting] = low, bound
-            cap_of[waiting] = np.minimum(cap, low + (limit - low.sum()))
+        if upper.sum() <= limit:
+            least_of[waiting], bound_of[waiting] = upper, bound
+            cap_of[waiting] = np.minimum(upper_cap, upper + (limit - upper.sum()))
             waiting += 1
     for i in range(waiting):
         closed = max(closed, bound_of[i])

@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit, prange
 
+from torchrrm.kernels.links import MOST_RATIO, at_most
+
 __all__ = ["solve", "solve_batch"]
 
 _SILENT = 1e-100  # amplitude that counts as 0, see `kernels.wmmse`
@@ -21,7 +23,7 @@ def _relative(neighbour, gain, noise_power, max_power, active):
             j = neighbour[k, d]
             index[k, d] = j
             if active[k] and active[j]:
-                ratio[k, d] = float(gain[k, d]) * max_power[j] / noise_power
+                ratio[k, d] = at_most(float(gain[k, d]) * max_power[j] / noise_power, MOST_RATIO)
     return index, ratio
 
 
@@ -38,7 +40,8 @@ def solve(direct_gain, neighbour, gain, noise_power, max_power, weight, active, 
     amplitude = np.zeros(links)
     for k in range(links):
         if active[k]:
-            direct[k], own[k] = float(direct_gain[k]) * max_power[k] / noise_power, weight[k]
+            direct[k] = at_most(float(direct_gain[k]) * max_power[k] / noise_power, MOST_RATIO)
+            own[k] = weight[k]
             amplitude[k] = 1.0
     power, price, heard = np.empty(links), np.empty(links), np.empty(links)
     change, taken = np.inf, steps

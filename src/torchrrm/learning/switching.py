@@ -1,5 +1,6 @@
 """Powers learned as decisions: each link is told what the weighted sum rate gains if it transmits."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,16 +27,15 @@ def switching_gain(instance: LinkInstance, power_w: Float[Tensor, "*batch tx"]) 
     here = instance.active
     share = torch.where(here, power_w / torch.where(here, instance.max_power_w, 1.0), 0.0)
     direct = ratio.diagonal(dim1=-2, dim2=-1)
-    own = direct * share
-    unrest = 1.0 + (ratio @ share[..., None])[..., 0] - own  # [*batch rx]: interference and noise, in noises
-    silent = unrest[..., :, None] - ratio * share[..., None, :]  # [*batch rx tx]: at rx, without tx
+    wanted = (direct * share)[..., :, None]
+    cross = ratio - torch.diag_embed(direct)
+    unrest = 1.0 + (cross @ share[..., None])[..., 0]  # [*batch rx]: interference and noise, in noises
+    silent = unrest[..., :, None] - cross * share[..., None, :]  # [*batch rx tx]: at rx, without tx
     silent = torch.clamp(silent, min=1.0)
-    loud = silent + ratio
-    wanted = own[..., :, None]
-    lost = torch.log2((silent + wanted) / silent) - torch.log2((loud + wanted) / loud)
-    lost = lost - torch.diag_embed(lost.diagonal(dim1=-2, dim2=-1))  # a link does not disturb itself
+    # On the diagonal 0: a link does not disturb itself.
+    lost = (torch.log1p(wanted / silent) - torch.log1p(wanted / (silent + cross))) / math.log(2)
     weight = torch.where(here, instance.weight, 0.0)
-    return weight * torch.log2(1.0 + direct / unrest) - (weight[..., None, :] @ lost)[..., 0, :]
+    return weight * torch.log1p(direct / unrest) / math.log(2) - (weight[..., None, :] @ lost)[..., 0, :]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Distributed power control: every user runs the same small network on what it measures or is told."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -248,7 +249,7 @@ class LocalPower(nn.Module):
         anybody = (sent > 0).any(-1, keepdim=True)
         return LocalMemory(
             share=share,
-            rate_bps_hz=torch.log2(1.0 + sinr),
+            rate_bps_hz=torch.log1p(sinr) / math.log(2),
             snr=ratio.diagonal(dim1=-2, dim2=-1),
             disturbance=disturbance,
             interferer=self._strongest(heard)[0],

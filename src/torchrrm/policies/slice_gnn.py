@@ -68,11 +68,11 @@ def _marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Tens
     users = torch.clamp(active.sum(-1, keepdim=True), min=1)
     surplus = torch.clamp(schedule.surplus_hz, min=1e-9 * schedule.bandwidth_hz)[..., None]
     width = torch.maximum(least, 1e-6 * schedule.bandwidth_hz[..., None])
-    base = problem.rate(schedule, width)
+    base = problem.utility(schedule, width)
     columns = []
     for share in slice_features.SHARES:
         extra = torch.minimum(share * surplus / users, surplus)
-        gain = (problem.rate(schedule, width + extra) - base) / extra
+        gain = (problem.utility(schedule, width + extra) - base) / extra
         columns.append(torch.log(torch.clamp(gain, min=1e-4)))
     own = torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)  # [*batch, user, 5]
     best = masked_max(own, active)[..., None, :]

@@ -13,6 +13,7 @@ from torchrrm.policies.hbgnn import HBGNN, NOT_REACHABLE
 from torchrrm.policies.hbgnn.core import Matching, Outlook, Powers
 from torchrrm.problems.association import UNSERVED, AssociationAction, SparseCellInstance, listed
 from torchrrm.problems.links import at_neighbours
+from torchrrm.problems.validation import over_noise, saturated
 from torchrrm.records import replace, tensor_record
 
 __all__ = ["ListScores", "SparseHBGNN"]
@@ -155,9 +156,9 @@ def _reordered(instance: SparseCellInstance, order: Int[Tensor, "*batch user"]) 
 
 def _air(instance: SparseCellInstance) -> _Air:
     stations, degree = instance.max_power_w.shape[-1], instance.neighbour.shape[-1]
-    scale = instance.max_power_w / instance.noise_power_w[..., None]
+    scale = over_noise(instance.max_power_w, instance.noise_power_w)
     ratio = instance.neighbour_gain * at_neighbours(scale, instance.neighbour.clamp_min(0))
-    snr = torch.where(listed(instance), ratio, 0.0).reshape(-1, degree)
+    snr = torch.where(listed(instance), saturated(ratio), 0.0).reshape(-1, degree)
     rest = torch.where(instance.active_user, instance.residual_w / instance.noise_power_w[..., None], 0.0)
     lists = instance.neighbour.reshape(-1, *instance.neighbour.shape[-2:])
     block = torch.arange(len(lists), device=lists.device)[:, None, None] * stations

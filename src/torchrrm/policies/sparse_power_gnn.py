@@ -12,7 +12,7 @@ from torchrrm.kernels import link_graph as kernels
 from torchrrm.nn import LinkGNN, SparseLEConv
 from torchrrm.nn.sparse_inference import infer
 from torchrrm.policies.power_gnn import Condition, PowerGNN, edge_level, node_features
-from torchrrm.problems.links import PowerAction, SparseLinkInstance, at_neighbours
+from torchrrm.problems.links import PowerAction, SparseLinkInstance, relative_sparse_gain
 from torchrrm.records import is_plain, tensor_record
 
 __all__ = ["LinkGraph", "SparsePowerGNN", "link_graph"]
@@ -126,25 +126,12 @@ class SparsePowerGNN(nn.Module):
         return torch.empty_like(score).index_copy_(0, place, score)
 
 
-@torch.no_grad()
-def _levels(
-    instance: SparseLinkInstance,
-) -> tuple[Float[Tensor, "*batch link degree"], Float[Tensor, "*batch link"]]:
-    """Interference of each neighbour and signal over noise at full power; 0 where an end is not active."""
-    limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
-    limit = limit / instance.noise_power_w[..., None]
-    sent = at_neighbours(limit, instance.neighbour)
-    heard = (sent > 0) & instance.active[..., None]
-    ratio = torch.where(heard, instance.neighbour_gain * sent, torch.zeros_like(sent))
-    direct = torch.where(instance.active, instance.direct_gain * limit, torch.zeros_like(limit))
-    return ratio, direct
-
-
 def link_graph(
     instance: SparseLinkInstance, condition: Tensor, kind: Condition, enriched: bool = True
 ) -> LinkGraph:
     """Nodes and edges of all instances of a batch, with the features of `PowerGNN`."""
-    ratio, snr = _levels(instance)
+    with torch.no_grad():
+        snr, ratio = relative_sparse_gain(instance)
     sinr = snr / (1.0 + ratio.sum(-1))
     node = node_features(condition, snr, sinr, instance.active, kind, enriched)
     links = instance.active.shape[-1]

@@ -69,7 +69,7 @@ class _Links:
         return share, unrest, self.direct * share / unrest
 
     def rate(self, x: Tensor) -> Float[Tensor, "*batch tx"]:
-        return torch.log2(1 + self.heard(x)[2])
+        return torch.log1p(self.heard(x)[2]) / math.log(2)
 
     def slope(self, x: Tensor) -> Float[Tensor, "*batch tx 1"]:
         """Of minus the mean weighted rate."""
@@ -83,7 +83,7 @@ class _Links:
         share, unrest, sinr = self.heard(x)
         edge = self.cross * share[..., None, :] / unrest[..., None]  # [*batch rx tx]: part of what rx hears
         harm = (self.weight * sinr / (1 + sinr))[..., None] * edge * self.active.sum(-1)[..., None, None]
-        spare = torch.log2(1 + sinr) - self.needed
+        spare = torch.log1p(sinr) / math.log(2) - self.needed
         count = self.active.sum(-1, keepdim=True)
         columns = [
             x[..., 0] / 5,

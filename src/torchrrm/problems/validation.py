@@ -5,14 +5,20 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from torchrrm.kernels.links import MOST_RATIO
 from torchrrm.records import active_like, axis_names
 
-__all__ = ["MOST_RATIO", "over_noise", "require_numbers", "require_shape", "require_values", "saturated"]
+__all__ = [
+    "MOST_RATIO",
+    "gain_ceiling",
+    "over_noise",
+    "require_numbers",
+    "require_shape",
+    "require_values",
+    "saturated",
+]
 
 R = TypeVar("R")
-
-MOST_RATIO = 1e15
-"""Largest ratio to the noise, 150 dB: no receiver tells more apart, and its square is finite in single precision."""
 
 
 def saturated(ratio: Tensor) -> Tensor:
@@ -26,6 +32,16 @@ def over_noise(power_w: Tensor, noise_power_w: Tensor) -> Tensor:
     return torch.clamp(
         ratio, max=torch.finfo(ratio.dtype).max
     )  # infinite, it would make no number of a gain of 0
+
+
+def gain_ceiling(max_power_w: Tensor, noise_power_w: Tensor, active: Tensor) -> Tensor:
+    """Gain `[*batch n]` of each transmitter at which its ratio to the noise at full power is `MOST_RATIO`.
+
+    Objectives count gains above it as it, so that they are those of the instance that solvers and bounds work with
+    (`saturated`). Transmitters that are not active, whose limit may be no number, have one that is a number.
+    """
+    limit = torch.where(active, max_power_w, torch.ones_like(max_power_w))
+    return MOST_RATIO / over_noise(limit, noise_power_w)
 
 
 def require_shape(name: str, value: Tensor, shape: list[int]) -> None:

@@ -233,6 +233,7 @@ class _Slots:
     def __init__(self, exact: ErgodicInstance, starts: int):
         self.shape, self.starts = _links(exact), starts
         self.gain, _, active, self.order = ordered_links(exact.slots())
+        self.cross = self.gain * ~np.eye(self.gain.shape[-1], dtype=np.bool_)
         self.active = np.take_along_axis(active, self.order, -1)
         self.count = active.sum(-1)
         self.power: list[np.ndarray] = []  # each [row link], in the order of the rows
@@ -281,8 +282,8 @@ class _Slots:
 
     def _rates(self, power: np.ndarray) -> np.ndarray:
         signal = np.diagonal(self.gain, axis1=-2, axis2=-1) * power
-        heard = np.einsum("bkj,bj->bk", self.gain, power) - signal
-        return np.log2(1 + signal / (1 + heard))
+        heard = np.einsum("bkj,bj->bk", self.cross, power)
+        return np.log1p(signal / (1 + heard)) / math.log(2)
 
     def _tensor(self, rows: np.ndarray) -> Tensor:
         """In the links' own order."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchrrm.kernels import slicing as kernels
 from torchrrm.problems.slicing import QoS, SliceAction, SliceBandwidth, SliceInstance, SliceSchedule
-from torchrrm.problems.slicing.schedule import arrays, is_compilable
+from torchrrm.problems.slicing.schedule import arrays, before_peak, is_compilable
 from torchrrm.records import replace, tensor_record, to
 from torchrrm.solvers.base import IterativeSolver, Solution
 
@@ -55,19 +55,21 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
 
     *Data rate, long blocks*: `w = max(w_min, t c)` in closed form; one `t` makes it spend the slice.
 
-    *The others*: a user's curve `r` is increasing up to its useful bandwidth and convex, then concave, from
-    `w_min` on; concave throughout for long blocks (Appendix A of [Hao2024]; [Xiong2013] for the effective
-    capacity). Its concave envelope is a chord up to `start`, where the chord is tangent, then `r` itself. At
-    a price `p` per Hz a user demands the maximiser of the envelope less `p w`; the demand falls with the
-    price, and the price at which the slice is spent is found by safeguarded Newton steps. The dual value
+    *The others*: a user's rate `r` is increasing up to its useful bandwidth and convex, then concave, from `w_min` on;
+    concave throughout for long blocks (Appendix A of [Hao2024]; [Xiong2013] for the effective capacity). Short blocks
+    have negative rates at small bandwidths; a user counts with `u = max(r, 0)` there as in the objective. The concave
+    envelope of `u` is a chord from `(w_min, u(w_min))` up to `start`, where the chord is tangent, then `r` itself. At a
+    price `p` per Hz a user demands the maximiser of the envelope less `p w`; the demand falls with the price, and the
+    price at which the slice is spent is found by safeguarded Newton steps. The dual value
 
-        D(p) = p W + sum_k max_w [r_k(w) - p w]
+        D(p) = p W + sum_k max_w [u_k(w) - p w]
 
-    bounds every allocation at any `p`, and is attained unless the demand of a user jumps at `p`, from `w_min`
-    to `start`. Then (short-block secrecy, one instance in a few hundred) the compiled form splits that user's
-    range by branch and bound until the bound is within 1e-5 or 400 branches are spent, which happens in slices
-    of some 100 kHz with dozens of users (largest gap seen: 4.5e-4); the torch form returns the best of two
-    completions. Either way the bound tells the gap.
+    bounds every allocation at any `p`, and is attained unless the demand of a user jumps at `p`, from `w_min` to
+    `start`: short-block secrecy, one instance in a few hundred, and short blocks without minimum rates in slices of few
+    hertz. Then the compiled form splits that user's range by branch and bound, on or off first, until the bound is
+    within 1e-5 or 400 branches are spent; the torch form returns the best of two completions. Either way the bound
+    tells the gap. Branches are spent where dozens of users are almost alike but none is better in both channels, or
+    in effective capacity: largest gaps seen 4.5e-4 with minimum rates, 6e-3 without.
 
     The order of convex and concave parts is proven for long blocks. For short blocks it was verified
     numerically over the range of parameters (tests), against the text of [Hao2024], which calls all of them
@@ -120,14 +122,13 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         floor = _FLOOR * instance.bandwidth_hz[..., None]
         least = torch.where(instance.active, torch.maximum(instance.minimum_bandwidth_hz, floor), floor)
         most = least + instance.surplus_hz[..., None]
-        value, start = problem.rate(instance, least), least
+        value, start = problem.utility(instance, least), least
         entry = problem.slope(instance, least)
         if problem.finite_blocklength:
-            most = _before_peak(problem, instance, least, most)
-            start = torch.where(
-                problem.curvature(instance, least) > 0, _tangent(problem, instance, least, most), least
-            )
-            chord = (problem.rate(instance, start) - value) / torch.clamp(start - least, min=1e-300)
+            most = before_peak(problem, instance, least, most)
+            chorded = (problem.rate(instance, least) < 0) | (problem.curvature(instance, least) > 0)
+            start = torch.where(chorded, _tangent(problem, instance, least, most), least)
+            chord = (problem.utility(instance, start) - value) / torch.clamp(start - least, min=1e-300)
             entry = torch.where(start > least, chord, entry)
         entry = torch.where(instance.active, entry, torch.full_like(entry, -torch.inf))
         slope = torch.where(instance.active, problem.slope(instance, most), torch.full_like(entry, torch.inf))
@@ -199,11 +200,11 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         )
         edge = torch.zeros_like(zero).scatter(-1, distance.argmin(-1, keepdim=True), 1.0) * jumping
         served = torch.minimum(width + edge * spare, torch.maximum(state.most, width))
-        gain = problem.rate(instance, state.most) - problem.rate(instance, state.least)
+        gain = problem.utility(instance, state.most) - problem.utility(instance, state.least)
         best = torch.where(instance.active, gain, torch.full_like(gain, -torch.inf)).argmax(-1, keepdim=True)
         alone = torch.where(torch.zeros_like(zero).scatter(-1, best, 1.0) > 0, state.most, state.least)
         value = [
-            torch.where(instance.active, problem.rate(instance, w), zero).sum(-1) for w in (served, alone)
+            torch.where(instance.active, problem.utility(instance, w), zero).sum(-1) for w in (served, alone)
         ]
         width = torch.where((value[1] > value[0])[..., None], alone, served)
         return SliceAction(bandwidth_hz=torch.where(instance.active, width, zero))
@@ -211,7 +212,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
     def _bound(self, instance: SliceSchedule, state: PriceSearch) -> Tensor:
         """`D(p)` at the price reached, raised by what demands may miss of their maximum: `|r' - p|` times the range."""
         price, width, zero = state.high[..., None], state.width, torch.zeros_like(state.width)
-        value = self.problem.rate(instance, width) - price * width
+        value = self.problem.utility(instance, width) - price * width
         slope = self.problem.slope(instance, width) - price
         missed = torch.clamp(
             torch.maximum(slope * (state.most - width), slope * (state.start - width)), min=0
@@ -268,22 +269,9 @@ def _closed_form(instance: SliceSchedule, state: PriceSearch) -> PriceSearch:
     return replace(state, width=width, low=price[..., 0], high=price[..., 0])
 
 
-def _before_peak(problem: SliceBandwidth, instance: SliceSchedule, least: Tensor, most: Tensor) -> Tensor:
-    """`most`, or the bandwidth before it beyond which the rate of a weak user falls."""
-    falling = (problem.slope(instance, most) < 0) & instance.active
-    if not falling.any():
-        return most
-    low, high = least, most
-    for _ in range(_TANGENT_STEPS):
-        middle = torch.sqrt(low * high)
-        rising = problem.slope(instance, middle) > 0
-        low, high = torch.where(rising, middle, low), torch.where(rising, high, middle)
-    return torch.where(falling, low, most)
-
-
 def _tangent(problem: SliceBandwidth, instance: SliceSchedule, least: Tensor, most: Tensor) -> Tensor:
     """Where the chord from `least` is tangent to the curve, by bisection; `most` if it is nowhere before."""
-    value = problem.rate(instance, least)
+    value = problem.utility(instance, least)
 
     def rising(width: Tensor) -> Tensor:
         return problem.slope(instance, width) * (width - least) > problem.rate(instance, width) - value

@@ -66,16 +66,18 @@ class FractionalProgramming(IterativeSolver[RelativeLinks, PowerAction, Amplitud
         heard = instance.heard(amplitude.square())
         pull = instance.direct * amplitude / heard  # y_k sqrt(G_kk): the root of 0 has no derivative
         push = pull * amplitude / heard  # y_k^2
-        inside = 1.0 + pull * amplitude
-        value = _surrogate(instance, inside)
+        sinr = pull * amplitude  # what the logarithms are taken of, less 1
+        value = _surrogate(instance, sinr)
         reach = torch.ones_like(value)
         for _ in range(self.inner_steps):
-            trial = torch.clamp(amplitude + reach * _direction(instance, amplitude, pull, push, inside), 0, 1)
+            trial = torch.clamp(
+                amplitude + reach * _direction(instance, amplitude, pull, push, 1.0 + sinr), 0, 1
+            )
             heard = instance.heard(trial.square())
-            found = 1.0 + 2.0 * pull * trial - push * heard
+            found = 2.0 * pull * trial - push * heard
             new = _surrogate(instance, found)
             up = new > value
-            amplitude, inside = torch.where(up, trial, amplitude), torch.where(up, found, inside)
+            amplitude, sinr = torch.where(up, trial, amplitude), torch.where(up, found, sinr)
             value = torch.where(up, new, value)
             reach = reach * torch.where(up, _MORE, _LESS)
         return Amplitudes(amplitude=amplitude)
@@ -95,10 +97,10 @@ def _weight(links: RelativeLinks) -> Float[Tensor, "*batch 1 tx"]:
     return torch.where(links.active, links.weight, torch.zeros_like(links.weight)).unsqueeze(-2)
 
 
-def _surrogate(links: RelativeLinks, inside: Float[Tensor, "*batch 1 tx"]) -> Float[Tensor, "*batch 1 1"]:
-    """`F` in nats of what its logarithms are taken of; minus infinity outside its domain."""
-    within = inside > 0
-    value = (_weight(links) * torch.log(torch.where(within, inside, 1.0))).sum(-1, keepdim=True)
+def _surrogate(links: RelativeLinks, sinr: Float[Tensor, "*batch 1 tx"]) -> Float[Tensor, "*batch 1 1"]:
+    """`F` in nats, `sum_k a_k ln(1 + sinr_k)`; minus infinity outside its domain."""
+    within = sinr > -1
+    value = (_weight(links) * torch.log1p(torch.where(within, sinr, 0.0))).sum(-1, keepdim=True)
     return torch.where(within.all(-1, keepdim=True), value, -torch.inf)
 
 

@@ -18,7 +18,7 @@ __all__ = ["GreedyResourceBlocks"]
 
 @tensor_record
 class _Split:
-    """Each user's bandwidth in Hz, rate and next increment in bit/s, and what is left of the surplus in Hz."""
+    """Each user's bandwidth in Hz, utility and next increment in bit/s, and what is left of the surplus in Hz."""
 
     width: Float[Tensor, "*batch user"]
     rate: Float[Tensor, "*batch user"]
@@ -70,9 +70,9 @@ class GreedyResourceBlocks:
     def _batched(self, schedule: SliceSchedule, blocks: int) -> Tensor:
         problem = self.problem
         width = schedule.minimum_bandwidth_hz
-        rate = problem.rate(schedule, width)
+        rate = problem.utility(schedule, width)
         first = torch.clamp(schedule.surplus_hz, max=self.block_hz)[..., None]
-        increment = problem.rate(schedule, width + first) - rate
+        increment = problem.utility(schedule, width + first) - rate
         increment = torch.where(schedule.active, increment, torch.full_like(increment, -torch.inf))
         split = _Split(width=width, rate=rate, increment=increment, left=schedule.surplus_hz)
         for _ in range(blocks):
@@ -89,8 +89,8 @@ class GreedyResourceBlocks:
             eavesdropper_cn0_hz=schedule.eavesdropper_cn0_hz.gather(-1, winner),
         )
         width = split.width.gather(-1, winner) + step[..., None]
-        rate = self.problem.rate(won, width)
-        increment = self.problem.rate(won, width + self.block_hz) - rate
+        rate = self.problem.utility(won, width)
+        increment = self.problem.utility(won, width + self.block_hz) - rate
         increment = torch.where(
             schedule.active.gather(-1, winner), increment, torch.full_like(increment, -torch.inf)
         )

@@ -1,5 +1,6 @@
 """Interference links as their solvers take them: in relative units as tensors, or as arrays for a kernel."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def sum_rate(
 ) -> Float[Tensor, "*batch start"]:
     """Weighted sum rate in bit/s/Hz of powers that are fractions of the limit."""
     heard = links.heard(fraction)
-    rate = torch.log2(1.0 + links.direct * fraction / heard)
+    rate = torch.log1p(links.direct * fraction / heard) / math.log(2)
     weight = torch.where(links.active, links.weight, torch.zeros_like(links.weight))
     return (weight.unsqueeze(-2) * rate).sum(-1)
 

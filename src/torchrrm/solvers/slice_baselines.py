@@ -33,7 +33,7 @@ class OneWinner:
     def __call__(self, instance: SliceInstance) -> SliceAction:
         schedule = self.problem.schedule(instance)
         least, surplus = schedule.minimum_bandwidth_hz, schedule.surplus_hz[..., None]
-        gain = self.problem.rate(schedule, least + surplus) - self.problem.rate(schedule, least)
+        gain = self.problem.utility(schedule, least + surplus) - self.problem.utility(schedule, least)
         gain = torch.where(schedule.active, gain, torch.full_like(gain, -torch.inf))
         winner = torch.zeros_like(least).scatter(-1, gain.argmax(-1, keepdim=True), 1.0)
         return SliceAction(

@@ -8,7 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.kernels import sparse_wmmse as kernels
-from torchrrm.problems.links import PowerAction, SparseLinkInstance, at_neighbours
+from torchrrm.problems.links import (
+    PowerAction,
+    SparseLinkInstance,
+    at_neighbours,
+    relative_sparse_gain,
+)
 from torchrrm.records import tensor_record
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.relative_links import is_compilable, power_action
@@ -43,11 +48,7 @@ class RelativeSparseLinks(SparseLinkInstance):
 
 def relative_sparse_links(instance: SparseLinkInstance) -> RelativeSparseLinks:
     """The links in relative units."""
-    scale = instance.max_power_w / instance.noise_power_w[..., None]
-    zero = torch.zeros_like(scale)
-    other = at_neighbours(torch.where(instance.active, scale, zero), instance.neighbour)
-    gain = torch.where(instance.active[..., None] & (other > 0), instance.neighbour_gain * other, 0.0)
-    direct = torch.where(instance.active, instance.direct_gain * scale, zero)
+    direct, gain = relative_sparse_gain(instance)
     return RelativeSparseLinks(
         direct_gain=direct,
         neighbour=instance.neighbour,
@@ -57,7 +58,7 @@ def relative_sparse_links(instance: SparseLinkInstance) -> RelativeSparseLinks:
         weight=instance.weight,
         active=instance.active,
         direct=direct.unsqueeze(-2),
-        worth=torch.where(instance.active, instance.weight * direct, zero).unsqueeze(-2),
+        worth=torch.where(instance.active, instance.weight * direct, torch.zeros_like(direct)).unsqueeze(-2),
     )
 
 

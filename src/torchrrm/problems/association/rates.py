@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from torchrrm.problems.association.records import AssociationAction, CellInstance, RelaxedAssociation, one_hot
-from torchrrm.problems.validation import over_noise, saturated
+from torchrrm.problems.validation import gain_ceiling, over_noise, saturated
 
 __all__ = [
     "in_reach",
@@ -47,9 +47,14 @@ def relative_snr(instance: CellInstance) -> Float[Tensor, "*batch user bs"]:
 
 
 def received(instance: CellInstance, power_w: Float[Tensor, "*batch bs"]) -> Float[Tensor, "*batch user bs"]:
-    """Power of each station at each user over the noise, `p_j g_ij / n`; 0 where either is not active."""
+    """Power of each station at each user over the noise, `p_j g_ij / n`; 0 where either is not active.
+
+    Gains that exceed the noise by more than `MOST_RATIO` at full power count as those that do by just that.
+    """
     power = torch.where(instance.active_bs, power_w, 0.0) / instance.noise_power_w[..., None]
-    return torch.where(_both(instance), instance.gain * power[..., None, :], 0.0)
+    ceiling = gain_ceiling(instance.max_power_w, instance.noise_power_w, instance.active_bs)
+    gain = torch.minimum(instance.gain, ceiling[..., None, :])
+    return torch.where(_both(instance), gain * power[..., None, :], 0.0)
 
 
 def station_sinr(

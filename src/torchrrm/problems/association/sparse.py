@@ -18,7 +18,7 @@ from torchrrm.problems.association.records import UNSERVED, AssociationAction, C
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.sparse import at_neighbours
 from torchrrm.problems.links.weighted_sum_rate import power_violation
-from torchrrm.problems.validation import require_shape, require_values
+from torchrrm.problems.validation import gain_ceiling, require_shape, require_values
 from torchrrm.records import tensor_record
 
 __all__ = ["SparseAssociation", "SparseCellInstance", "listed", "sparse_cells", "sparsify_cells"]
@@ -86,7 +86,9 @@ class SparseAssociation:
         """Rate of each user in bit/s/Hz, `log2(1 + SINR) / N_j`; 0 of users without a station of their list."""
         power = torch.where(instance.active_bs, action.power_w, 0.0) / instance.noise_power_w[..., None]
         sent = at_neighbours(power, instance.neighbour.clamp_min(0))
-        heard = torch.where(listed(instance), instance.neighbour_gain * sent, 0.0)
+        ceiling = gain_ceiling(instance.max_power_w, instance.noise_power_w, instance.active_bs)
+        gain = torch.minimum(instance.neighbour_gain, at_neighbours(ceiling, instance.neighbour.clamp_min(0)))
+        heard = torch.where(listed(instance), gain * sent, 0.0)
         own = self._own(instance, action)
         rest = self.unlisted_share * instance.residual_w / instance.noise_power_w[..., None]
         signal = torch.where(own, heard, 0.0).sum(-1)

@@ -8,6 +8,7 @@ from torchrrm.problems.links.sparse import (
     SparseLinkInstance,
     SparseSumRate,
     at_neighbours,
+    relative_sparse_gain,
     sparse_links,
     sparsify,
 )
@@ -17,6 +18,7 @@ from torchrrm.problems.links.weighted_sum_rate import (
     WeightedSumRate,
     link_instance,
     relative_gain,
+    saturated_gain,
 )
 
 __all__ = [
@@ -38,6 +40,8 @@ __all__ = [
     "ergodic_instance",
     "link_instance",
     "relative_gain",
+    "relative_sparse_gain",
+    "saturated_gain",
     "sparse_links",
     "sparsify",
 ]

@@ -18,10 +18,23 @@ from torchrrm.problems.links.weighted_sum_rate import (
     NOISE_POWER_W,
     power_violation,
 )
-from torchrrm.problems.validation import require_shape, require_values
+from torchrrm.problems.validation import (
+    gain_ceiling,
+    over_noise,
+    require_shape,
+    require_values,
+    saturated,
+)
 from torchrrm.records import tensor_record
 
-__all__ = ["SparseLinkInstance", "SparseSumRate", "at_neighbours", "sparse_links", "sparsify"]
+__all__ = [
+    "SparseLinkInstance",
+    "SparseSumRate",
+    "at_neighbours",
+    "relative_sparse_gain",
+    "sparse_links",
+    "sparsify",
+]
 
 
 @tensor_record
@@ -63,8 +76,11 @@ class SparseSumRate:
     ) -> Float[Tensor, "*batch link"]:
         """Rate of each link in bit/s/Hz; 0 of links that are not active, which do not interfere either."""
         power = torch.where(instance.active, power_w, torch.zeros_like(power_w))
-        heard = (instance.neighbour_gain * at_neighbours(power, instance.neighbour)).sum(-1)
-        ratio = instance.direct_gain * power / (instance.noise_power_w[..., None] + heard)
+        ceiling = gain_ceiling(instance.max_power_w, instance.noise_power_w, instance.active)
+        gain = torch.minimum(instance.neighbour_gain, at_neighbours(ceiling, instance.neighbour))
+        heard = (gain * at_neighbours(power, instance.neighbour)).sum(-1)
+        direct = torch.minimum(instance.direct_gain, ceiling)
+        ratio = direct * power / (instance.noise_power_w[..., None] + heard)
         rate = torch.log1p(ratio) / math.log(2)
         return torch.where(instance.active, rate, torch.zeros_like(rate))
 
@@ -109,6 +125,19 @@ def at_neighbours(
     """The value of each neighbour."""
     flat = neighbour.flatten(-2).expand(*value.shape[:-1], -1)
     return value.gather(-1, flat).unflatten(-1, neighbour.shape[-2:])
+
+
+def relative_sparse_gain(
+    instance: SparseLinkInstance,
+) -> tuple[Float[Tensor, "*batch link"], Float[Tensor, "*batch link degree"]]:
+    """`relative_gain` of lists: SNR of each link, and interference of each neighbour over the noise, at full power."""
+    scale = over_noise(instance.max_power_w, instance.noise_power_w)
+    scale = torch.where(instance.active, scale, torch.zeros_like(scale))
+    other = at_neighbours(scale, instance.neighbour)
+    heard = instance.active[..., None] & (other > 0)
+    ratio = torch.where(heard, saturated(instance.neighbour_gain * other), torch.zeros_like(other))
+    direct = torch.where(instance.active, saturated(instance.direct_gain * scale), torch.zeros_like(scale))
+    return direct, ratio
 
 
 def sparsify(instance: LinkInstance, degree: int) -> SparseLinkInstance:

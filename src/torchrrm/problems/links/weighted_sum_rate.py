@@ -9,7 +9,13 @@ from torch import Tensor
 
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.records import LinkInstance, PowerAction
-from torchrrm.problems.validation import over_noise, require_shape, require_values, saturated
+from torchrrm.problems.validation import (
+    gain_ceiling,
+    over_noise,
+    require_shape,
+    require_values,
+    saturated,
+)
 from torchrrm.rates import interference_rate
 from torchrrm.units import dbm_to_watt
 
@@ -22,6 +28,7 @@ __all__ = [
     "relative_gain",
     "require_links",
     "require_square",
+    "saturated_gain",
 ]
 
 NOISE_POWER_W = dbm_to_watt(-104.0)
@@ -36,6 +43,7 @@ class WeightedSumRate:
 
         maximise sum_k w_k log2(1 + SINR_k(p))   subject to   0 <= p_k <= p_max,k.
 
+    Gains count as `saturated_gain`: at most 150 dB over the noise at full power.
     NP-hard; the weights are the instance's.
     """
 
@@ -77,8 +85,7 @@ class WeightedSumRate:
 
 def _rate(instance: LinkInstance, power_w: Tensor) -> Tensor:
     power = torch.where(instance.active, power_w, torch.zeros_like(power_w))
-    gain = torch.where(_both(instance), instance.gain, torch.zeros_like(instance.gain))
-    rate = interference_rate(gain, power, instance.noise_power_w)
+    rate = interference_rate(saturated_gain(instance), power, instance.noise_power_w)
     return torch.where(instance.active, rate, torch.zeros_like(rate))
 
 
@@ -93,6 +100,17 @@ def power_violation(power_w: Tensor, max_power_w: Tensor, active: Tensor) -> dic
     share = torch.where(active, power_w / limit, torch.zeros_like(power_w))
     over = torch.where(active, share - 1.0, torch.zeros_like(share))
     return {"power": over, "sign": -share}
+
+
+def saturated_gain(instance: LinkInstance) -> Float[Tensor, "*batch rx tx"]:
+    """The gains that the objective counts: `min(g_kj, MOST_RATIO n / p_max,j)`, in relative units `relative_gain`.
+
+    Beyond 150 dB over the noise at full power float64 cannot tell the noise from interference, and certificates
+    would not hold. 0 in rows and columns of links that are not active.
+    """
+    ceiling = gain_ceiling(instance.max_power_w, instance.noise_power_w, instance.active)
+    gain = torch.minimum(instance.gain, ceiling[..., None, :])
+    return torch.where(_both(instance), gain, torch.zeros_like(gain))
 
 
 def relative_gain(instance: LinkInstance) -> Float[Tensor, "*batch rx tx"]:

@@ -4,8 +4,9 @@ A slice of bandwidth `W` serves users of one quality of service. Each scheduled 
 the bandwidth that its minimum rate needs; the surplus is split so that the sum of the rates is largest
 (problem (11)):
 
-    maximise sum_k r_k(w_k)   subject to   sum_k w_k <= W,   w_k >= w_min,k.
+    maximise sum_k max(r_k(w_k), 0)   subject to   sum_k w_k <= W,   w_k >= w_min,k.
 
+The rate `r` of short blocks, a normal approximation, is negative at small bandwidths; a user counts with 0 there.
 If not everybody fits, the users of the smallest minimum bandwidth are scheduled, as many as fit.
 """
 
@@ -29,6 +30,9 @@ from torchrrm.problems.slicing.schedule import is_compilable
 from torchrrm.records import is_plain
 
 __all__ = ["KINDS", "QoS", "SliceBandwidth", "slice_instance"]
+
+
+_HEADROOM = 100.0  # for the largest gain that the effective capacity averages over
 
 
 class QoS(Enum):
@@ -121,12 +125,19 @@ class SliceBandwidth:
     ) -> Float[Tensor, "*batch user"]:
         """Each user's rate in bit/s (Eqs. (2) to (6)); at very small bandwidths short blocks give negative values.
 
+        The objective counts its positive part, `utility`; the sign is kept for gradients.
         On a CPU the compiled curve serves it, with its slope as the gradient, unless a gradient by the
         instance is asked for.
         """
         if is_compilable(instance) and is_plain(bandwidth_hz):
             return CompiledRate.apply(bandwidth_hz, instance.cn0_hz, self.eavesdropper(instance), self.law)
         return self._curve(instance, bandwidth_hz, rates.effective_capacity, rates.secrecy_rate)
+
+    def utility(
+        self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]
+    ) -> Float[Tensor, "*batch user"]:
+        """What each user adds to the objective in bit/s, `max(rate, 0)`: what is evaluated, maximised and bounded."""
+        return _counted(self.rate(instance, bandwidth_hz))
 
     def slope(
         self, instance: SliceInstance, bandwidth_hz: Float[Tensor, "*batch user"]
@@ -143,6 +154,9 @@ class SliceBandwidth:
         )
 
     def _curve(self, instance: SliceInstance, bandwidth_hz: Tensor, capacity: Any, link: Any) -> Tensor:
+        # So little bandwidth that the slope `c / w^2` of the SNR would overflow counts as none.
+        least = torch.sqrt(instance.cn0_hz * (_HEADROOM / torch.finfo(instance.cn0_hz.dtype).max))
+        bandwidth_hz = torch.where(bandwidth_hz > least, bandwidth_hz, torch.zeros_like(bandwidth_hz))
         if self.qos is QoS.EFFECTIVE_CAPACITY:
             law = (self.quadrature, self.qos_exponent_per_bit, self.loss_factor)
             return capacity(bandwidth_hz, instance.cn0_hz, *law)
@@ -189,7 +203,7 @@ class SliceBandwidth:
         zero = torch.zeros_like(rate)
         demand = torch.where(schedule.min_rate_bps > 0, schedule.min_rate_bps, torch.ones_like(rate))
         wanting = schedule.active & (schedule.min_rate_bps > 0)
-        utility = torch.where(schedule.active, torch.clamp(rate, min=0), zero)
+        utility = torch.where(schedule.active, _counted(rate), zero)
         total = schedule.bandwidth_hz
         violation = {
             "bandwidth": (action.bandwidth_hz.sum(-1) - total) / total,
@@ -205,6 +219,10 @@ class SliceBandwidth:
             ValueError: naming the field, the rule and the value.
         """
         return scheduling.validate(instance)
+
+
+def _counted(rate: Tensor) -> Tensor:
+    return torch.clamp(rate, min=0)
 
 
 KINDS: dict[str, SliceBandwidth] = {

@@ -11,7 +11,7 @@ from torchrrm.problems.slicing.records import SliceInstance
 from torchrrm.problems.validation import require_values
 from torchrrm.records import is_plain, map_tensors, to
 
-__all__ = ["Curve", "arrays", "is_compilable", "minimum_bandwidth", "schedule", "validate"]
+__all__ = ["Curve", "arrays", "before_peak", "is_compilable", "minimum_bandwidth", "schedule", "validate"]
 
 
 class Curve(Protocol):
@@ -23,6 +23,7 @@ class Curve(Protocol):
     def law(self) -> tuple[float, float, float, Any, Any]: ...
     def eavesdropper(self, instance: SliceInstance) -> Tensor: ...
     def rate(self, instance: SliceInstance, bandwidth_hz: Tensor) -> Tensor: ...
+    def utility(self, instance: SliceInstance, bandwidth_hz: Tensor) -> Tensor: ...
     def slope(self, instance: SliceInstance, bandwidth_hz: Tensor) -> Tensor: ...
 
 
@@ -84,8 +85,8 @@ def _minimum_bandwidth_torch(curve: Curve, instance: SliceInstance) -> Tensor:
     with torch.no_grad():
         exact = to(map_tensors(torch.Tensor.detach, instance), dtype=torch.float64)
         limit = exact.bandwidth_hz[..., None].expand_as(exact.cn0_hz)
-        high = _useful(curve, exact, limit)
-        reachable = (curve.rate(exact, high) >= exact.min_rate_bps) & exact.active
+        high = before_peak(curve, exact, torch.clamp(exact.min_rate_bps, min=1.0) / _MOST_BIT_PER_HZ, limit)
+        reachable = (curve.utility(exact, high) >= exact.min_rate_bps) & exact.active
         reachable &= exact.cn0_hz > curve.eavesdropper(exact)
         low = torch.minimum(torch.clamp(exact.min_rate_bps, min=1e-30) / _MOST_BIT_PER_HZ, high)
         for _ in range(_BISECTIONS):
@@ -109,18 +110,21 @@ def _minimum_bandwidth_torch(curve: Curve, instance: SliceInstance) -> Tensor:
     return torch.where(reachable, found, torch.full_like(found, torch.inf))
 
 
-def _useful(curve: Curve, instance: SliceInstance, limit: Tensor) -> Tensor:
-    """The limit, or the bandwidth before it at which the rate peaks: weak users at finite blocklength lose beyond."""
+def before_peak(curve: Curve, instance: SliceInstance, low: Tensor, limit: Tensor) -> Tensor:
+    """The limit, or the bandwidth between `low` and it beyond which the rate of a weak short-block user falls."""
     if not curve.finite_blocklength:
         return limit
-    low, high = torch.clamp(instance.min_rate_bps, min=1.0) / _MOST_BIT_PER_HZ, limit
+    falling = (curve.slope(instance, limit) < 0) & instance.active
+    if not falling.any():
+        return limit
+    high = limit
     for _ in range(_BISECTIONS * 2):
         middle = torch.sqrt(low * high)
         # Not yet past its valley, as in `kernels.bandwidth.peak`.
         valley = (curve.rate(instance, middle) < 0) & (4 * middle < instance.cn0_hz)
         rising = (curve.slope(instance, middle) > 0) | valley
         low, high = torch.where(rising, middle, low), torch.where(rising, high, middle)
-    return torch.where(curve.slope(instance, limit) >= 0, limit, low)
+    return torch.where(falling, low, limit)
 
 
 def validate(instance: SliceInstance) -> SliceInstance:
