@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 CHECKED := torchrrm.rates,torchrrm.nn
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint doctest docs wheel bench fuzz leaderboard clean
+.PHONY: help demo test check lint doctest docs wheel bench fuzz falsify leaderboard clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
@@ -24,6 +24,7 @@ help:
 	@echo "make wheel   source archive and wheel in dist/, the wheel's demo run offline in a clean environment"
 	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
 	@echo "make fuzz    loaders and commands against hostile inputs, ten minutes; writes docs/results/fuzz.txt"
+	@echo "make falsify search for counterexamples to certified bounds, ten minutes; writes docs/results/falsify.txt"
 	@echo "make leaderboard  the full benchmark, and the README's table of it"
 	@echo "make clean   remove .venv, caches and $(OUT)"
 
@@ -57,6 +58,9 @@ docs: $(VENV)/.kernels
 
 fuzz: $(VENV)/.fuzz $(VENV)/.kernels
 	$(BIN)/python tests/fuzz/campaign.py
+
+falsify: $(VENV)/.kernels
+	$(BIN)/python tests/falsify/campaign.py
 
 bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_plain.py

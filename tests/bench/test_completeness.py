@@ -39,6 +39,12 @@ def test_what_a_row_lacks_is_told(rows: list[Row], change: dict[str, Any], lack:
     ]
 
 
+def test_rows_that_violate_need_no_optimality(rows: list[Row]) -> None:
+    broken = dataclasses.replace(rows[1], violation_rate=0.5, optimality=None, optimality_ci95=None)
+    assert incomplete([rows[0], broken]) == []
+    assert "intervals" in incomplete([rows[0], dataclasses.replace(broken, objective_ci95=None)])[0]
+
+
 def test_a_method_without_a_trivial_rule_beside_it_is_told(rows: list[Row]) -> None:
     elsewhere = dataclasses.replace(rows[1], setting="other")
     (told,) = incomplete([rows[0], elsewhere])

@@ -98,6 +98,12 @@ def test_who_breaks_the_rules_is_hollow_and_on_no_front() -> None:
         assert [face == "white" for face in faces] == [True, False]
 
 
+def test_rows_without_optimality_are_not_drawn() -> None:
+    broken = dataclasses.replace(ROW, allocator="broken", violation_rate=0.5, optimality=None)
+    axes = figures.latency_front([broken, ROW]).axes[0]
+    assert len([line for line in axes.lines if line.get_marker() not in ("None", "")]) == 1
+
+
 def test_rows_without_a_bound_cannot_be_held_against_it() -> None:
     unbounded = dataclasses.replace(ROW, bound=None, bound_kind="none", optimality=None)
     with pytest.raises(ValueError, match="must have a bound"):

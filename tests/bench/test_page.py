@@ -94,6 +94,15 @@ def test_names_of_users_are_text_wherever_they_stand(tmp_path: Path) -> None:
     assert len(page.of("script")) == text.count("</script>")
 
 
+@pytest.mark.parametrize(("other", "bound"), [(ROW.optimality, "certified bound"), (None, "")])
+def test_rows_that_violate_have_no_percentage(other: float | None, bound: str) -> None:
+    broken = dataclasses.replace(ROW, violation_rate=0.5, optimality=None, optimality_ci95=None)
+    results = dataclasses.replace(TWO, rows=[broken, dataclasses.replace(ROW, optimality=other)])
+    (case,) = page_data(results, SHOWN, [])["cases"]
+    assert case["bound"] == bound  # without any percentage the page shows objectives
+    assert case["rows"][0]["percent"] is None
+
+
 def test_cases_hold_their_rows_in_the_units_shown() -> None:
     first, second = page_data(TWO, SHOWN, [])["cases"]
     assert [first["setting"], second["setting"]] == [ROW.setting, "else"]

@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 import torch
-from tests.bench.toy import Equal, Sharing, Winner, pies
+from tests.bench.toy import Equal, Pie, Sharing, Slices, Winner, pies
 
 from torchrrm import records
-from torchrrm.bench import Latency, Measure, best_known, certified, score
+from torchrrm.bench import Bound, Latency, Measure, best_known, certified, in_double, score
 
 QUICK = Latency(warmup=1, calls=3)
 
@@ -31,7 +31,7 @@ def test_rows_hold_what_hand_calculation_gives() -> None:
     assert (winner.objective, winner.bound, winner.optimality, winner.bound_kind) == (
         22.5,
         22.5,
-        1.0,
+        None,  # its actions violate a constraint
         "certified",
     )
     assert equal.optimality == pytest.approx(19.5 / 22.5)
@@ -100,6 +100,144 @@ def test_certified_bound_tells_its_gap() -> None:
             return dataclasses.replace(super().solve(instance), upper_bound=bound)
 
     assert certified(Sharing(), pies(), Loose()).gap == pytest.approx(1 - 9 / 45)
+
+
+class Greedy(Winner):
+    """All but a crumb to the best user, so that nobody goes hungry; its bound can be lowered."""
+
+    def __init__(self, lowered: float = 0.0, crumb: float = 1e-9):
+        self.lowered, self.crumb = lowered, crumb
+
+    def __call__(self, instance):
+        share = super().__call__(instance).share
+        return Slices(share=torch.where(share > 0, share * (1 - 2 * self.crumb), share.sum() * self.crumb))
+
+    def bound(self, instance: Pie) -> torch.Tensor:
+        return instance.gain.amax(-1) * instance.budget * (1 - self.lowered)
+
+    def solve(self, instance):
+        return dataclasses.replace(super().solve(instance), upper_bound=self.bound(instance))
+
+
+def test_optimality_needs_all_actions_to_be_feasible() -> None:
+    instances = records.replace(
+        pies(), active=torch.eye(4, 3).flip(0).bool() | (torch.arange(4) > 1)[:, None]
+    )
+    methods = {
+        "winner": Winner(),
+        "equal": Equal(),
+    }  # with one active user in two of four, the winner serves all
+    winner, equal = score(Sharing(), instances, methods, setting="-", bound=Winner(), latency=QUICK)
+    assert 0 < winner.violation_rate < 1
+    assert (winner.optimality, winner.optimality_ci95, winner.bound) == (None, None, equal.bound)
+    assert equal.optimality is not None
+
+
+def test_optimality_may_violate_what_the_objective_prices() -> None:
+    (row,) = score(
+        Sharing(), pies(), {"w": Winner()}, setting="-", bound=Winner(), latency=QUICK, priced=("hunger",)
+    )
+    assert (row.optimality, row.violation_rate) == (1.0, 1.0)
+
+
+def test_actions_are_evaluated_in_double_precision() -> None:
+    class Wide(Sharing):
+        def evaluate(self, instance, action):
+            assert {instance.gain.dtype, instance.budget.dtype, action.share.dtype} == {torch.float64}
+            return super().evaluate(instance, action)
+
+    class Seen(Equal):
+        def forward(self, instance):
+            assert instance.gain.dtype == torch.float32  # that is what it works and is timed in
+            return super().forward(instance)
+
+    class Exact(Winner):
+        def solve(self, instance):
+            assert instance.gain.dtype == torch.float64
+            return super().solve(instance)
+
+    def wide(instance, action):
+        assert instance.gain.dtype == action.share.dtype == torch.float64
+        return {}
+
+    instances = records.replace(pies(), gain=pies().gain / 7)
+    (row,) = score(Wide(), instances, {"e": Seen()}, setting="-", bound=Exact(), latency=QUICK, measures=wide)
+    exact = in_double(instances)
+    assert row.bound == (exact.gain.amax(-1) * exact.budget).mean().item()
+
+
+@pytest.mark.parametrize("lowered", [3e-6, 0.5])
+def test_a_feasible_objective_above_its_certified_bound_is_an_error(lowered: float) -> None:
+    instances = records.replace(pies(), budget=torch.tensor([3.0, 0.0, 3.0, 3.0]))
+    value = Greedy(lowered).bound(in_double(instances))
+    value[2:] *= 1 + lowered + lowered**2 * 2  # only that of instance 0 is too low
+    with pytest.raises(ValueError, match=r"^bound: sharing, four pies, greedy, instance 0: must [^\n]+$"):
+        score(
+            Sharing(),
+            instances,
+            {"greedy": Greedy()},
+            setting="four pies",
+            bound=Bound(value, "certified", 0.0),
+            latency=QUICK,
+        )
+
+
+def test_the_error_counts_instances_as_they_were_drawn() -> None:
+    instances = records.replace(pies(), budget=torch.tensor([3.0, 0.0, 0.0, 3.0]))
+    value = torch.tensor([9.0, 0.0, 0.0, 30.0])
+    with pytest.raises(ValueError, match="instance 3"):
+        score(
+            Strict(),
+            instances,
+            {"greedy": Greedy()},
+            setting="-",
+            bound=Bound(value, "certified", 0.0),
+            latency=QUICK,
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "lowered", "allocator"),
+    [
+        ("certified", 0.0, Greedy()),
+        ("certified", 2e-7, Greedy()),  # rounding of single precision
+        ("certified", 0.5, Winner()),  # violates, so that its objective may be anything
+        ("best known", 0.5, Greedy()),
+    ],
+)
+def test_what_is_no_error(kind, lowered: float, allocator) -> None:
+    bound = Bound(Greedy(lowered).bound(in_double(pies())), kind, 0.0)
+    score(Sharing(), pies(), {"any": allocator}, setting="-", bound=bound, latency=QUICK)
+
+
+def test_a_solver_above_its_own_bound_is_an_error() -> None:
+    class Sure(Greedy):
+        def solve(self, instance):
+            return dataclasses.replace(super().solve(instance), action=self(instance))
+
+    with pytest.raises(ValueError, match="sharing, the action of Sure, instance 0"):
+        certified(Sharing(), pies(), Sure(0.01))
+
+
+@pytest.mark.parametrize("value", [-torch.inf, 0.0])
+def test_bounds_that_are_no_scale(value: float) -> None:
+    idle = records.replace(pies(), gain=torch.zeros(4, 3))
+    bound = Bound(torch.full((4,), value), "certified", 0.0)
+    nothing = {"winner": Winner()}  # infeasible: two of three go hungry
+    (row,) = score(Sharing(), idle, nothing, setting="-", bound=bound, latency=QUICK)
+    assert (row.optimality, row.bound) == (None, value)
+    with pytest.raises(ValueError, match="certificate is wrong"):
+        score(Sharing(), pies(), {"equal": Equal()}, setting="-", bound=bound, latency=QUICK)
+
+
+def test_instances_certified_to_be_infeasible_have_no_gap() -> None:
+    class Told(Winner):
+        def solve(self, instance):
+            found = super().solve(instance)
+            bound = torch.where(torch.arange(4) == 1, -torch.inf, Greedy().bound(instance))
+            return dataclasses.replace(found, upper_bound=bound)
+
+    assert certified(Sharing(), pies(), Told()).gap == 0.0
 
 
 def test_a_solver_without_a_bound_certifies_nothing() -> None:

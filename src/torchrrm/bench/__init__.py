@@ -1,6 +1,17 @@
 """The bench: every allocator meets the same instances, and every table carries what it takes to judge it."""
 
-from torchrrm.bench.assessment import Assessment, Bound, Judged, assess, best_of, judged, kind_of, timed
+from torchrrm.bench.assessment import (
+    Assessment,
+    Bound,
+    Judged,
+    assess,
+    best_of,
+    in_double,
+    judged,
+    kind_of,
+    require_bounded,
+    timed,
+)
 from torchrrm.bench.completeness import incomplete
 from torchrrm.bench.metrics import Latency
 from torchrrm.bench.page import Plate, html_report
@@ -28,6 +39,7 @@ __all__ = [
     "certified",
     "console",
     "html_report",
+    "in_double",
     "incomplete",
     "judged",
     "kind_of",
@@ -36,6 +48,7 @@ __all__ = [
     "markdown_table",
     "on_front",
     "plain",
+    "require_bounded",
     "rows_of",
     "score",
     "source_commit",

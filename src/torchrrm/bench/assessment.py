@@ -3,19 +3,36 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from torchrrm import records
 from torchrrm.bench import metrics
 from torchrrm.bench.metrics import Latency
 from torchrrm.bench.results import Kind, Measure
-from torchrrm.problems.base import Allocator, Evaluation, Problem
+from torchrrm.problems.base import Allocator, Evaluation, Problem, largest_violation
 
-__all__ = ["Assessment", "Bound", "Judged", "assess", "best_of", "judged", "kind_of", "timed"]
+__all__ = [
+    "Assessment",
+    "Bound",
+    "Judged",
+    "assess",
+    "best_of",
+    "binding",
+    "in_double",
+    "judged",
+    "kind_of",
+    "require_bounded",
+    "timed",
+]
+
+_EXCESS = 1e-6
+"""Relative excess over a certified bound that rounding of single-precision actions explains."""
+
+R = TypeVar("R")
 
 Measures = Callable[[Any, Any], Mapping[str, Measure]]
 """What an action on instances of one batch axis amounts to besides the objective, by name."""
@@ -43,7 +60,8 @@ class Bound:
 
     Attributes:
         gap: largest relative distance, over the instances, to an objective that was reached; a certified
-            bound with a small gap is the optimum.
+            bound with a small gap is the optimum. Instances whose bound is minus infinity, certified to be
+            infeasible, do not count.
     """
 
     value: Float[Tensor, " batch"]
@@ -92,7 +110,7 @@ def judged(problem: Problem[Any, Any], instances: Any) -> Judged:
     kept = torch.ones(shape, dtype=torch.bool)
     if not isinstance(problem, TellsFeasible):
         return Judged(instances, kept, None)
-    feasible = problem.feasible(instances).cpu()
+    feasible = problem.feasible(in_double(instances)).cpu()
     if getattr(problem, "leaves_out_infeasible", False) and feasible.any():
         kept = feasible
     return Judged(instances, kept, int((~feasible).sum()))
@@ -103,8 +121,8 @@ class Assessment:
     """What an allocator does on instances.
 
     Attributes:
-        objective: of each instance that counts.
-        valid: whether its action violates nothing but what the objective has a price for.
+        objective: of each instance that counts, evaluated in float64.
+        violation: largest violation of a constraint that the objective has no price for; 0 is none.
         violation_max: largest violation of any constraint, priced or not; `violation_rate` the fraction of instances
             with one.
         served_fraction: of the active users; None if nobody is active.
@@ -114,7 +132,7 @@ class Assessment:
 
     kind: Kind
     objective: Float[Tensor, " batch"]
-    valid: Bool[Tensor, " batch"]
+    violation: Float[Tensor, " batch"]
     violation_max: float
     violation_rate: float
     served_fraction: float | None
@@ -122,6 +140,16 @@ class Assessment:
     measures: Mapping[str, Measure]
     p50_us: float = torch.nan
     p99_us: float = torch.nan
+
+    @property
+    def valid(self) -> Bool[Tensor, " batch"]:
+        """Whether an action violates nothing but what the objective has a price for."""
+        return self.violation <= metrics.VIOLATION_TOLERANCE
+
+
+def in_double(record: R) -> R:
+    """Return the record in float64, in which instances and actions are evaluated whatever their precision."""
+    return records.to(record, dtype=torch.float64)
 
 
 def assess(
@@ -135,6 +163,8 @@ def assess(
 ) -> Assessment:
     """What the allocator does on the instances that count, each at once; single calls are timed on all.
 
+    The allocator runs in the precision of the instances; its actions are evaluated in float64.
+
     Args:
         problem: judges; objective, service and violations are its own, of the actions themselves.
         on: instances.
@@ -145,14 +175,15 @@ def assess(
     """
     instances = on.instances
     with torch.no_grad():
-        action = allocator(instances)
+        action = in_double(allocator(instances))
+        instances = in_double(instances)
         evaluation = problem.evaluate(instances, action)
         told = {} if measures is None else measures(instances, action)
     active = records.user_mask(instances)
     assessment = Assessment(
         kind=kind_of(allocator),
-        objective=evaluation.objective.double().cpu(),
-        valid=_valid(evaluation, priced).cpu(),
+        objective=evaluation.objective.cpu(),
+        violation=largest_violation(binding(evaluation, priced)).cpu(),
         violation_max=metrics.worst_violation(evaluation),
         violation_rate=metrics.violated(evaluation).double().mean().item(),
         served_fraction=metrics.served_fraction(evaluation, active),
@@ -177,9 +208,48 @@ def kind_of(allocator: Allocator[Any, Any]) -> Kind:
     return getattr(allocator, "kind", "policy" if isinstance(allocator, torch.nn.Module) else "solver")
 
 
-def _valid(evaluation: Evaluation, priced: Collection[str]) -> Bool[Tensor, " batch"]:
+def binding(evaluation: Evaluation, priced: Collection[str]) -> Evaluation:
+    """The evaluation without the constraints that the objective has a price for."""
     binding = {name: value for name, value in evaluation.violation.items() if name not in priced}
-    return ~metrics.violated(replace(evaluation, violation=binding))
+    return replace(evaluation, violation=binding)
+
+
+def require_bounded(
+    bound: Bound | None,
+    objective: Float[Tensor, " batch"],
+    violation: Float[Tensor, " batch"],
+    where: str,
+    number: Int[Tensor, " batch"] | None = None,
+) -> None:
+    """Require that no feasible objective is above its certified bound.
+
+    An action that exceeds its limits by a part `v` within the tolerance of violations may exceed the bound by as much:
+    rates of interference links, and concave functions of the powers or bandwidths, grow by no larger part. An objective
+    that is above the bound by more than `1e-6 + v`, relative to the larger of both, proves the certificate wrong.
+
+    Args:
+        bound: what objectives are compared with; nothing is required of best known values, or without a bound.
+        objective: of each instance.
+        violation: largest violation of each action; infeasible actions, above the tolerance, may have any objective.
+        where: problem, setting and allocator, for the message.
+        number: index of each instance among those drawn; counted by default.
+
+    Raises:
+        ValueError: naming the first such instance.
+    """
+    if bound is None or bound.kind != "certified":
+        return
+    value = bound.value.double().cpu()
+    feasible = violation <= metrics.VIOLATION_TOLERANCE
+    scale = torch.maximum(objective.abs(), torch.where(value.isfinite(), value.abs(), 0.0))
+    above = feasible & (objective - value > (_EXCESS + violation) * scale)
+    if above.any():
+        i = int(above.nonzero()[0, 0])
+        instance = i if number is None else int(number[i])
+        raise ValueError(
+            f"bound: {where}, instance {instance}: must be at least the feasible objective "
+            f"{objective[i].item():.12g}, received {value[i].item():.12g}; the certificate is wrong"
+        )
 
 
 def timed(allocator: Allocator[Any, Any], drawn: Any, how: Latency) -> tuple[float, float]:

@@ -14,6 +14,7 @@ def incomplete(rows: Sequence[Row]) -> list[str]:
 
     A complete row has what its objective is held against and both intervals (unless a single instance counts),
     violations, service, quantiles of utilities and latencies that are numbers, and beside it a row of a trivial rule.
+    Its optimality may be missing where actions violate constraints.
     """
     trivial = {(row.problem, row.setting) for row in rows if row.kind == "trivial"}
     found = []
@@ -27,11 +28,13 @@ def incomplete(rows: Sequence[Row]) -> list[str]:
 
 def _lacks(row: Row) -> list[str]:
     several = row.instances - row.left_out > 1
+    compared = row.optimality is not None or row.violation_rate == 0
+    intervals = [row.objective_ci95] + ([row.optimality_ci95] if compared else [])
     needed = {
         "an objective": _is_number(row.objective),
         "a bound or best known value": row.bound_kind != "none" and _is_number(row.bound),
-        "optimality": _is_number(row.optimality),
-        "intervals": not several or None not in (row.objective_ci95, row.optimality_ci95),
+        "optimality": not compared or _is_number(row.optimality),
+        "intervals": not several or None not in intervals,
         "violations": row.violation_max >= 0 and _is_number(row.violation_rate),
         "the part that is served": _is_number(row.served_fraction),
         "latencies": 0 < row.p50_us <= row.p99_us < math.inf,

@@ -17,6 +17,7 @@ __all__ = [
     "Latency",
     "mean_interval",
     "measure_latency",
+    "optimality",
     "quantile_interval",
     "quantiles",
     "ratio_interval",
@@ -114,6 +115,19 @@ def ratio_interval(
     ratio = numerator.mean().item() / base
     _, interval = mean_interval((numerator - ratio * denominator) / base)
     return ratio, interval and (ratio + interval[0], ratio + interval[1])
+
+
+def optimality(
+    objective: Float[Tensor, " sample"],
+    bound: Float[Tensor, " sample"],
+    valid: Bool[Tensor, " sample"],
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Mean objective over mean bound with its 95 % interval, see `ratio_interval`; none unless all actions are valid.
+
+    An action that violates a constraint may exceed the bound of those that do not, and leaving out the instances where
+    it does would compare allocators on different instances.
+    """
+    return ratio_interval(objective, bound) if bool(valid.all()) else (None, None)
 
 
 def _violations(evaluation: Evaluation) -> Float[Tensor, "batch rest"]:

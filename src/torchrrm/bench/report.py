@@ -184,7 +184,8 @@ TABLE_WIDTH = 120
 
 NOTE = (
     "± is the 95 % interval of the mean over the instances (Student's t; of the ratio to the bound by the "
-    "delta method). The bound is certified unless marked. Latency is that of single-instance calls."
+    "delta method). The bound is certified unless marked; allocators that violate a constraint on some instances are "
+    "not compared with it. Latency is that of single-instance calls."
 )
 
 

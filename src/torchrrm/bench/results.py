@@ -71,7 +71,8 @@ class Row:
     Attributes:
         objective: mean over the instances, with its 95 % interval (Student's t; none for a single instance).
         bound: mean upper bound of the same instances, or None.
-        optimality: mean objective over mean bound, with its 95 % interval (paired, delta method).
+        optimality: mean objective over mean bound, with its 95 % interval (paired, delta method); None without a bound,
+            or if an action violates a constraint that the objective has no price for.
         violation_max: largest violation of any constraint, as the problem defines it; 0 is none.
         violation_rate: fraction of the instances with a violation above the tolerance.
         served_fraction: fraction of the active users that are served; None if nobody is active.

@@ -7,10 +7,21 @@ import torch
 
 from torchrrm import records
 from torchrrm.bench import metrics
-from torchrrm.bench.assessment import Assessment, Bound, Judged, Measures, assess, best_of, judged
+from torchrrm.bench.assessment import (
+    Assessment,
+    Bound,
+    Judged,
+    Measures,
+    assess,
+    best_of,
+    binding,
+    in_double,
+    judged,
+    require_bounded,
+)
 from torchrrm.bench.metrics import Latency
 from torchrrm.bench.results import Row
-from torchrrm.problems.base import Allocator, Problem
+from torchrrm.problems.base import Allocator, Problem, largest_violation
 
 __all__ = ["best_known", "certified", "label_of", "rows_of", "score"]
 
@@ -21,20 +32,34 @@ class Certifying(Protocol):
     def solve(self, instance: Any, /) -> Any: ...
 
 
-def certified(problem: Problem[Any, Any], instances: Any, solver: Certifying) -> Bound:
-    """The solver's certified upper bounds.
+def certified(
+    problem: Problem[Any, Any], instances: Any, solver: Certifying, *, priced: Collection[str] = ()
+) -> Bound:
+    """The solver's certified upper bounds, computed in float64 whatever the precision of the instances.
+
+    Args:
+        problem: evaluates the solver's own action.
+        instances: a record with one batch axis.
+        solver: certifies.
+        priced: constraints that an action may violate and be feasible, since the objective has a price for it.
 
     Raises:
-        ValueError: if the solver certifies none for these instances.
+        ValueError: if the solver certifies none for these instances, or if its own action is feasible and above its
+            bound (see `require_bounded`).
     """
+    name = type(solver).__name__
     with torch.no_grad():
-        solution = solver.solve(instances)
+        exact = in_double(instances)
+        solution = solver.solve(exact)
         if solution.upper_bound is None:
-            raise ValueError(f"bound: must be a solver that certifies, received {type(solver).__name__}")
-        reached = problem.evaluate(instances, solution.action).objective.double()
-    value = solution.upper_bound.double()
+            raise ValueError(f"bound: must be a solver that certifies, received {name}")
+        evaluation = problem.evaluate(exact, solution.action)
+    value, reached = solution.upper_bound.cpu(), evaluation.objective.cpu()
     gap = (value - reached) / value.abs().clamp_min(torch.finfo(torch.float64).tiny)
-    return Bound(value, "certified", gap.max().item())
+    bound = Bound(value, "certified", torch.where(value.isneginf(), 0.0, gap).max().item())
+    violation = largest_violation(binding(evaluation, priced)).cpu()
+    require_bounded(bound, reached, violation, f"{label_of(problem)}, the action of {name}")
+    return bound
 
 
 def best_known(
@@ -66,6 +91,7 @@ def score(
     published: Mapping[str, float] | None = None,
     latency: Latency | None = None,
     measures: Measures | None = None,
+    priced: Collection[str] = (),
 ) -> list[Row]:
     """A row for each allocator, all on the same instances.
 
@@ -83,18 +109,20 @@ def score(
         published: counterparts of `optimality` in print, by the allocator's name.
         latency: how single calls are timed.
         measures: what the rows tell besides the objective, of the instances and an action.
+        priced: constraints that an action may violate and be feasible, since the objective has a price for it.
 
     Raises:
-        ValueError: if the instances have no batch axis, or more than one, or if none is given.
+        ValueError: if the instances have no batch axis, or more than one, or if none is given; if a feasible objective
+            is above its certified bound.
     """
     on = judged(problem, instances)
     if bound is not None and not isinstance(bound, Bound):
-        bound = certified(problem, on.instances, bound)
+        bound = certified(problem, on.instances, bound, priced=priced)
     elif bound is not None:
         bound = Bound(bound.value[on.kept], bound.kind, bound.gap)
     how = latency or Latency()
     assessments = {
-        name: assess(problem, on, allocator, measures=measures, latency=how)
+        name: assess(problem, on, allocator, priced=priced, measures=measures, latency=how)
         for name, allocator in allocators.items()
     }
     return rows_of(label_of(problem), setting, on, assessments, bound=bound, published=published)
@@ -123,7 +151,13 @@ def rows_of(
         assessments: by the name of the allocator.
         bound: of the instances that count.
         published: counterparts of `optimality` in print, by the allocator's name.
+
+    Raises:
+        ValueError: if a feasible objective is above its certified bound, see `require_bounded`.
     """
+    number = on.kept.nonzero()[:, 0]
+    for name, one in assessments.items():
+        require_bounded(bound, one.objective, one.violation, f"{problem}, {setting}, {name}", number)
     common: dict[str, Any] = {
         "problem": problem,
         "setting": setting,
@@ -141,7 +175,7 @@ def _columns(one: Assessment, bound: Bound | None) -> dict[str, Any]:
     """The columns of an allocator."""
     objective, objective_ci95 = metrics.mean_interval(one.objective)
     optimality, optimality_ci95 = (
-        metrics.ratio_interval(one.objective, bound.value) if bound else (None, None)
+        metrics.optimality(one.objective, bound.value, one.valid) if bound else (None, None)
     )
     kept = ("kind", "violation_max", "violation_rate", "served_fraction", "utility_quantiles", "measures")
     return {name: getattr(one, name) for name in (*kept, "p50_us", "p99_us")} | {

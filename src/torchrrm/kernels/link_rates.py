@@ -19,6 +19,7 @@ __all__ = ["curve", "curves", "utility"]
 
 _LOG2E = 1.0 / math.log(2.0)
 _LEAST = 1e-305  # of `cn0`: least bandwidth that has a rate
+_SHALLOW = 0.9  # mean of `exp(-theta r)` up to which its logarithm loses no more than a digit
 _FLAGS = {"contract", "nsz", "arcp", "reassoc"}
 
 
@@ -64,6 +65,20 @@ def _secrecy(width, cn0, eavesdropper_cn0, loss_factor, leakage_factor):
     return rate, slope, curvature
 
 
+@njit(error_model="numpy", cache=True)
+def _mean_rate(total, width, cn0, exponent, loss_factor, gain, weight):
+    """`-ln(total) / exponent`; by another pass over the nodes where exponents are small and `1 - total` cancels."""
+    if total < _SHALLOW:
+        return -math.log(total) / exponent
+    missing = 0.0
+    for i in range(gain.size):
+        snr = cn0 * gain[i] / width
+        share = snr / (1.0 + snr)
+        rate = _LOG2E * width * math.log1p(snr) - loss_factor * math.sqrt(width * share * (2.0 - share))
+        missing += weight[i] * math.expm1(-exponent * rate)
+    return -math.log1p(missing) / exponent
+
+
 @njit(error_model="numpy", fastmath=_FLAGS, cache=True)
 def _capacity(width, cn0, exponent, gain, weight):
     """Effective capacity of long blocks: one pass over the nodes."""
@@ -85,7 +100,8 @@ def _capacity(width, cn0, exponent, gain, weight):
         _LOG2E * _LOG2E * square / total,
         _LOG2E * inverse * bend / total,
     )
-    return -math.log(total) / exponent, mean, -bend - exponent * (square - mean * mean)
+    value = _mean_rate(total, width, cn0, exponent, 0.0, gain, weight)
+    return value, mean, -bend - exponent * (square - mean * mean)
 
 
 @njit(error_model="numpy", fastmath=_FLAGS, cache=True)
@@ -108,7 +124,8 @@ def _short_capacity(width, cn0, exponent, loss_factor, gain, weight):
         square += tilted * slope * slope
         bend += tilted * (loss_factor * h * turn * inverse * inverse_root - _LOG2E * s * s * inverse)
     mean, square, bend = mean / total, square / total, bend / total
-    return -math.log(total) / exponent, mean, bend - exponent * (square - mean * mean)
+    value = _mean_rate(total, width, cn0, exponent, loss_factor, gain, weight)
+    return value, mean, bend - exponent * (square - mean * mean)
 
 
 @njit(inline="always", error_model="numpy")

@@ -15,7 +15,15 @@ from torchrrm.bench import Results, Row, Scene, figures, metrics
 from torchrrm.files import atomic_write_text
 from torchrrm.setups import registry
 
-__all__ = ["Exhibit", "Told", "front_exhibit", "interval_text", "write_exhibits", "write_reproduction"]
+__all__ = [
+    "Exhibit",
+    "Told",
+    "front_exhibit",
+    "interval_text",
+    "percent_text",
+    "write_exhibits",
+    "write_reproduction",
+]
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,11 @@ def interval_text(values: Tensor, scale: float = 1.0, digits: int = 2) -> str:
     return f"{mean:.{digits}f}" + (f" ± {mean - interval[0]:.{digits}f}" if interval else "")
 
 
+def percent_text(share: float | None, digits: int = 2) -> str:
+    """A share in per cent; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.{digits}f}"
+
+
 def front_exhibit(rows: Sequence[Row], note: str) -> Exhibit:
     """The front of quality against latency, drawn for each setting of the rows."""
     table = [
@@ -63,7 +76,7 @@ def front_exhibit(rows: Sequence[Row], note: str) -> Exhibit:
             row.setting,
             row.allocator,
             f"{row.objective:.3f}",
-            f"{100 * (row.optimality or 0):.2f}",
+            percent_text(row.optimality),
             row.bound_kind,
             f"{row.p50_us:.0f}",
             "yes" if bench.on_front(row, rows) else "",

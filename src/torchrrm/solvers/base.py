@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["IterativeSolver", "Solution", "select"]
+__all__ = ["IterativeSolver", "Solution", "rounded_up", "select"]
 
 I = TypeVar("I")  # noqa: E741
 A = TypeVar("A")
@@ -31,6 +31,13 @@ class Solution(Generic[A]):
     converged: Bool[Tensor, "*batch"]
     iterations: Int[Tensor, "*batch"]
     upper_bound: Float[Tensor, "*batch"] | None = None
+
+
+def rounded_up(bound: Float[Tensor, "*batch"], dtype: torch.dtype) -> Float[Tensor, "*batch"]:
+    """The bound in another precision, nowhere below: one that is rounded to the nearest would bound nothing."""
+    nearest = bound.to(dtype)
+    above = torch.nextafter(nearest, torch.full_like(nearest, torch.inf))
+    return torch.where(nearest.to(bound.dtype) < bound, above, nearest)
 
 
 def select(condition: Tensor, new: S, old: S) -> S:

@@ -15,7 +15,7 @@ from torchrrm.problems.beamforming.gram import audible
 from torchrrm.problems.validation import require_numbers
 from torchrrm.rates import packet_back_off, packet_rate
 from torchrrm.records import batch_shape, map_tensors, replace, to
-from torchrrm.solvers.base import Solution
+from torchrrm.solvers.base import Solution, rounded_up
 from torchrrm.solvers.beam_arrays import rows
 from torchrrm.solvers.gram_ascent import GramAscent
 
@@ -26,6 +26,10 @@ _ROOM = 64  # simplices that an instance's queue has room for at first
 _AT_ONCE = 256  # instances
 _MARGIN = 1e-3  # of the tolerance, kept for the rounding of the result
 _ROUNDING = 1e-9  # of the sum of weights
+_EDGE = 1e-7  # relative, of limit and payloads: instances at the edge of feasibility are not lost to rounding
+_LOSS = (
+    16 * torch.finfo(torch.float64).eps
+)  # of logarithms of SINRs, by the largest ratio of a user to the noise
 _HALVINGS = 100  # of the water level
 
 
@@ -45,8 +49,10 @@ class BeamformingBound:
     the bound is as certified, but not as close, and `converged` says so. Runs on the CPU in float64, in parallel over
     instances, whatever the device of the instance, and has no gradient.
 
-    *Rounding.* Bounds hold for the real problem up to the rounding of float64, for which 1e-9 of the sum of weights is
-    added, enough for SINRs of up to 60 dB. They are for actions that keep minimum rates and power exactly.
+    *Rounding.* Bounds hold for the real problem up to the rounding of float64. For it 1e-9 of the sum of weights is
+    added, and 16 times the machine precision at the largest ratio of a user to the noise, since strong users cancel:
+    4e-9 at 60 dB, 4e-3 at 120 dB. They are for actions that keep minimum rates and power to 1e-7 (and as much more), so
+    that they hold at the edge of feasibility, too.
 
     Attributes:
         tolerance: gap, relative to the best rate known, at which an instance has converged.
@@ -79,13 +85,14 @@ class BeamformingBound:
         value = np.where(np.isfinite(bound), state[:, kernels.BEST], 0.0)
         converged = bound <= value + self.tolerance * np.abs(value)
         like: dict[str, Any] = {"dtype": instance.channel.real.dtype, "device": instance.channel.device}
-        power_w = (share * exact.max_power_w[..., None]).to(**like)
+        limit = instance.max_power_w.detach().to(share)  # the same shares of the limit itself
+        power_w = (share * limit[..., None]).to(**like)
         nodes = torch.from_numpy(state[:, kernels.NODES].astype(np.int64)).reshape(batch_shape(instance))
         return Solution(
             mmse_action(to(instance, device=like["device"]), power_w),
             (torch.from_numpy(converged).reshape(served.shape) & served).to(like["device"]),
             nodes.to(like["device"]),
-            _rounded_up(torch.from_numpy(bound).reshape(served.shape), exact).to(**like),
+            _certain(torch.from_numpy(bound).reshape(served.shape), exact, **like),
         )
 
     def bound(self, instance: MisoInstance) -> Float[Tensor, "*batch"]:
@@ -100,18 +107,30 @@ class BeamformingBound:
 
 
 def _exact(instance: MisoInstance) -> MisoInstance:
-    """The instance on the CPU in float64, without gradients."""
+    """The instance on the CPU in float64, without gradients, limit and minimum rates relaxed by what rounding takes."""
     with torch.no_grad():
         exact = map_tensors(
             torch.Tensor.detach, to(require_numbers(instance), device="cpu", dtype=torch.float64)
         )
     scale = torch.sqrt(exact.max_power_w[..., None] / exact.noise_power_w)
-    return replace(exact, channel=exact.channel * audible(exact.channel, scale)[..., None])
+    exact = replace(exact, channel=exact.channel * audible(exact.channel, scale)[..., None])
+    edge = _EDGE + _loss(exact)
+    return replace(
+        exact,
+        max_power_w=exact.max_power_w * (1 + edge),
+        payload_bits=exact.payload_bits * (1 - edge)[..., None],
+    )
 
 
-def _rounded_up(bound: Tensor, exact: MisoInstance) -> Tensor:
+def _loss(exact: MisoInstance) -> Float[Tensor, "*batch"]:
+    """What rounding takes of `ln(1 + SINR)` where strong users cancel: a part of the largest ratio to the noise."""
+    return _LOSS * relative_gram(exact).diagonal(dim1=-2, dim2=-1).real.amax(-1)
+
+
+def _certain(bound: Tensor, exact: MisoInstance, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The bound with what rounding may have taken from it, in the precision and on the device of the instance."""
     weight = torch.where(exact.active, exact.weight, 0.0).sum(-1)
-    return bound + _ROUNDING * weight
+    return rounded_up(bound + (_ROUNDING + _loss(exact)) * weight, dtype).to(device)
 
 
 def _searched(
@@ -236,4 +255,4 @@ def interference_free_bound(instance: MisoInstance) -> Float[Tensor, "*batch"]:
         ends = [torch.where(spent > 1, level, ends[0]), torch.where(spent > 1, ends[1], level)]
     unserved = torch.where(least.sum(-1) > 0, value, torch.clamp(value, min=0))
     value = torch.where(floor.sum(-1) > 1, -math.inf, unserved)
-    return _rounded_up(value, exact).to(device=instance.channel.device, dtype=instance.channel.real.dtype)
+    return _certain(value, exact, device=instance.channel.device, dtype=instance.channel.real.dtype)

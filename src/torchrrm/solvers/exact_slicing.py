@@ -9,7 +9,7 @@ from torchrrm.kernels import slicing as kernels
 from torchrrm.problems.slicing import QoS, SliceAction, SliceBandwidth, SliceInstance, SliceSchedule
 from torchrrm.problems.slicing.schedule import arrays, before_peak, is_compilable
 from torchrrm.records import replace, tensor_record, to
-from torchrrm.solvers.base import IterativeSolver, Solution
+from torchrrm.solvers.base import IterativeSolver, Solution, rounded_up
 
 __all__ = ["ExactSlicing", "PriceSearch"]
 
@@ -93,7 +93,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         with torch.no_grad():
             exact = to(schedule, dtype=torch.float64)
             state, converged, iterations = self.iterate(exact)
-            bound = self._bound(exact, state).to(schedule.cn0_hz.dtype)
+            bound = rounded_up(self._bound(exact, state), schedule.cn0_hz.dtype)
             width = self.action(exact, state).bandwidth_hz.to(schedule.cn0_hz.dtype)
         action = SliceAction(bandwidth_hz=self._attach_gradient(schedule, width))
         return Solution(action, converged, iterations, bound)
@@ -114,7 +114,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
             SliceAction(bandwidth_hz=torch.from_numpy(width).reshape(shape).to(dtype)),
             torch.ones(batch, dtype=torch.bool),
             torch.ones(batch, dtype=torch.int64),
-            torch.from_numpy(bound).reshape(batch).to(dtype),
+            rounded_up(torch.from_numpy(bound).reshape(batch), dtype),
         )
 
     def init(self, instance: SliceSchedule) -> PriceSearch:

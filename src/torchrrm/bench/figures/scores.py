@@ -23,7 +23,7 @@ def _percent(row: Row) -> float:
 
 
 def _cases(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], list[str]]:
-    """The rows that have a bound, by case, and the allocators' names."""
+    """The rows that are compared with a bound, by case, and the allocators' names."""
     cases: dict[str, list[Row]] = {}
     for name, row in zip(case_names(rows), rows, strict=True):
         if row.optimality is not None:
@@ -58,8 +58,9 @@ def latency_front(
 ) -> Figure:
     """Optimality against latency: a panel a case, a marker an allocator, a whisker from p50 to p99.
 
-    The stepped line is the front: allocators that none beats in both. Hollow: violates a constraint on some instances,
-    so that its objective is not one that the rules allow, and it is never on the front.
+    The stepped line is the front: allocators that none beats in both. Rows without optimality, of allocators that
+    violate a constraint on some instances, are not drawn. Hollow: violates a constraint that the objective has a price
+    for; it is never on the front.
 
     Args:
         rows: of any cases.
@@ -69,7 +70,7 @@ def latency_front(
             are close to it; by default the per cent that are reached.
 
     Raises:
-        ValueError: if no row has a bound.
+        ValueError: if no row is compared with a bound.
     """
     cases, allocators = _cases(rows)
     figure, panels = panel_grid(len(cases), width=3.6, height=3.0, sharey=False)

@@ -9,6 +9,12 @@ const KINDS = {
 const value = (row, bounded) => bounded ? row.percent : row.objective;
 const interval = (row, bounded) => bounded ? row.percent95 : row.objective95;
 
+/** Names the rows that are not compared with the bound. */
+function missing(item, bounded) {
+  const names = item.rows.filter(row => value(row, bounded) === null).map(row => row.allocator);
+  return names.length ? ` Not shown, since they violate a constraint on some instances: ${names.join(", ")}.` : "";
+}
+
 /** Lengths of the rows' intervals above and below. */
 function spread(rows, bounded) {
   const half = (row, i) => interval(row, bounded) ? Math.abs(interval(row, bounded)[i] - value(row, bounded)) : 0;
@@ -25,7 +31,7 @@ function drawAgainstBound(item) {
   byId("bars-heading").textContent = bounded ? `Against the ${item.bound}` : "Objective";
   byId("bars-legend").replaceChildren(...kindLegend(rows));
   byId("bars-caption").textContent = `${item.name}: ${item.heading}${bounded ? ` in per cent of the ${item.bound}` : ""}, with 95 % intervals.`
-    + (rows.some(row => row.violated > 0) ? " † violates a constraint on some instances, so that its value is not one that the rules allow." : "");
+    + (rows.some(row => row.violated > 0) ? " † violates a constraint on some instances, so that its value is not one that the rules allow." : "") + missing(item, bounded);
   const ends = rows.map(row => Math.max(0, interval(row, bounded) ? interval(row, bounded)[1] : value(row, bounded)));
   const reach = Math.min(Math.max(most, ...ends), 1.25 * most);  // intervals of few instances go far
   const bars = Object.entries(KINDS).map(([kind, { shape, color, told }]) => {
@@ -96,7 +102,7 @@ function drawFront(item, hidden) {
   byId("front-heading").textContent = bounded ? "Optimality against latency" : "Objective against latency";
   byId("front-caption").textContent = "Whiskers reach from the median to the 99th percentile of a call, and over the 95 % interval of the mean. "
     + (bounded ? "The stepped line joins those that none beats in both. " : "")
-    + (shown.some(row => row.violated > 0) ? "Hollow: violates a constraint on some instances." : "");
+    + (shown.some(row => row.violated > 0) ? "Hollow: violates a constraint on some instances." : "") + missing(item, bounded);
   draw("front", [...(bounded ? [line] : []), ...points], {
     height: 380,
     xaxis: axis("latency of a call, p50 to p99 / µs", { type: "log", dtick: narrow() ? undefined : 1 }),

@@ -49,7 +49,7 @@ def _case(
         "setting": rows[0].setting,
         "heading": shown.heading,
         "utility": shown.utility,
-        "bound": next((_BOUNDS[row.bound_kind] for row in rows if row.bound_kind != "none"), ""),
+        "bound": next((_BOUNDS[row.bound_kind] for row in rows if row.optimality is not None), ""),
         "rows": [
             {
                 "allocator": row.allocator,

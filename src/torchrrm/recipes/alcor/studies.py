@@ -17,7 +17,7 @@ from torchrrm.recipes.alcor.loops import latency_us
 from torchrrm.recipes.alcor.plan import BEYOND, REFERENCE, scores
 from torchrrm.recipes.alcor.programs import FeasiblePrograms
 from torchrrm.recipes.alcor.settings import AlcorSettings
-from torchrrm.recipes.alcor.tables import Found, blocks_text, score_cells
+from torchrrm.recipes.alcor.tables import Found, blocks_text, meets_demands, score_cells
 from torchrrm.recipes.alcor.unconstrained import SumRates
 from torchrrm.recipes.exhibits import Exhibit, interval_text
 from torchrrm.recipes.jobs import Start, Workers, run_jobs
@@ -252,7 +252,8 @@ def _row(
     best = reference["rate"].double().sum(-1).mean() if certified is None else certified
     bound = torch.full_like(total, float(best))
     objective, interval = metrics.mean_interval(total)
-    optimality, share = metrics.ratio_interval(total, bound)
+    met = torch.tensor(meets_demands(rate, demand))
+    optimality, share = metrics.optimality(total, bound, met)
     short, met = shortfall(rate, demand), made["blocks"][made["blocks"] != NEVER].double()
     printed = _printed(case, name)
     blocks = float(met.median()) if len(met) else float("inf")

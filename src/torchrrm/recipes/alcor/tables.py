@@ -13,7 +13,7 @@ from torchrrm.recipes.alcor.cases import CASES, TABLE2, TABLE3, TABLE4, Case
 from torchrrm.recipes.alcor.plan import REFERENCE, UPDATES
 from torchrrm.recipes.exhibits import Exhibit, interval_text
 
-__all__ = ["Found", "beyond", "demand_tables", "table1", "updates"]
+__all__ = ["Found", "beyond", "demand_tables", "meets_demands", "table1", "updates"]
 
 Found = Mapping[tuple[str, str], dict[str, Tensor]]
 """What the loops' jobs gave, by the names of case and loop."""
@@ -27,6 +27,7 @@ _HEADER = [
     "printed violation / %",
 ]
 _NOTHING = "–"
+_MISSED = 0.01  # relative: what means over all runs may fall short of a demand by
 
 
 def table1(rates: Mapping[tuple[str, float], Tensor], draws: int) -> Exhibit:
@@ -53,6 +54,15 @@ def table1(rates: Mapping[tuple[str, float], Tensor], draws: int) -> Exhibit:
         rows=rows,
         data={f"{method}, {kappa:g}": rates[method, kappa].double().mean() for method, kappa in rates},
     )
+
+
+def meets_demands(rate: Tensor, demand: Tensor) -> bool:
+    """Whether mean rates over all runs, of `[run tx]`, meet the demands to 1 %.
+
+    A sum rate that does not is not compared with the bound of those that do. Single runs say nothing of it: their
+    means over some hundred slots fluctuate around the demand.
+    """
+    return float(shortfall(rate.double().mean(0), demand.double())) <= _MISSED
 
 
 def score_cells(rate: Tensor, demand: Tensor) -> list[str]:
@@ -177,7 +187,7 @@ def beyond(loops: Found, latency: Mapping[tuple[str, str], float], bounds: Mappi
                     f"{case.name} ({kind} {float(bound):.2f})" if i == 0 else "",
                     method,
                     *score_cells(found["rate"], case.demand),
-                    f"{share:.1f}{half}",
+                    f"{share:.1f}{half}" if meets_demands(found["rate"], case.demand) else _NOTHING,
                     blocks_text(found["blocks"]),
                     _NOTHING if taken is None else f"{taken:.0f}",
                 ]
@@ -188,11 +198,11 @@ def beyond(loops: Found, latency: Mapping[tuple[str, str], float], bounds: Mappi
     return Exhibit(
         name="beyond",
         title="ALCOR and OnlineDual over the same allocators",
-        note="Sum rate in per cent of the certified dual value (up to ten links; the interval is that of the sum "
-        "rate), beyond ten links of the reference, the weighted primal-dual method with 64 starts, which is the best "
-        "known and no bound. Blocks of 25 slots until demands are met, as in the table of updates, from a cold start "
-        "unless `regressed`. Time of a slot in a single run on one thread, everything included; loops over WMMSE, "
-        "greedy and unfolded run compiled, those over networks in PyTorch.",
+        note="Sum rate, of loops that meet the demands to 1 %, in per cent of the certified dual value (up to ten "
+        "links; the interval is that of the sum rate), beyond ten links of the reference, the weighted primal-dual "
+        "method with 64 starts, which is the best known and no bound. Blocks of 25 slots until demands are met, as in "
+        "the table of updates, from a cold start unless `regressed`. Time of a slot in a single run on one thread, "
+        "everything included; loops over WMMSE, greedy and unfolded run compiled, those over networks in PyTorch.",
         figure=None,
         header=[*_HEADER[:5], "of the bound / %", "blocks until met", "µs a slot"],
         rows=rows,

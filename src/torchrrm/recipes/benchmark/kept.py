@@ -27,7 +27,7 @@ def tensors_of(one: Assessment) -> Tensors:
     return {
         "kind": torch.tensor(_KINDS.index(one.kind)),
         "objective": one.objective,
-        "valid": one.valid,
+        "violation": one.violation,
         "violation and service": _numbers(one.violation_max, one.violation_rate, served),
         "utility quantiles": _numbers(*one.utility_quantiles),
         **measures,
@@ -46,7 +46,7 @@ def assessment_of(tensors: Mapping[str, Tensor], p50_us: float, p99_us: float) -
     return Assessment(
         kind=_KINDS[int(tensors["kind"])],
         objective=tensors["objective"],
-        valid=tensors["valid"],
+        violation=tensors["violation"],
         violation_max=violation_max,
         violation_rate=violation_rate,
         served_fraction=None if math.isnan(served) else served,

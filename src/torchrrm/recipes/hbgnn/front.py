@@ -8,7 +8,7 @@ import torch
 from torchrrm import bench, records
 from torchrrm.bench import Row, figures, metrics, on_front
 from torchrrm.problems import CellInstance
-from torchrrm.recipes.exhibits import Exhibit
+from torchrrm.recipes.exhibits import Exhibit, percent_text
 from torchrrm.recipes.hbgnn.allocators import CellAllocator
 from torchrrm.recipes.hbgnn.cases import Case
 from torchrrm.recipes.hbgnn.judging import CaseResult
@@ -73,7 +73,7 @@ def front_exhibit(rows: Sequence[Row], settings: HbgnnSettings) -> Exhibit:
                 one.setting,
                 one.allocator,
                 f"{one.objective:.2f}",
-                f"{100 * (one.optimality or 0):.2f}",
+                percent_text(one.optimality),
                 f"{one.p50_us / 1e3:,.2f}",
                 f"{one.p99_us / 1e3:,.2f}",
                 "yes" if on_front(one, rows) else "",

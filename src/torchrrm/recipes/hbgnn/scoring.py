@@ -91,7 +91,8 @@ def row(
 ) -> Row:
     """The row of an allocator, held against the best known values."""
     objective, interval = metrics.mean_interval(mine.objective)
-    optimality, optimality_interval = metrics.ratio_interval(mine.objective, best)
+    valid = mine.violation <= metrics.VIOLATION_TOLERANCE
+    optimality, optimality_interval = metrics.optimality(mine.objective, best, valid)
     return Row(
         problem=PROBLEM.name,
         setting=setting,
@@ -104,7 +105,7 @@ def row(
         optimality=optimality,
         optimality_ci95=optimality_interval,
         violation_max=mine.violation.max().item(),
-        violation_rate=(mine.violation > metrics.VIOLATION_TOLERANCE).double().mean().item(),
+        violation_rate=(~valid).double().mean().item(),
         served_fraction=mine.served_fraction,
         p50_us=timed_us[0],
         p99_us=timed_us[1],

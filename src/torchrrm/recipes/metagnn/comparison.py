@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchrrm.bench import in_double
 from torchrrm.learning import NetRates, Parameters, PrimalDual, parameters_of
 from torchrrm.policies import BestOf, EachSlot, OnlineDual, ProportionalFair, Refined, StateAugmented
 from torchrrm.problems import Allocator, ErgodicAction, ErgodicInstance, ErgodicPower, WeightedSumRate
@@ -184,7 +185,8 @@ class Certified:
         slots = settings.train_slots, settings.test_slots + settings.certified_slots
         train, test = report_set(SQUARE, self.links, count, slots)
         scored = test.between(0, settings.certified_slots)
-        bound = ErgodicDualBound(PROBLEM).solve(scored)
+        exact = in_double(scored)
+        bound = ErgodicDualBound(PROBLEM).solve(exact)
         made = {"bound": _given(bound.upper_bound), "interval": bound.interval}
         with torch.no_grad():
             actions = {name: allocator(scored) for name, allocator in allocators(self.augmented).items()}
@@ -194,7 +196,7 @@ class Certified:
         with torch.no_grad():
             actions["MetaGNN, 20 epochs"] = learner.deployed(adapted)(scored)
         for name, action in actions.items():
-            made[f"objective.{name}"] = PROBLEM.evaluate(scored, action).objective
+            made[f"objective.{name}"] = PROBLEM.evaluate(exact, in_double(action)).objective
         return made | self._late_rates()
 
     def _late_rates(self) -> dict[str, Tensor]:

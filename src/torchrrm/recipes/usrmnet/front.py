@@ -8,7 +8,7 @@ import torch
 from torchrrm import bench, records
 from torchrrm.bench import Row, figures, metrics, on_front
 from torchrrm.problems import MisoInstance
-from torchrrm.recipes.exhibits import Exhibit
+from torchrrm.recipes.exhibits import Exhibit, percent_text
 from torchrrm.recipes.usrmnet import pictures
 from torchrrm.recipes.usrmnet.allocators import HEBF, BeamAllocator, kind_of_name
 from torchrrm.recipes.usrmnet.cases import Case, draws_of
@@ -85,7 +85,7 @@ def front_exhibit(rows: Sequence[Row], cases: Sequence[Case], settings: UsrmnetS
             one.setting,
             one.allocator,
             f"{one.objective:.4f}",
-            f"{100 * (one.optimality or 0):.3f}",
+            percent_text(one.optimality, 3),
             one.bound_kind,
             f"{100 * one.violation_rate:.1f}",
             f"{one.p50_us:,.0f}",
@@ -99,8 +99,8 @@ def front_exhibit(rows: Sequence[Row], cases: Sequence[Case], settings: UsrmnetS
         title="Objective against latency",
         note="Against the best that any of them reaches on a draw, which is within the tolerance of the certified "
         f"bound where there is one. The feasible of {settings.draws} draws of each case ({HEBF}: of its first ones); "
-        f"single calls from Python on one thread, {HEBF}'s beside another worker. Hollow: violates minimum rates on "
-        "some draws, its objective is not one that the rules allow, and it is never counted as on the front. What is "
+        f"single calls from Python on one thread, {HEBF}'s beside another worker. What violates minimum rates on "
+        "some draws has an objective that the rules do not allow: it is not drawn, and has no percentage. What is "
         "below 1e-4 % is drawn there.",
         figure=figures.latency_front(rows, names=titles, least_missing=pictures.LEAST_MISSING),
         header=[

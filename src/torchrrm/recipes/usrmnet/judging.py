@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchrrm import records
+from torchrrm.bench import in_double
 from torchrrm.policies.usrmnet import LiteralUSRMNet
 from torchrrm.recipes.jobs import Job, Start, Workers, run_jobs
 from torchrrm.recipes.usrmnet.allocators import HEBF, LITERAL, in_order, solvers
@@ -106,11 +107,11 @@ class Bounded:
         instance = draws_of(self.case, self.draws)
         solver = BeamformingBound(tolerance=BOUND_TOLERANCE[self.case.users > FEW_USERS])
         before = time.perf_counter()
-        solution = solver.solve(instance)
+        solution = solver.solve(in_double(instance))
         taken_s = time.perf_counter() - before
         if solution.upper_bound is None:
             raise ValueError("bound: must be certified, received none")
-        return {"bound": solution.upper_bound.double(), "bound.seconds": torch.tensor(taken_s / self.draws)}
+        return {"bound": solution.upper_bound, "bound.seconds": torch.tensor(taken_s / self.draws)}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchrrm.bench import Row, metrics
+from torchrrm.bench import Bound, Row, in_double, metrics, require_bounded
 from torchrrm.bench.results import BoundKind, Kind
 from torchrrm.problems import Allocator, BeamAction, MisoInstance, UrllcBeamforming
 
@@ -62,13 +62,14 @@ class Scores:
 
 def scored(instance: MisoInstance, action: BeamAction) -> Scores:
     """What the problem says of an action; a rate below the least of the paper is a violation of the truth."""
+    instance, action = in_double(instance), in_double(action)
     told = PROBLEM.evaluate(instance, action)
     batch = told.objective.shape[0]
     parts = [violation.reshape(batch, -1).amax(-1) for violation in told.violation.values()]
     worst = torch.stack(parts).amax(0).nan_to_num(nan=math.inf).clamp_min(0.0)
     lost = told.violation["min_rate"] > metrics.VIOLATION_TOLERANCE
     served = (instance.active & ~lost).sum(-1) / instance.active.sum(-1)
-    return Scores(told.objective.double(), worst.double(), served.double())
+    return Scores(told.objective, worst, served.double())
 
 
 def judged(
@@ -116,12 +117,19 @@ def row(
     timed_us: tuple[float, float],
     published: float | None = None,
 ) -> Row:
-    """A row of the feasible draws; those that are not are counted."""
+    """A row of the feasible draws; those that are not are counted.
+
+    Raises:
+        ValueError: if a feasible objective is above its certified bound.
+    """
     count = len(scores.objective)
     feasible = against.feasible[:count]
     kept, value = scores.on(feasible), against.value[:count][feasible].double()
+    if against.kind == "certified":
+        where, number = f"{PROBLEM.name}, {setting}, {name}", feasible.nonzero()[:, 0]
+        require_bounded(Bound(value, "certified", 0.0), kept.objective, kept.violation, where, number)
     objective, interval = metrics.mean_interval(kept.objective)
-    optimality, optimality_interval = metrics.ratio_interval(kept.objective, value)
+    optimality, optimality_interval = metrics.optimality(kept.objective, value, kept.met)
     return Row(
         problem=PROBLEM.name,
         setting=setting,

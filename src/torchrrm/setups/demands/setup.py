@@ -131,14 +131,14 @@ class DemandSetup:
         """If that was asked for, of at most `MOST_CERTIFIED` links: window by window, on the slots that count."""
         if not self.certifies or int(drawn.active.sum(-1).max()) > MOST_CERTIFIED:
             return None
-        solver, values = ErgodicDualBound(hard=True), []
+        drawn, solver, values = bench.in_double(drawn), ErgodicDualBound(hard=True), []
         for number in range(drawn.windows):
             part = drawn.window(number, self.problem.first(drawn))
             least = (1 - self.problem.tolerance) * part.min_rate_bps_hz
             bound = solver.solve(replace(part, min_rate_bps_hz=least)).upper_bound
             if bound is None:
                 raise TypeError("ErgodicDualBound gave no bound")
-            values.append(bound.double())
+            values.append(bound)
         return bench.Bound(torch.stack(values).mean(0), "certified", solver.tolerance)
 
     def references(self) -> dict[str, DemandAllocator]:

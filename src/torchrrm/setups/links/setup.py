@@ -184,7 +184,7 @@ class ErgodicSetup:
         """If that was asked for."""
         if not self.certifies:
             return None
-        return bench.certified(self.problem, drawn, ErgodicDualBound(self.problem))
+        return bench.certified(self.problem, drawn, ErgodicDualBound(self.problem), priced=self.priced)
 
     def references(self) -> dict[str, ErgodicAllocator]:
         return {}
