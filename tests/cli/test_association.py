@@ -235,6 +235,10 @@ def bad_lines(block: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
         "band": ([*allocate, "--bandwidth-mhz", "0"], "bandwidth_hz: must be positive and finite, received 0"),
         "allocator": ([*allocate, "--allocator", "wmmse"], "allocator: must be .*hungarian-wmmse.*received 'wmmse'"),
         "unfair": (["allocate", str(block), *FAIR, *out, "--allocator", "hungarian-wmmse"], "must be a file"),
+        "trained for the other": (
+            ["allocate", str(block), *FAIR, *out, "--allocator", "hbgnn"],
+            "policy: must be trained for fair-association, received hbgnn, trained for the sum of rates",
+        ),
         "neither": (evaluate, "exactly one must be given, received neither"),
         "scenario": ([*evaluate, "--scenario", "hml"], "scenario: must be one of hudn, received 'hml'"),
         "draws": ([*city, "--users", "5"], "users: must be 1 to 4"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests.cli.refused import check_refused
+from tests.solvers.test_safeguard import HALL_DB
 from tests.tables import rows
 
 from torchrrm import cli
@@ -71,6 +72,49 @@ def test_allocate_writes_a_row_a_link(city: Path, tmp_path: Path, capsys: pytest
     assert (row.problem, row.setting, row.bound_kind) == ("sum-rate", "pairs, drop 1", "certified")
     assert row.optimality == pytest.approx(1.0, abs=0.02)
     assert row.objective == pytest.approx(rate.sum(), rel=1e-5)
+
+
+def test_links_that_are_all_alike_get_one_winner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, out = tmp_path / "alike.csv", ["--out", str(tmp_path / "x.csv")]
+    table.write_text("\n".join([",".join(["-80"] * 6)] * 6), encoding="utf-8")
+    assert cli.run(["allocate", str(table), *SUM_RATE, *out]) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 6 links transmit; sum rate 11.3 bit/s/Hz" in printed
+    assert "one-winner reaches" not in printed
+
+
+def test_a_rule_that_is_better_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, out = tmp_path / "hall.csv", ["--out", str(tmp_path / "x.csv")]
+    table.write_text(HALL_DB.strip(), encoding="utf-8")
+    assert cli.run(["allocate", str(table), *SUM_RATE, *out, "--allocator", "itlinq"]) == 0
+    told = "one-winner reaches 11.44 bit/s/Hz, more than itlinq with 1.524; try --allocator wmmse\n"
+    assert told in capsys.readouterr().out
+    line = ["allocate", str(table), *ERGODIC, *out, "--slots", "20", "--allocator", "max-power"]
+    assert cli.run(line) == 0
+    assert "more than max-power with" in capsys.readouterr().out
+    assert cli.run(["allocate", str(table), *SUM_RATE, *out]) == 0
+    assert "sum rate 11.44 bit/s/Hz" in (printed := capsys.readouterr().out)
+    assert "one-winner reaches" not in printed
+
+
+def test_policies_of_one_slot_are_evaluated_over_slots(tmp_path: Path) -> None:
+    names = "local-power,local-power-weighted,unfolded-power,central-power-5,greedy-links"
+    line = [
+        "evaluate",
+        *ERGODIC,
+        "--scenario",
+        "rayleigh",
+        "--links",
+        "5",
+        "--slots",
+        "8",
+        "--instances",
+        "2",
+    ]
+    assert cli.run([*line, "--allocators", names, "--json", str(tmp_path / "r.json")]) == 0
+    found = {row.allocator: row.kind for row in Results.from_json(tmp_path / "r.json").rows}
+    kinds = dict.fromkeys(names.split(","), "policy") | {"greedy-links": "solver"}
+    assert found == kinds | dict.fromkeys(("max-power", "one-winner"), "trivial")
 
 
 def test_allocate_over_slots_tells_means_and_shortfalls(

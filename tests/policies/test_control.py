@@ -73,7 +73,7 @@ def test_mean_shortfall_is_bounded_by_the_multipliers(generator):
 
 
 def test_weights_meet_minima_that_sum_rate_misses(generator):
-    instance = fading(300, generator)
+    instance = fading(600, generator)
     far = torch.tensor([1.0, 1.0, 1.0, 0.05])  # the last link is weak
     instance = replace(
         instance, gain=instance.gain * far[:, None], min_rate_bps_hz=0.2 * instance.active.double()

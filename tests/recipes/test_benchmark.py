@@ -44,6 +44,7 @@ class TestCases:
         cases = [case for case in CASES if case.setup.name == name]
         for case in cases:
             names = {*case.setup.solvers, *workbench.serving_policies(case.setup)}
+            names |= workbench.unsuited_policies(case.setup).keys()
             assert set(plan.allocators_of(case)) | set(case.left_out) == names
             assert all(case.left_out.values())
             trivial = set(workbench.with_trivial([], case.setup))

@@ -22,20 +22,20 @@ def some(batch_size: int, links: int, *, generator: torch.Generator) -> LinkInst
     )
 
 
-def sample(batch_size: int, *, generator: torch.Generator) -> LinkInstance:
+def sample(batch_size: int, *, generator: torch.Generator, links: int = 6) -> LinkInstance:
     """Six of them."""
-    return some(batch_size, 6, generator=generator)
+    return some(batch_size, links, generator=generator)
 
 
-def sample_ergodic(batch_size: int, *, generator: torch.Generator) -> ErgodicInstance:
+def sample_ergodic(batch_size: int, *, generator: torch.Generator, links: int = 6) -> ErgodicInstance:
     """The same links over four slots of Rayleigh fading."""
-    links = sample(batch_size, generator=generator)
-    fading = torch.empty(batch_size, 4, 6, 6).exponential_(generator=generator)
+    drawn = sample(batch_size, generator=generator, links=links)
+    fading = torch.empty(batch_size, 4, links, links).exponential_(generator=generator)
     return ErgodicInstance(
-        gain=links.gain[:, None] * fading,
-        mean_gain=links.gain,
-        noise_power_w=links.noise_power_w,
-        max_power_w=links.max_power_w,
-        min_rate_bps_hz=torch.rand(batch_size, 6, generator=generator),
-        active=links.active,
+        gain=drawn.gain[:, None] * fading,
+        mean_gain=drawn.gain,
+        noise_power_w=drawn.noise_power_w,
+        max_power_w=drawn.max_power_w,
+        min_rate_bps_hz=torch.rand(batch_size, links, generator=generator),
+        active=drawn.active,
     )

@@ -88,9 +88,9 @@ def careless(expected: Expected) -> Expected:
     return replace(expected, violation={**expected.violation, "min_rate": torch.inf})
 
 
-def of_fixed_size(size: int, batch_size: int, *, generator: torch.Generator) -> Any:
-    """Links in the number that a policy is made for."""
-    return links.some(batch_size, size, generator=generator)
+def of_fixed_size(sample: Any, size: int, batch_size: int, *, generator: torch.Generator) -> Any:
+    """The sample with links in the number that a policy is made for."""
+    return sample(batch_size, generator=generator, links=size)
 
 
 def _serving(setup: Setup[Any, Any], name: str, dtype: torch.dtype) -> Any:
@@ -112,7 +112,7 @@ def registered() -> list[Registered]:
             )
         for name in list_pretrained():
             if isinstance(load_pretrained(name), setup.policies):
-                source = partial(of_fixed_size, FIXED_SIZE[name]) if name in FIXED_SIZE else sample
+                source = partial(of_fixed_size, sample, FIXED_SIZE[name]) if name in FIXED_SIZE else sample
                 policy = partial(_serving, setup, name)
                 found.append(
                     Registered(f"{label_of(setup.problem)}/{name}", policy, setup.problem, source, expected)

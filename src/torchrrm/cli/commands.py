@@ -138,6 +138,9 @@ class Allocate(Generic[AllocationCase]):
         self.case.keep(given, action, about)
         write_columns(self.out, {name: value.numpy() for name, value in columns.items()}, about)
         Console().print(f"{told}; wrote {self.out}", highlight=False, soft_wrap=True)
+        better = workbench.better_rule(setup, given, name, action)
+        if better is not None:
+            Console().print(better, highlight=False, soft_wrap=True)
         rows = workbench.judge(setup, records.stack([given.instance]), {name: allocator}, given.setting)
         results = Results(command=line, seed=self.run.seed, rows=rows, settings=settings(self))
         if self.html is not None:

@@ -195,7 +195,7 @@ class QosAllocation(SlotAllocation):
 class ErgodicAllocation(OneInstance):
     """All pairs of a drop, over slots of Rayleigh fading."""
 
-    allocator: Name = "online-dual"
+    allocator: Name = "safeguarded-dual"
     """A solver or policy that `torchrrm list` names, or a file of weights."""
     time: Slots = field(default_factory=Slots)
     terms: Terms = field(default_factory=Terms)

@@ -15,11 +15,12 @@ __all__ = ["GreedyRule", "UnfoldedRule", "WmmseRule", "decide"]
 
 
 class WmmseRule(NamedTuple):
-    """`torchrrm.kernels.wmmse.solve` with these starts `[rank start]`, steps and tolerance."""
+    """`torchrrm.kernels.wmmse.solve` with these starts `[rank start]`, steps, tolerance and safeguard."""
 
     start: np.ndarray
     steps: int
     tol: float
+    safeguard: bool
 
 
 class GreedyRule(NamedTuple):
@@ -57,7 +58,8 @@ def _decide(rule, gain, noise_power, max_power, weight, active):
 
 
 def _wmmse(rule, gain, noise_power, max_power, weight, active):
-    return wmmse.solve(gain, noise_power, max_power, weight, active, rule.start, rule.steps, rule.tol)[0]
+    how = rule.start, rule.steps, rule.tol, rule.safeguard
+    return wmmse.solve(gain, noise_power, max_power, weight, active, how[0], how[1], how[2], how[3])[0]
 
 
 def _greedy(rule, gain, noise_power, max_power, weight, active):

@@ -1,5 +1,7 @@
 """WMMSE on lists of neighbours: the compiled form of `torchrrm.solvers.SparseWMMSE`; names follow `kernels.wmmse`."""
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -28,8 +30,29 @@ def _relative(neighbour, gain, noise_power, max_power, active):
 
 
 @njit(error_model="numpy", cache=True)
-def solve(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol):
+def _best_alone(index, ratio, direct, weight, amplitude):
+    """The link of the highest weighted rate by itself, if that is above the sum rate of `amplitude`, else -1.
+
+    Full power needs no comparison: it is where the steps begin, and none lowers the sum rate.
+    """
+    links, degree = index.shape
+    total, winner, alone = 0.0, -1, 0.0
+    for k in range(links):
+        noise = 1.0
+        for d in range(degree):
+            noise += ratio[k, d] * amplitude[index[k, d]] ** 2
+        total += weight[k] * math.log1p(direct[k] * amplitude[k] ** 2 / noise)
+        value = weight[k] * math.log1p(direct[k])
+        if value > alone:
+            winner, alone = k, value
+    return winner if alone > total else -1
+
+
+@njit(error_model="numpy", cache=True)
+def solve(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol, safeguard):
     """Powers in W `[link]` after up to `steps` steps from the limits, the steps taken and the last change.
+
+    With `safeguard` it is the best link alone where that is better.
 
     A step goes through the lists once: what a link hears is gathered from its neighbours, and what it charges them
     for that is scattered to them while the list is in the cache. So the transposed lists are never needed.
@@ -70,6 +93,11 @@ def solve(direct_gain, neighbour, gain, noise_power, max_power, weight, active, 
         if change <= tol:
             taken = step + 1
             break
+    if safeguard:
+        winner = _best_alone(index, ratio, direct, own, amplitude)
+        if winner >= 0:
+            amplitude[:] = 0.0
+            amplitude[winner] = 1.0
     result = np.zeros_like(max_power)
     for k in range(links):
         result[k] = amplitude[k] * amplitude[k] * max_power[k] if active[k] else 0.0
@@ -77,7 +105,7 @@ def solve(direct_gain, neighbour, gain, noise_power, max_power, weight, active, 
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol):
+def solve_batch(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol, safeguard):
     """`solve` for each row: `[batch link]` and `[batch link degree]` arrays in, powers, steps and changes out."""
     batch = max_power.shape[0]
     result, taken, change = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
@@ -92,5 +120,6 @@ def solve_batch(direct_gain, neighbour, gain, noise_power, max_power, weight, ac
             active[i],
             steps,
             tol,
+            safeguard,
         )
     return result, taken, change

@@ -125,8 +125,8 @@ def _warm_links(dtype: Any) -> None:
         np.ones((1, 1), np.bool_),
         np.ones((1, 1)),
     )
-    wmmse.solve(one[0], 1.0, row[0], row[0], active[0], start, 1, -1.0)
-    wmmse.solve_batch(one, row[0], row, row, active, start, 1, -1.0)
+    wmmse.solve(one[0], 1.0, row[0], row[0], active[0], start, 1, -1.0, True)
+    wmmse.solve_batch(one, row[0], row, row, active, start, 1, -1.0, True)
     wmmse.refine(one[0], 1.0, row[0], row[0], active[0], row[0], 1, -1.0)
     wmmse.refine_batch(one, row[0], row, row, active, row, 1, -1.0)
     itlinq.admit(one[0], 1.0, row[0], start[0], active[0], 1.0, 0.5)
@@ -137,8 +137,8 @@ def _warm_links(dtype: Any) -> None:
     unfolded.solve(one[0], 1.0, row[0], row[0], active[0], net, 0.5, 1, 1, 0)
     unfolded.solve_batch(one, row[0], row, row, active, net, 0.5, 1, 1, 0)
     lists = np.zeros((1, 1, 1), np.int64)
-    sparse_wmmse.solve(row[0], lists[0], one[0], 1.0, row[0], row[0], active[0], 1, -1.0)
-    sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0)
+    sparse_wmmse.solve(row[0], lists[0], one[0], 1.0, row[0], row[0], active[0], 1, -1.0, True)
+    sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0, True)
     order = link_graph.neighbourly(lists[0])
     rows = link_graph.rows(lists[0], row[0], row, order)
     list_messages.to_users(one, lists[0], row)
@@ -155,7 +155,7 @@ def _warm_loops() -> None:
         np.ones((1, 1), np.bool_),
     )
     links, clock = (row[0], row, active, np.zeros((1, 1))), np.zeros((1, 2), np.int64)
-    for rule in (WmmseRule(np.ones((1, 1)), 1, -1.0), GreedyRule(1, 1, 0)):
+    for rule in (WmmseRule(np.ones((1, 1)), 1, -1.0, True), GreedyRule(1, 1, 0)):
         control.dual_batch(rule, gain, *links, np.zeros((1, 1)), (0.1, 0.0, 1.0))
         how = (control.SIMPLE, 1, 1.0, 1.0, 0.0, 1.0)
         control.sharing_batch(rule, gain, *links, np.zeros((1, 5, 1)), clock, how)

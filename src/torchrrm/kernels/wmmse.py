@@ -1,12 +1,16 @@
 """Weighted minimum mean square error: the compiled form of `torchrrm.solvers.WMMSE`; names follow it."""
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
+from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.links import picked, placed, rank, relative, weighted_sum_rate
 
 __all__ = ["ascend", "refine", "refine_batch", "solve", "solve_batch"]
 
+_LOG2E = 1.0 / math.log(2.0)
 _SILENT = 1e-100  # amplitude that counts as 0: its square would soon be denormal, and those are slow
 
 
@@ -52,11 +56,32 @@ def ascend(cross, across, direct, weight, amplitude, steps, tol):
 
 
 @njit(error_model="numpy", cache=True)
-def solve(gain, noise_power, max_power, weight, active, start, steps, tol):
+def _safeguard(across, direct, weight, amplitude, rate, ascended):
+    """Set `amplitude` to full power, or to the best link alone, where that has a higher weighted sum rate.
+
+    Full power cannot be better than powers to which an ascent from it led (`ascended`).
+    """
+    if not ascended:
+        full = weighted_sum_rate(across, direct, weight, np.ones_like(amplitude))
+        if full > rate:
+            amplitude[:], rate = 1.0, full
+    winner, alone = 0, -1.0
+    for k in range(direct.size):
+        value = weight[k] * _LOG2E * log1p_nonnegative(direct[k])
+        if value > alone:
+            winner, alone = k, value
+    if alone > rate:
+        amplitude[:] = 0.0
+        amplitude[winner] = 1.0
+
+
+@njit(error_model="numpy", cache=True)
+def solve(gain, noise_power, max_power, weight, active, start, steps, tol, safeguard):
     """Powers in W from the best of several starts, the most steps that any took, and their largest last change.
 
     `gain` is `[rx tx]`; `max_power`, `weight` and `active` are `[tx]`; `start` holds the first amplitudes `[rank
-    start]` of the links in the order of falling direct gain. Without a tolerance, `tol` is negative.
+    start]` of the links in the order of falling direct gain. Without a tolerance, `tol` is negative. With
+    `safeguard` full power or the best link alone replace powers that are worse.
     """
     chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
     links = chosen.size
@@ -70,20 +95,23 @@ def solve(gain, noise_power, max_power, weight, active, start, steps, tol):
             amplitude[k] = start[place[k], s]
         taken, moved = ascend(cross, across, direct, own, amplitude, steps, tol)
         most, change = max(most, taken), max(change, moved)
-        rate = weighted_sum_rate(across, direct, own, amplitude) if start.shape[1] > 1 else 0.0
+        compared = safeguard or start.shape[1] > 1
+        rate = weighted_sum_rate(across, direct, own, amplitude) if compared else 0.0
         if rate > best_rate:
             best[:], best_rate = amplitude, rate
+    if safeguard:
+        _safeguard(across, direct, own, best, best_rate, start[0, 0] == 1.0)
     return placed(best, chosen, max_power), most, change
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(gain, noise_power, max_power, weight, active, start, steps, tol):
+def solve_batch(gain, noise_power, max_power, weight, active, start, steps, tol, safeguard):
     """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers, steps and last changes out."""
     batch = gain.shape[0]
     result, taken, change = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
     for i in prange(batch):
         result[i], taken[i], change[i] = solve(
-            gain[i], noise_power[i], max_power[i], weight[i], active[i], start, steps, tol
+            gain[i], noise_power[i], max_power[i], weight[i], active[i], start, steps, tol, safeguard
         )
     return result, taken, change
 

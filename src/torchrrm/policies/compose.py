@@ -1,17 +1,17 @@
 """Allocators made of allocators: one refined by a solver, the best of several, one behind a guard."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from torchrrm.policies.control import reads_of
 from torchrrm.policies.power_gnn import PowerGNN
-from torchrrm.problems.base import FEASIBLE_TO, Allocator, Problem, largest_violation
+from torchrrm.problems.base import FEASIBLE_TO, Allocator, Problem, Reads, largest_violation
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate
-from torchrrm.records import axis_names
+from torchrrm.solvers.base import best_action, is_finite, select
 
 __all__ = ["BestOf", "Guarded", "Refined", "Refiner"]
 
@@ -51,6 +51,12 @@ class Refined(nn.Module, Generic[I, A]):
     def forward(self, instance: I, priority: Tensor | None = None) -> A:
         """The action; `priority` is passed on to a policy that takes it."""
         return self.solver.refine(instance, _decide(self.policy, instance, priority), self.steps)
+
+    @property
+    def reads(self) -> Reads:
+        """Return what the policy reads; the solver reads weights in any case."""
+        reads = reads_of(self.policy)
+        return "weight" if reads == "nothing" else reads
 
     @property
     def core(self) -> Callable[..., PowerAction]:
@@ -121,6 +127,7 @@ class BestOf(nn.Module, Generic[I, A]):
         allocators: all are run.
         problem: judges their actions.
         tolerance: largest violation that is none.
+        priced: constraints that an action may violate because the objective has a price for them.
     """
 
     def __init__(
@@ -129,11 +136,13 @@ class BestOf(nn.Module, Generic[I, A]):
         problem: Problem[I, A],
         *,
         tolerance: float = FEASIBLE_TO,
+        priced: Collection[str] = (),
     ):
         super().__init__()
         if not allocators:
             raise ValueError("allocators: must be one or more, received none")
         self.allocators, self.problem, self.tolerance = list(allocators), problem, tolerance
+        self.priced = tuple(priced)
         self.parts = nn.ModuleList(part for part in allocators if isinstance(part, nn.Module))
         self.kind = "policy" if "policy" in map(_kind, allocators) else "solver"
 
@@ -141,24 +150,15 @@ class BestOf(nn.Module, Generic[I, A]):
         """The action; `priority` is passed on to those who take it."""
         return self.decide(instance, priority)[0]
 
+    @property
+    def reads(self) -> Reads:
+        """Return what the allocators read: priorities if one of them does."""
+        return _reads(self.allocators)
+
     def decide(self, instance: I, priority: Tensor | None = None) -> tuple[A, Int[Tensor, "*batch"]]:
         """The action and whose it is, an index into `allocators`."""
         actions = [_decide(allocator, instance, priority) for allocator in self.allocators]
-        excess, objective = zip(*(self._score(instance, action) for action in actions), strict=True)
-        over = torch.stack(excess)  # [allocator *batch]
-        value = torch.stack(objective).masked_fill(over > over.amin(0), -torch.inf)
-        chosen = value.argmax(0)
-        best = actions[0]
-        for number, action in enumerate(actions[1:], start=1):
-            best = _where(chosen == number, action, best)
-        return best, chosen
-
-    @torch.no_grad()
-    def _score(self, instance: I, action: A) -> tuple[Tensor, Tensor]:
-        """Violation above the tolerance, and objective; the worst there are where the action is not finite."""
-        score, broken = self.problem.evaluate(instance, action), ~_finite(action)
-        over = torch.clamp(largest_violation(score) - self.tolerance, min=0).masked_fill(broken, torch.inf)
-        return over, score.objective.nan_to_num(nan=-torch.inf)
+        return best_action(self.problem, instance, actions, priced=self.priced, tolerance=self.tolerance)
 
 
 class Guarded(nn.Module, Generic[I, A]):
@@ -194,17 +194,22 @@ class Guarded(nn.Module, Generic[I, A]):
         """The action; see `decide`."""
         return self.decide(instance, priority)[0]
 
+    @property
+    def reads(self) -> Reads:
+        """Return what policy and fallback read: priorities if one of them does."""
+        return _reads([self.policy, self.fallback])
+
     def decide(self, instance: I, priority: Tensor | None = None) -> tuple[A, Bool[Tensor, "*batch"]]:
         """The action, and where it is the fallback's; `priority` is passed on to those who take it."""
         action = _decide(self.policy, instance, priority)
         with torch.no_grad():
             worst = largest_violation(self.problem.evaluate(instance, action))
-            failed = ~(_finite(action) & (worst <= self.tolerance))
+            failed = ~(is_finite(action) & (worst <= self.tolerance))
         count = int(failed.sum())
         self.calls += failed.numel()
         self.replaced += count
         if count:
-            action = _where(failed, _decide(self.fallback, instance, priority), action)
+            action = select(failed, _decide(self.fallback, instance, priority), action)
         return action, failed
 
 
@@ -212,28 +217,15 @@ def _kind(allocator: Any) -> str:
     return getattr(allocator, "kind", "policy" if isinstance(allocator, nn.Module) else "solver")
 
 
+def _reads(parts: Sequence[Any]) -> Reads:
+    read: set[Reads] = {reads_of(part) for part in parts}
+    order: tuple[Reads, ...] = ("demands", "priority", "weight", "nothing")
+    return next(one for one in order if one in read)
+
+
 def _decide(allocator: Any, instance: Any, priority: Tensor | None) -> Any:
     if priority is None:
         return allocator(instance)
-    function = allocator.forward if isinstance(allocator, nn.Module) else allocator
-    if "priority" not in inspect.signature(function).parameters:
-        return allocator(instance)
-    return allocator(instance, priority=priority)
-
-
-def _finite(action: Any) -> Bool[Tensor, "*batch"]:
-    """Whether every number of an action is."""
-    fits = []
-    for name, axes in axis_names(type(action)).items():
-        value: Tensor = torch.isfinite(getattr(action, name))
-        fits.append(value.flatten(-len(axes)).all(-1) if axes else value)
-    return torch.stack(fits).all(0)
-
-
-def _where(chosen: Bool[Tensor, "*batch"], action: Any, other: Any) -> Any:
-    """`action` in the chosen instances, else `other`."""
-    fields = {}
-    for name, axes in axis_names(type(action)).items():
-        mask = chosen.reshape(chosen.shape + (1,) * len(axes))
-        fields[name] = torch.where(mask, getattr(action, name), getattr(other, name))
-    return type(action)(**fields)
+    return (
+        allocator(instance, priority=priority) if reads_of(allocator) == "priority" else allocator(instance)
+    )

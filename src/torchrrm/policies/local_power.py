@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from torchrrm.nn import MLP
+from torchrrm.problems.base import Reads
 from torchrrm.problems.links import (
     ErgodicInstance,
     LinkInstance,
@@ -129,9 +130,9 @@ class LocalPower(nn.Module):
         }
 
     @property
-    def reads_weights(self) -> bool:
-        """Whether a control loop can move the links' weights."""
-        return self.weighted
+    def reads(self) -> Reads:
+        """Return what the network reads besides channels."""
+        return "weight" if self.weighted else "nothing"
 
     @property
     def problem(self) -> WeightedSumRate:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from torchrrm.nn import MLP
+from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate, relative_gain
 
 __all__ = ["CentralPower", "channel_level"]
@@ -60,7 +61,10 @@ class CentralPower(nn.Module):
         self.score = MLP((inputs, *self.hidden, links), batch_norm=True)
         self.eval()
 
-    reads_weights = False
+    @property
+    def reads(self) -> Reads:
+        """Return what the network reads besides channels."""
+        return "demands" if self.demands else "nothing"
 
     @property
     def arguments(self) -> dict[str, Any]:

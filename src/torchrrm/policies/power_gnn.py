@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from torchrrm.nn import LinkGNN
+from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate, relative_gain
 
 __all__ = ["EDGES", "Condition", "PowerGNN", "edge_level", "node_features"]
@@ -169,9 +170,9 @@ class PowerGNN(nn.Module):
         return node_features(condition, snr, sinr, active, self.condition, self.enriched)
 
     @property
-    def reads_weights(self) -> bool:
-        """Whether a control loop can move the links' weights."""
-        return self.condition == "weight"
+    def reads(self) -> Reads:
+        """Return what the network reads besides channels: its condition."""
+        return self.condition
 
     @property
     def problem(self) -> WeightedSumRate:

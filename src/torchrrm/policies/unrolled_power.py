@@ -169,8 +169,6 @@ class UnrolledPower(nn.Module):
             UPGDNet(_LinkNet(widths, positive=True), _LinkNet(widths, positive=False)) for _ in range(depth)
         )
 
-    reads_weights = True
-
     def asking(self, min_rate_bps_hz: float | Tensor) -> "UnrolledPower":
         """A policy for these minimum rates, its layers shared."""
         other = copy.copy(self)

@@ -2,13 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["FEASIBLE_TO", "Allocator", "Evaluation", "Problem", "Task", "largest_violation"]
+__all__ = [
+    "FEASIBLE_TO",
+    "Allocator",
+    "DeclaresReads",
+    "Evaluation",
+    "Problem",
+    "Reads",
+    "Task",
+    "largest_violation",
+]
 
 I = TypeVar("I")  # noqa: E741
 A = TypeVar("A")
@@ -56,6 +65,24 @@ class Allocator(Protocol[I_contra, A_co]):
     """Maps an instance of any leading batch shape to an action: a learned policy or a classical solver."""
 
     def __call__(self, instance: I_contra, /) -> A_co: ...
+
+
+Reads = Literal["weight", "priority", "demands", "nothing"]
+"""What an allocator of links reads besides channels and limits, by which a control loop can tell it what to favour.
+
+- `weight`: the weights of the instance;
+- `priority`: priorities, in a call `allocator(links, priority=...)`; without them it uses an order of its own;
+- `demands`: minimum rates, in a call `allocator(links, demands=...)`;
+- `nothing`: its actions depend on the channels alone.
+"""
+
+
+@runtime_checkable
+class DeclaresReads(Protocol):
+    """An allocator of links that declares what it reads."""
+
+    @property
+    def reads(self) -> Reads: ...
 
 
 @dataclass(frozen=True)

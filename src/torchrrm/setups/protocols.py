@@ -11,7 +11,7 @@ from torchrrm.bench import Display, Measure, Scene
 from torchrrm.channels import Scenario
 from torchrrm.problems import Allocator, Problem, Task
 
-__all__ = ["Case", "Given", "Known", "Regime", "Setup", "Trainable"]
+__all__ = ["Case", "Given", "Known", "Regime", "Selective", "Setup", "Trainable"]
 
 I = TypeVar("I")  # noqa: E741
 A = TypeVar("A")
@@ -60,15 +60,26 @@ class Known(Protocol[I_contra, A_co]):
         ...
 
 
+@runtime_checkable
+class Selective(Protocol):
+    """A setup that does not serve every policy of its classes."""
+
+    def unsuited(self, policy: Any) -> str | None:
+        """Return why the policy is not served, such as `trained for the sum of rates`; None if it is."""
+        ...
+
+
 class Setup(Known[I, A], Protocol[I, A]):
     """One problem, set up to be worked on by commands and recipes.
 
     Attributes:
+        default: name of the solver that commands use by default; its objective is never below the trivial rules'.
         title: of its reports.
         display: how its objective is shown.
         priced: constraints that an action may violate, since the objective has a price for it.
     """
 
+    default: ClassVar[str]
     title: ClassVar[str]
     display: ClassVar[Display]
     priced: ClassVar[tuple[str, ...]]

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from torchrrm import bench, learning
+from torchrrm import bench, learning, records
 from torchrrm.bench import Measure, Results, Row, Scene, metrics
 from torchrrm.channels import Scenario
 from torchrrm.channels.snapshot import BUNDLED, Snapshot, bundled_snapshot, load
 from torchrrm.policies import list_pretrained, load_policy, load_pretrained
 from torchrrm.problems import Allocator, Task
-from torchrrm.setups.protocols import Case, Given, Known, Regime, Setup, Trainable
+from torchrrm.setups.protocols import Case, Given, Known, Regime, Selective, Setup, Trainable
 
 __all__ = [
     "Case",
@@ -30,6 +30,7 @@ __all__ = [
     "Trainable",
     "adapted",
     "assess",
+    "better_rule",
     "bound_of",
     "find",
     "find_allocator",
@@ -47,9 +48,12 @@ __all__ = [
     "serving_policies",
     "told",
     "trainable",
+    "unsuited_policies",
     "with_trivial",
     "write_report",
 ]
+
+_MORE = 1e-6  # relative: what is less is rounding
 
 I = TypeVar("I")  # noqa: E741
 A = TypeVar("A")
@@ -112,7 +116,14 @@ def _load(name: str, setup: Known[Any, Any]) -> nn.Module:
     policy = load_pretrained(name) if shipped else load_policy(name)
     if not isinstance(policy, setup.policies):
         raise ValueError(f"policy: must serve {setup.name}, received a {type(policy).__name__} in {name}")
+    reason = _unsuited(policy, setup)
+    if reason is not None:
+        raise ValueError(f"policy: must be trained for {setup.name}, received {name}, {reason}")
     return policy
+
+
+def _unsuited(policy: nn.Module, setup: Known[Any, Any]) -> str | None:
+    return setup.unsuited(policy) if isinstance(setup, Selective) else None
 
 
 def find_allocator(name: str, setup: Known[I, A]) -> Allocator[I, A]:
@@ -131,7 +142,18 @@ def find_allocator(name: str, setup: Known[I, A]) -> Allocator[I, A]:
 
 def serving_policies(setup: Known[Any, Any]) -> list[str]:
     """Names of the policies that ship with the package and serve the problem."""
-    return [name for name, policy in _shipped().items() if isinstance(policy, setup.policies)]
+    return [name for name, reason in _of_classes(setup).items() if reason is None]
+
+
+def unsuited_policies(setup: Known[Any, Any]) -> dict[str, str]:
+    """Return the policies that ship, are of the problem's classes and do not serve it, with the reason of each."""
+    return {name: reason for name, reason in _of_classes(setup).items() if reason is not None}
+
+
+def _of_classes(setup: Known[Any, Any]) -> dict[str, str | None]:
+    """Return the policies that ship and are of the problem's classes, with the reason why they do not serve it."""
+    policies = _shipped().items()
+    return {name: _unsuited(policy, setup) for name, policy in policies if isinstance(policy, setup.policies)}
 
 
 @functools.cache
@@ -276,6 +298,40 @@ def told(setup: Setup[I, A], given: Given[I], action: A) -> str:
     value = setup.problem.evaluate(given.instance, action).objective.item() / shown.scale
     unit = shown.unit.removeprefix("(").removesuffix(")")
     return f"{setup.summary(given, action)}; {shown.objective} {value:.4g} {unit}".rstrip()
+
+
+def better_rule(setup: Setup[I, A], given: Given[I], name: str, action: A) -> str | None:
+    """Return a line that names the best trivial rule of the problem if it is better than the action, else None.
+
+    Only rules that violate no constraint count, but for constraints that the objective has a price for. Such a rule is
+    better if its objective is higher by more than 1e-6 relative, or if the action violates a constraint.
+
+    Args:
+        setup: of the problem.
+        given: one instance.
+        name: of the allocator whose action it is.
+        action: what it decided.
+    """
+    on = bench.judged(setup.problem, records.stack([given.instance]))
+    stacked = records.stack([action])
+    own = assess(setup, on, lambda _: stacked)
+    rules = {rule: assess(setup, on, setup.solvers[rule]()) for rule in with_trivial([], setup)}
+    valid = {rule: found.objective.item() for rule, found in rules.items() if bool(found.valid.all())}
+    if not valid:
+        return None
+    best = max(valid, key=lambda rule: valid[rule])
+    value, reached, keeps = valid[best], own.objective.item(), bool(own.valid.all())
+    if keeps and value <= reached + _MORE * abs(reached):
+        return None
+    shown = setup.display
+    told = f"{best} reaches {value / shown.scale:#.4g} {shown.unit.removeprefix('(').removesuffix(')')}"
+    other = (
+        f"more than {name} with {reached / shown.scale:#.4g}"
+        if keeps
+        else f"and {name} violates a constraint"
+    )
+    hint = "" if name == setup.default else f"; try --allocator {setup.default}"
+    return f"{told}, {other}{hint}"
 
 
 def scene_of(setup: Setup[I, A], given: Given[I], allocators: Mapping[str, Allocator[I, A]]) -> Scene | None:

@@ -1,14 +1,19 @@
 """What a solver is: an allocator that is an algorithm and says how far it came."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import replace as replace_fields
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["IterativeSolver", "Solution", "rounded_up", "select"]
+from torchrrm.problems.base import FEASIBLE_TO, Problem, largest_violation
+from torchrrm.records import axis_names
+
+__all__ = ["IterativeSolver", "Solution", "best_action", "is_finite", "rounded_up", "select"]
 
 I = TypeVar("I")  # noqa: E741
 A = TypeVar("A")
@@ -47,6 +52,51 @@ def select(condition: Tensor, new: S, old: S) -> S:
         mask = condition.reshape(condition.shape + (1,) * (value.ndim - condition.ndim))
         merged[name] = torch.where(mask, value, getattr(old, name))
     return type(new)(**merged)
+
+
+def best_action(
+    problem: Problem[I, A],
+    instance: I,
+    actions: Sequence[A],
+    *,
+    priced: Collection[str] = (),
+    tolerance: float = FEASIBLE_TO,
+) -> tuple[A, Int[Tensor, "*batch"]]:
+    """Return the best action of each instance and its index: the least violation, then the highest objective.
+
+    Actions that are not finite come last; of equal actions the first is taken.
+
+    Args:
+        problem: evaluates the actions.
+        instance: of any batch shape.
+        actions: one or more.
+        priced: constraints that an action may violate because the objective has a price for them.
+        tolerance: violations up to this count as none.
+    """
+    excess, objective = [], []
+    with torch.no_grad():
+        for action in actions:
+            score, broken = problem.evaluate(instance, action), ~is_finite(action)
+            binding = {name: value for name, value in score.violation.items() if name not in priced}
+            worst = largest_violation(replace_fields(score, violation=binding))
+            excess.append(torch.clamp(worst - tolerance, min=0).masked_fill(broken, torch.inf))
+            objective.append(score.objective.nan_to_num(nan=-torch.inf))
+    over = torch.stack(excess)  # [action *batch]
+    value = torch.stack(objective).masked_fill(over > over.amin(0), -torch.inf)
+    chosen = value.argmax(0)
+    best = actions[0]
+    for number, action in enumerate(actions[1:], start=1):
+        best = select(chosen == number, action, best)
+    return best, chosen
+
+
+def is_finite(action: Any) -> Bool[Tensor, "*batch"]:
+    """Return whether every number of an action is finite."""
+    fits = []
+    for name, axes in axis_names(type(action)).items():
+        value: Tensor = torch.isfinite(getattr(action, name))
+        fits.append(value.flatten(-len(axes)).all(-1) if axes else value)
+    return torch.stack(fits).all(0)
 
 
 class IterativeSolver(ABC, Generic[I, A, S]):

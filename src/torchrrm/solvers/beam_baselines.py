@@ -36,7 +36,6 @@ class EqualPowerMMSE:
     """
 
     kind = "trivial"
-    reads_weights = False
 
     def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
         """The action, in no steps."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchrrm.problems.links import LinkInstance, PowerAction
 from torchrrm.records import to
 from torchrrm.solvers.base import IterativeSolver, Solution
+from torchrrm.solvers.link_baselines import safeguarded
 from torchrrm.solvers.relative_links import RelativeLinks, power_action, relative_links
 from torchrrm.solvers.wmmse import WMMSE, Amplitudes
 
@@ -30,23 +31,33 @@ class FractionalProgramming(IterativeSolver[RelativeLinks, PowerAction, Amplitud
     end; ask that for it. The direct form takes about as many, dearer steps. Torch alone serves it, in float64: batched,
     on any device, and differentiable.
 
-    Deviation: [Shen2018] solves the inner problem exactly by a convex solver; here `inner_steps` trials are
-    made, which lose nothing (tests).
+    Deviations: [Shen2018] solves the inner problem exactly by a convex solver; here `inner_steps` trials are
+    made, which lose nothing (tests). With `safeguard` the result is never below `MaxPower` or `StrongestLink`, as
+    for `WMMSE`: both methods stay at full power where all gains are equal.
 
     Args:
         max_steps: updates of `y`.
         tol: an instance is left once no amplitude changes by more; by default all steps are taken and nothing
             counts as converged.
         inner_steps: trials of an ascent on `F` in each.
+        safeguard: compare the result with all links at full power and with the best link alone, and return the best.
     """
 
-    def __init__(self, max_steps: int = 50, tol: float | None = None, inner_steps: int = 5):
+    def __init__(
+        self,
+        max_steps: int = 50,
+        tol: float | None = None,
+        inner_steps: int = 5,
+        *,
+        safeguard: bool = True,
+    ):
         for name, value in (("max_steps", max_steps), ("inner_steps", inner_steps)):
             if value < 1:
                 raise ValueError(f"{name}: must be at least 1, received {value}")
         if tol is not None and not tol >= 0:
             raise ValueError(f"tol: must not be negative, received {tol}")
         self.max_steps, self.tolerance, self.inner_steps = max_steps, tol, inner_steps
+        self.safeguard = safeguard
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
         return self.solve(instance).action
@@ -90,6 +101,7 @@ class FractionalProgramming(IterativeSolver[RelativeLinks, PowerAction, Amplitud
     def action(self, instance: RelativeLinks, state: Amplitudes) -> PowerAction:
         """Powers as fractions of the limits."""
         fraction = state.amplitude.squeeze(-2).square()
+        fraction = safeguarded(instance, fraction, ascended=True) if self.safeguard else fraction
         return PowerAction(power_w=torch.where(instance.active, fraction, 0.0))
 
 
@@ -123,6 +135,9 @@ class FPLinQ:
 
     With one transmitter to each receiver, the iteration of [Shen2017] over relaxed powers is `WMMSE` from full power;
     links that end above a threshold are on, or, where none does, the one that ends highest.
+
+    Deviation: the relaxed powers are those of `WMMSE` with its safeguard, so that links of equal gains do not all stay
+    on. On or off may be worse than the relaxed powers, and then also worse than the rules of the safeguard.
 
     Args:
         max_steps: iterations over relaxed powers.

@@ -42,19 +42,25 @@ class GeometricProgram(RegionSolver):
     `MinimumPower` too. The action carries no gradient.
 
     Deviation: a geometric program has no power 0, so links that ask for nothing may fall to an INR of 1e-6 at
-    the receiver that hears them best, and stay there.
+    the receiver that hears them best, and stay there. With `safeguard` the result may be that of a rule.
 
     Args:
         min_rate_bps_hz: a number for all links, or a tensor that broadcasts to `[*batch tx]`, in bit/s/Hz.
         max_steps: condensations.
         tolerance: an instance has converged when a step adds no more than this part of the objective; with `None` all
             steps are taken, and only instances without room count as converged.
+        safeguard: return `MaxPower` or `StrongestLink` where these keep all minimum rates and have a higher objective.
     """
 
     def __init__(
-        self, min_rate_bps_hz: float | Tensor = 0.0, max_steps: int = 50, tolerance: float | None = 1e-6
+        self,
+        min_rate_bps_hz: float | Tensor = 0.0,
+        max_steps: int = 50,
+        tolerance: float | None = 1e-6,
+        *,
+        safeguard: bool = True,
     ):
-        super().__init__(min_rate_bps_hz, max_steps, tolerance)
+        super().__init__(min_rate_bps_hz, max_steps, tolerance, safeguard)
 
     def step(self, instance: RateRegion, state: PowerShare) -> PowerShare:
         signal, heard = interference(instance, state.share)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.kernels import itlinq as kernels
+from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.link_baselines import in_one_go
@@ -32,7 +33,7 @@ class ITLinQ:
         eta: exponent of the SNR.
     """
 
-    reads_weights = False
+    reads: Reads = "priority"
 
     def __init__(self, m_db: float = 25.0, eta: float = 0.5):
         if not math.isfinite(m_db):

@@ -1,18 +1,22 @@
 """Power allocations of links that need no thought: what a method must beat."""
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
+from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
 from torchrrm.solvers.base import Solution
+from torchrrm.solvers.relative_links import Coupled, sum_rate
 
-__all__ = ["MaxPower", "StrongestLink", "in_one_go"]
+__all__ = ["MaxPower", "StrongestLink", "in_one_go", "safeguarded"]
 
 
 class MaxPower:
     """Each active link transmits at its limit."""
 
     kind = "trivial"
-    reads_weights = False
+    reads: Reads = "nothing"
 
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Limits, in no steps."""
@@ -38,10 +42,42 @@ class StrongestLink:
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
         snr = relative_gain(instance).diagonal(dim1=-2, dim2=-1)
-        rate = torch.where(instance.active, instance.weight * torch.log1p(snr), -1.0)
-        winner = torch.zeros_like(rate).scatter(-1, rate.argmax(-1, keepdim=True), 1.0)
+        winner = _strongest(snr, instance.weight, instance.active)
         limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
         return PowerAction(power_w=winner * limit)
+
+
+def safeguarded(
+    links: Coupled, fraction: Float[Tensor, "*batch tx"], *, ascended: bool
+) -> Float[Tensor, "*batch tx"]:
+    """Return the best of power fractions and of the rules `MaxPower` and `StrongestLink`, instance by instance.
+
+    The rules replace the given fractions only where their weighted sum rate is higher.
+
+    Args:
+        links: in relative units.
+        fraction: of the limits.
+        ascended: whether an ascent from full power led to the fractions, so that `MaxPower` cannot be better.
+    """
+    rules = [_strongest(links.direct.squeeze(-2), links.weight, links.active)]
+    if not ascended:
+        rules.append(torch.ones_like(fraction))
+    with torch.no_grad():
+        best = sum_rate(links, fraction.unsqueeze(-2))
+    for rule in rules:
+        with torch.no_grad():
+            rate = sum_rate(links, rule.unsqueeze(-2))
+        fraction = torch.where(rate > best, rule, fraction)
+        best = torch.maximum(rate, best)
+    return fraction
+
+
+def _strongest(
+    snr: Float[Tensor, "*batch tx"], weight: Float[Tensor, "*batch tx"], active: Bool[Tensor, "*batch tx"]
+) -> Float[Tensor, "*batch tx"]:
+    """Return 1 for the active link whose weighted rate alone is largest, the first of equal ones, else 0."""
+    rate = torch.where(active, weight * torch.log1p(snr), -1.0)
+    return torch.zeros_like(rate).scatter(-1, rate.argmax(-1, keepdim=True), 1.0)
 
 
 def in_one_go(action: PowerAction, instance: LinkInstance) -> Solution[PowerAction]:

@@ -1,10 +1,11 @@
 """Association of the largest sum of the logarithms of rates, at full power or with power control."""
 
+from dataclasses import replace
 from typing import Literal
 
 from torchrrm.kernels import max_sum_utility as kernels
-from torchrrm.problems.association import AssociationAction, CellInstance
-from torchrrm.solvers.base import Solution
+from torchrrm.problems.association import AssociationAction, CellInstance, ProportionalFairAssociation
+from torchrrm.solvers.base import Solution, best_action
 from torchrrm.solvers.cell_arrays import StartPower, require_settings, run_cells, start_share
 
 __all__ = ["ControlledMaxSumUtility", "MaxSumUtility"]
@@ -69,7 +70,17 @@ class MaxSumUtility:
 
 
 class ControlledMaxSumUtility(MaxSumUtility):
-    """`MaxSumUtility` with power control."""
+    """`MaxSumUtility` with power control, or `MaxSumUtility` at full power in the instances where that is better.
+
+    Equal powers, which the control starts from, leave users without a signal that only a loud station reaches. Full
+    power is the safeguard: its association is the best one, so that the geometric mean of rates is never below that
+    of `MaxSignalAssociation` or `MaxGainAssociation`. `iterations` and `converged` are those of the power control.
+    """
 
     def __init__(self):
         super().__init__("control")
+
+    def solve(self, instance: CellInstance) -> Solution[AssociationAction]:
+        found = super().solve(instance)
+        actions = [found.action, MaxSumUtility()(instance)]
+        return replace(found, action=best_action(ProportionalFairAssociation(), instance, actions)[0])

@@ -38,8 +38,6 @@ class MinimumPowerBeamforming:
     Both forms compute in float64. Users that ask for nothing get no power.
     """
 
-    reads_weights = False
-
     def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
         """Least powers with their beams, and whether they are within the limit."""
         if is_compilable(instance):

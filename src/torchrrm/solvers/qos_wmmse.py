@@ -35,7 +35,7 @@ class QosWMMSE(RegionSolver):
     minimiser; elsewhere a batched interior-point method in float64 finds it. So the objective never falls, every
     minimum rate is kept, and without minimum rates this is WMMSE from full power.
 
-    Deviation from [Shi2011]: the constraints, in the powers' update alone.
+    Deviations from [Shi2011]: the constraints, in the powers' update alone, and `safeguard`.
 
     Starts as `GeometricProgram` does: from the least powers and as far above them as the limits allow while all links
     gain the same margin. Where the minimum rates cannot be reached, the action is that of `MinimumPower` and
@@ -47,12 +47,18 @@ class QosWMMSE(RegionSolver):
         max_steps: updates of the powers.
         tolerance: an instance has converged when a step adds no more than this part of the objective; with `None` all
             steps are taken, and only instances without room count as converged.
+        safeguard: return `MaxPower` or `StrongestLink` where these keep all minimum rates and have a higher objective.
     """
 
     def __init__(
-        self, min_rate_bps_hz: float | Tensor = 0.0, max_steps: int = 100, tolerance: float | None = 1e-6
+        self,
+        min_rate_bps_hz: float | Tensor = 0.0,
+        max_steps: int = 100,
+        tolerance: float | None = 1e-6,
+        *,
+        safeguard: bool = True,
     ):
-        super().__init__(min_rate_bps_hz, max_steps, tolerance)
+        super().__init__(min_rate_bps_hz, max_steps, tolerance, safeguard)
 
     def step(self, instance: RateRegion, state: PowerShare) -> PowerShare:
         signal, heard = interference(instance, state.share)

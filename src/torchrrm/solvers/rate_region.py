@@ -1,5 +1,6 @@
 """The powers under which links reach their minimum rates, as solvers that stay among them see them."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -8,11 +9,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
-from torchrrm.problems.links.qos_sum_rate import coupling, require_min_rate, solve_coupling
+from torchrrm.problems.links.qos_sum_rate import QosSumRate, coupling, require_min_rate, solve_coupling
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import map_tensors, tensor_record, to
-from torchrrm.solvers.base import IterativeSolver, Solution
+from torchrrm.solvers.base import IterativeSolver, Solution, best_action, select
 from torchrrm.solvers.interior_point import BarrierProgram, minimise
+from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
 from torchrrm.solvers.minimum_power import least_power
 
 __all__ = [
@@ -187,17 +189,26 @@ class RegionSolver(IterativeSolver[Any, PowerAction, PowerShare]):
         max_steps: at most.
         tolerance: an instance has converged when a step adds no more than this part of the objective; with `None` all
             steps are taken, and only instances without room count as converged.
+        safeguard: return `MaxPower` or `StrongestLink` where these keep all minimum rates and have a higher objective.
     """
 
-    def __init__(self, min_rate_bps_hz: float | Tensor, max_steps: int, tolerance: float | None):
+    def __init__(
+        self, min_rate_bps_hz: float | Tensor, max_steps: int, tolerance: float | None, safeguard: bool
+    ):
         require_min_rate(min_rate_bps_hz)
         self.min_rate_bps_hz, self.max_steps, self.tolerance = min_rate_bps_hz, max_steps, tolerance
+        self.safeguard = safeguard
 
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Run to convergence."""
         with torch.no_grad():
             region = rate_region(instance, self.min_rate_bps_hz)
-            return region_solution(instance, region, *self.iterate(region))
+            found = region_solution(instance, region, *self.iterate(region))
+            if not self.safeguard:
+                return found
+            actions = [found.action, MaxPower()(instance), StrongestLink()(instance)]
+            best, _ = best_action(QosSumRate(self.min_rate_bps_hz), instance, actions)
+            return dataclasses.replace(found, action=select(region.feasible, best, found.action))
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
         return self.solve(instance).action

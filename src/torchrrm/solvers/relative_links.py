@@ -1,7 +1,7 @@
 """Interference links as their solvers take them: in relative units as tensors, or as arrays for a kernel."""
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,10 +11,33 @@ from torch import Tensor
 from torchrrm.problems.links import LinkInstance, PowerAction, SparseLinkInstance, relative_gain
 from torchrrm.records import is_plain, tensor_record
 
-__all__ = ["RelativeLinks", "arrays", "is_compilable", "power_action", "relative_links", "sum_rate"]
+__all__ = [
+    "Coupled",
+    "RelativeLinks",
+    "arrays",
+    "is_compilable",
+    "power_action",
+    "relative_links",
+    "sum_rate",
+]
 
 _COMPILED = (torch.float32, torch.float64)
 _LOOPED = 400  # multiplications of a vector and a matrix below which torch's `bmm` on a CPU is a plain loop
+
+
+class Coupled(Protocol):
+    """Links in relative units that say what they do to each other: `RelativeLinks`, or with lists of neighbours."""
+
+    @property
+    def direct(self) -> Tensor: ...
+    @property
+    def worth(self) -> Tensor: ...
+    @property
+    def weight(self) -> Tensor: ...
+    @property
+    def active(self) -> Tensor: ...
+    def heard(self, power: Tensor) -> Tensor: ...
+    def charge(self, cost: Tensor) -> Tensor: ...
 
 
 @tensor_record
@@ -71,9 +94,7 @@ def relative_links(instance: LinkInstance) -> RelativeLinks:
     )
 
 
-def sum_rate(
-    links: RelativeLinks, fraction: Float[Tensor, "*batch start tx"]
-) -> Float[Tensor, "*batch start"]:
+def sum_rate(links: Coupled, fraction: Float[Tensor, "*batch start tx"]) -> Float[Tensor, "*batch start"]:
     """Weighted sum rate in bit/s/Hz of powers that are fractions of the limit."""
     heard = links.heard(fraction)
     rate = torch.log1p(links.direct * fraction / heard) / math.log(2)

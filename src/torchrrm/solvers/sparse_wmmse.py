@@ -16,6 +16,7 @@ from torchrrm.problems.links import (
 )
 from torchrrm.records import tensor_record
 from torchrrm.solvers.base import IterativeSolver, Solution
+from torchrrm.solvers.link_baselines import safeguarded
 from torchrrm.solvers.relative_links import is_compilable, power_action
 from torchrrm.solvers.wmmse import Amplitudes, wmmse_step
 
@@ -73,14 +74,16 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
         max_steps: steps taken.
         tol: an instance is left once no amplitude changes by more; by default all steps are taken and nothing
             counts as converged.
+        safeguard: compare the result with all links at full power and with the best link alone, as `WMMSE` does, and
+            return the best.
     """
 
-    def __init__(self, max_steps: int = 20, tol: float | None = None):
+    def __init__(self, max_steps: int = 20, tol: float | None = None, *, safeguard: bool = True):
         if max_steps < 1:
             raise ValueError(f"max_steps: must be at least 1, received {max_steps}")
         if tol is not None and not tol >= 0:
             raise ValueError(f"tol: must not be negative, received {tol}")
-        self.max_steps, self.tolerance = max_steps, tol
+        self.max_steps, self.tolerance, self.safeguard = max_steps, tol, safeguard
 
     def __call__(self, instance: SparseLinkInstance) -> PowerAction:
         return self.solve(instance).action
@@ -120,6 +123,7 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
 
     def action(self, instance: RelativeSparseLinks, state: Amplitudes) -> PowerAction:
         fraction = state.amplitude.squeeze(-2).square()
+        fraction = safeguarded(instance, fraction, ascended=True) if self.safeguard else fraction
         return PowerAction(power_w=torch.where(instance.active, fraction, 0.0))
 
     def _solve_compiled(self, instance: SparseLinkInstance) -> Solution[PowerAction]:
@@ -127,7 +131,7 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
         batch = instance.direct_gain.shape[:-1]
         single = not batch
         run = kernels.solve if single else kernels.solve_batch
-        power, taken, change = run(*arrays(instance), self.max_steps, tol)
+        power, taken, change = run(*arrays(instance), self.max_steps, tol, self.safeguard)
         return Solution(
             PowerAction(power_w=torch.from_numpy(power).reshape(instance.direct_gain.shape)),
             torch.as_tensor(change <= tol).reshape(batch),

@@ -1,6 +1,13 @@
 """Control loops over slots: allocators of one slot put to work on long-term aims."""
 
-from torchrrm.policies.control.base import Controller, EachSlot, LinkAllocator, Track, require_demands
+from torchrrm.policies.control.base import (
+    Controller,
+    EachSlot,
+    LinkAllocator,
+    Track,
+    reads_of,
+    require_demands,
+)
 from torchrrm.policies.control.dual import DualState, OnlineDual
 from torchrrm.policies.control.fair import FairState, ProportionalFair
 from torchrrm.policies.control.schedule import Window, asking, follow, require_schedule
@@ -21,6 +28,7 @@ __all__ = [
     "Window",
     "asking",
     "follow",
+    "reads_of",
     "require_demands",
     "require_schedule",
 ]

@@ -1,13 +1,15 @@
 """What a control loop is."""
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchrrm.problems.base import Allocator
+from torchrrm.problems.base import Allocator, DeclaresReads, Reads
 from torchrrm.problems.links import (
     ErgodicAction,
     ErgodicInstance,
@@ -19,7 +21,16 @@ from torchrrm.problems.links import (
 from torchrrm.records import tensor_record
 from torchrrm.solvers.relative_links import is_compilable
 
-__all__ = ["Controller", "EachSlot", "LinkAllocator", "Track", "compiled_rule", "require_demands"]
+__all__ = [
+    "Controller",
+    "EachSlot",
+    "LinkAllocator",
+    "Track",
+    "compiled_rule",
+    "reads_of",
+    "require_demands",
+    "require_reads",
+]
 
 LinkAllocator = Allocator[LinkInstance, PowerAction]
 S = TypeVar("S")
@@ -27,10 +38,38 @@ _SUM_RATE = WeightedSumRate()
 _ERGODIC = ErgodicPower()
 
 
+def reads_of(allocator: Any) -> Reads:
+    """Return what an allocator of links reads besides channels.
+
+    It is what the allocator declares (`DeclaresReads`). Without a declaration its signature decides: one with an
+    argument `priority` reads priorities, the others weights.
+    """
+    if isinstance(allocator, DeclaresReads):
+        return allocator.reads
+    function = allocator.forward if isinstance(allocator, torch.nn.Module) else allocator
+    return "priority" if "priority" in inspect.signature(function).parameters else "weight"
+
+
+def require_reads(allocator: Any, allowed: Collection[Reads], loop: str) -> Reads:
+    """Return what an allocator reads, if a control loop can work with it.
+
+    Raises:
+        ValueError: if the loop gives it nothing that it reads.
+    """
+    reads = reads_of(allocator)
+    if reads not in allowed:
+        name = type(allocator).__name__
+        raise ValueError(
+            f"allocator: must read {' or '.join(allowed)} under {loop}, received {name}, which reads {reads}"
+        )
+    return reads
+
+
 class EachSlot:
     """The same allocator in every slot by itself, all slots at once: no memory, no long-term aim."""
 
     def __init__(self, allocator: LinkAllocator):
+        require_reads(allocator, ("nothing", "weight", "priority"), "EachSlot")
         self.allocator = allocator
         usual = "policy" if isinstance(allocator, torch.nn.Module) else "solver"
         self.kind = getattr(allocator, "kind", usual)

@@ -14,6 +14,7 @@ from torchrrm.policies.control.base import (
     Track,
     compiled_rule,
     require_demands,
+    require_reads,
 )
 from torchrrm.policies.control.compiled import loop_arrays, loop_track
 from torchrrm.problems.links import ErgodicInstance, LinkInstance, PowerAction
@@ -51,6 +52,9 @@ class OnlineDual(Controller[DualState]):
         slack_penalty: `alpha`, if the minima may be relaxed.
         ceiling: of the multipliers.
         first: gives the first multipliers of an instance; by default they are 0.
+
+    Raises:
+        ValueError: if the allocator reads priorities or demands, which this loop does not give.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class OnlineDual(Controller[DualState]):
                 raise ValueError(f"{name}: must be positive and finite, received {value}")
         if slack_penalty is not None and not slack_penalty > 0:
             raise ValueError(f"slack_penalty: must be positive, received {slack_penalty}")
+        require_reads(allocator, ("weight", "nothing"), "OnlineDual")
         self.allocator, self.demands, self.step = allocator, demands, step
         self.slack_penalty, self.ceiling, self.first = slack_penalty, ceiling, first
         self.kind = "policy" if isinstance(allocator, torch.nn.Module) else "solver"

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchrrm.policies.control.base import Controller
+from torchrrm.policies.control.base import Controller, require_reads
 from torchrrm.problems.links import ErgodicInstance, LinkInstance, PowerAction, WeightedSumRate
-from torchrrm.records import tensor_record
+from torchrrm.records import replace, tensor_record
 
 __all__ = ["FairState", "ProportionalFair"]
 
@@ -23,16 +23,24 @@ class FairState:
 
 
 class ProportionalFair(Controller[FairState]):
-    """Tells an allocator the proportional-fairness ratio of each link (Eq. (25) of [Huang2024]).
+    """Proportional fairness over any allocator of one slot that reads priorities or weights.
 
-    The ratio is the rate at full power over the moving average `r~(t) = (1 - beta) r~(t-1) + beta r(t)` of the
-    rates that were given. The average starts as that of the first `warm_up` slots at full power, which stand for
-    the "several data samples" of the paper.
+    An allocator that reads priorities is called as `allocator(links, priority=ratio)` with the proportional-fairness
+    ratio of each link, Eq. (25) of [Huang2024]: the rate at full power over the moving average
+
+        r~(t) = (1 - beta) r~(t-1) + beta r(t)
+
+    of the rates that were given. For one that reads weights the weights of the links are divided by that average: the
+    weighted sum rate is then the slope of `sum_k w_k ln r~_k`. The average starts as that of the first `warm_up` slots
+    at full power, which stand for the "several data samples" of the paper.
 
     Args:
-        allocator: called as `allocator(links, priority=ratio)`.
+        allocator: of one slot; `torchrrm.problems.base.Reads` says how it declares what it reads.
         averaging: `beta`; Table I of [Huang2024].
         warm_up: slots of the initial average.
+
+    Raises:
+        ValueError: if the allocator reads neither priorities nor weights.
     """
 
     def __init__(self, allocator: Callable[..., PowerAction], averaging: float = 0.05, warm_up: int = 100):
@@ -40,6 +48,7 @@ class ProportionalFair(Controller[FairState]):
             raise ValueError(f"averaging: must lie in (0, 1], received {averaging}")
         if warm_up < 1:
             raise ValueError(f"warm_up: must be at least 1 slot, received {warm_up}")
+        self.reads = require_reads(allocator, ("priority", "weight"), "ProportionalFair")
         self.allocator, self.averaging, self.warm_up = allocator, averaging, warm_up
         self.kind = "policy" if isinstance(allocator, torch.nn.Module) else "solver"
 
@@ -67,7 +76,9 @@ class ProportionalFair(Controller[FairState]):
 
     def decide(self, links: LinkInstance, state: FairState) -> PowerAction:
         """See `Controller.decide`."""
-        return self.allocator(links, priority=self.priority(links, state))
+        if self.reads == "priority":
+            return self.allocator(links, priority=self.priority(links, state))
+        return self.allocator(replace(links, weight=links.weight * self.multiplier(state)))
 
     def observe(self, rate: Float[Tensor, "*batch tx"], state: FairState) -> FairState:
         """See `Controller.observe`."""

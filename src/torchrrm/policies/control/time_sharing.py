@@ -15,6 +15,7 @@ from torchrrm.policies.control.base import (
     Track,
     compiled_rule,
     require_demands,
+    require_reads,
 )
 from torchrrm.policies.control.compiled import loop_arrays, loop_track
 from torchrrm.problems.links import ErgodicInstance, LinkInstance, PowerAction
@@ -114,6 +115,9 @@ class TimeSharing(Controller[SharingState]):
         demands: mean rates in bit/s/Hz, `[*batch tx]` or one for all; by default the instance's minima.
         settings: of the update.
         seed: of the draws.
+
+    Raises:
+        ValueError: if the allocator reads demands.
     """
 
     def __init__(
@@ -124,6 +128,7 @@ class TimeSharing(Controller[SharingState]):
         *,
         seed: int = 0,
     ):
+        require_reads(allocator, ("nothing", "weight", "priority"), "TimeSharing")
         self.allocator, self.demands = allocator, demands
         self.settings, self.seed = settings or SharingSettings(), seed
         self.kind = "policy" if isinstance(allocator, torch.nn.Module) else "solver"

@@ -52,7 +52,6 @@ class RestoredEqualPower:
     """Equal powers, raised for those who need more and lowered for the others, so that all minimum rates are kept."""
 
     kind = "trivial"
-    reads_weights = False
 
     def __call__(self, instance: MisoInstance) -> BeamAction:
         power_w, _ = restored_power(instance, EqualPowerMMSE()(instance).power_w)

@@ -8,6 +8,7 @@ from torchrrm import records
 from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.problems import Task
 from torchrrm.problems.association import AssociationAction, CellInstance
+from torchrrm.setups import workbench
 from torchrrm.setups.association.given import given_cells
 from torchrrm.setups.association.setup import (
     MOST_CERTIFIED,
@@ -93,6 +94,7 @@ def _in_munich(setup: CellSetup, place: str, snapshot: str) -> CellCase:
 
 
 def _left_out(setup: CellSetup, few: bool) -> dict[str, str]:
+    unsuited = workbench.unsuited_policies(setup)
     if few or "exhaustive" not in setup.solvers:
-        return {}
-    return {"exhaustive": _EXPONENTIAL.format(*MOST_CERTIFIED)}
+        return unsuited
+    return {**unsuited, "exhaustive": _EXPONENTIAL.format(*MOST_CERTIFIED)}

@@ -55,6 +55,8 @@ MOST_CERTIFIED = (6, 4)
 """Users and stations up to which the optimum of the sum of rates is certified, in tenths of a second an instance."""
 
 
+_OBJECTIVES = {SumRateAssociation: "sum of rates", ProportionalFairAssociation: "geometric mean of rates"}
+
 RESTARTS = 20
 """Of the search that larger networks are held against."""
 
@@ -93,6 +95,7 @@ class CellSetup(ABC):
     """What both objectives have in common."""
 
     name: ClassVar[str]
+    default: ClassVar[str]
     title: ClassVar[str]
     display: ClassVar[bench.Display]
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
@@ -115,6 +118,15 @@ class CellSetup(ABC):
     @property
     def solvers(self) -> Mapping[str, Callable[[], CellAllocator]]:
         return SOLVERS[self.name]
+
+    def unsuited(self, policy: HBGNN) -> str | None:
+        """Return what the policy is trained for, if that is the other objective."""
+        trained = policy.problem
+        return (
+            None
+            if isinstance(trained, type(self.problem))
+            else f"trained for the {_OBJECTIVES[type(trained)]}"
+        )
 
     def serving(self, policy: HBGNN) -> HBGNN:
         return policy
@@ -198,9 +210,10 @@ class AssociationSetup(CellSetup):
     """
 
     name: ClassVar[str] = "association"
+    default: ClassVar[str] = "hungarian-wmmse"
     title: ClassVar[str] = "Users, stations and powers: sum of rates"
     display: ClassVar[bench.Display] = bench.Display(
-        "sum of rates", "(bit/s/Hz)", utility="rate / (bit/s/Hz)"
+        _OBJECTIVES[SumRateAssociation], "(bit/s/Hz)", utility="rate / (bit/s/Hz)"
     )
 
     @property
@@ -229,9 +242,10 @@ class FairAssociationSetup(CellSetup):
     """The geometric mean of rates, held against the best that any of several allocators reaches."""
 
     name: ClassVar[str] = "fair-association"
+    default: ClassVar[str] = "max-sum-utility-power"
     title: ClassVar[str] = "Users, stations and powers: proportional fairness"
     display: ClassVar[bench.Display] = bench.Display(
-        "geometric mean of rates", "(bit/s/Hz)", utility="rate / (bit/s/Hz)"
+        _OBJECTIVES[ProportionalFairAssociation], "(bit/s/Hz)", utility="rate / (bit/s/Hz)"
     )
 
     @property

@@ -73,6 +73,7 @@ class BeamSetup:
     problem: UrllcOfDraws = field(default_factory=UrllcOfDraws)
 
     name: ClassVar[str] = "urllc"
+    default: ClassVar[str] = "gram-ascent"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
     policies: ClassVar[tuple[type[nn.Module], ...]] = (USRMNet,)
     priced: ClassVar[tuple[str, ...]] = ()

@@ -9,7 +9,7 @@ from torch import nn
 from torchrrm.bench import Display
 from torchrrm.channels import Scenario
 from torchrrm.policies import CentralPower, LocalPower, OnlineDual, PowerGNN, StateAugmented, UnfoldedPower
-from torchrrm.policies.control import Controller, SharingSettings, TimeSharing
+from torchrrm.policies.control import Controller, SharingSettings, TimeSharing, reads_of
 from torchrrm.problems import Allocator, LinkInstance, PowerAction
 from torchrrm.setups.links import SumRateSetup
 from torchrrm.solvers import SOLVERS
@@ -67,12 +67,13 @@ def control_loop(
     Raises:
         ValueError: if the loop moves weights that the allocator does not read, or if the allocator asks for demands.
     """
-    if getattr(allocator, "demands", False):
+    reads = reads_of(allocator)
+    if reads == "demands":
         raise ValueError(f"allocator: must be one that knows of no demands, received {name}")
     if control == "time-sharing":
         alone = allocator.controller.allocator if isinstance(allocator, StateAugmented) else allocator
         return TimeSharing(alone, settings=sharing, seed=seed)
-    if not getattr(allocator, "reads_weights", True):
+    if reads != "weight":
         raise ValueError(f"control: must be time-sharing, since {name} reads no weights, received {control}")
     if isinstance(allocator, StateAugmented):
         return allocator.controller if step is None else allocator.set_to(step=step).controller

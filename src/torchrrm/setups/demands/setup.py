@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchrrm import bench
 from torchrrm.bench import Display, Measure, metrics
 from torchrrm.channels import Scenario
-from torchrrm.policies.control import Controller, LinkAllocator
+from torchrrm.policies.control import Controller, LinkAllocator, reads_of
 from torchrrm.problems import Allocator, DemandInstance, MetDemands, SlotPowers, Task
 from torchrrm.records import replace
 from torchrrm.setups import workbench
@@ -106,6 +106,7 @@ class DemandSetup:
     certifies: bool = False
 
     name: ClassVar[str] = DemandNames.name
+    default: ClassVar[str] = "online-dual over wmmse"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = DemandNames.scenarios
     policies: ClassVar[tuple[type[nn.Module], ...]] = DemandNames.policies
     priced: ClassVar[tuple[str, ...]] = ()
@@ -121,7 +122,7 @@ class DemandSetup:
         return self.problem.validate(instance)
 
     def serving(self, policy: Any) -> OverWindows:
-        control: Control = "online-dual" if getattr(policy, "reads_weights", True) else "time-sharing"
+        control: Control = "online-dual" if reads_of(policy) == "weight" else "time-sharing"
         return OverWindows(control_loop(type(policy).__name__, policy, control))
 
     def exported(self, policy: Any) -> nn.Module:

@@ -96,8 +96,12 @@ def _of_one_slot() -> list[LinkCase]:
     ]
 
 
+def _of_other_sizes(links: int) -> dict[str, str]:
+    return {name: f"serves {size} links only" for name, size in _SIZES.items() if size != links}
+
+
 def _one_slot(regime: Regime, place: str, channels: str, links: int) -> LinkCase:
-    left_out = {name: f"serves {size} links only" for name, size in _SIZES.items() if size != links}
+    left_out = _of_other_sizes(links)
     if links > MOST_CERTIFIED:
         left_out["branch-and-bound"] = _EXPONENTIAL
     return Case(
@@ -122,6 +126,9 @@ def _over_slots() -> list[ErgodicCase]:
 
 def _slots(regime: Regime, place: str, channels: str, links: int, slots: int) -> ErgodicCase:
     certified = links <= _CERTIFIED_OVER_SLOTS
+    left_out = _of_other_sizes(links)
+    if not certified:
+        left_out |= dict.fromkeys(("dual-bound", "branch-and-bound"), _SEARCHED)
     return Case(
         regime,
         f"{place}, {links} links, {slots} slots, 1 bit/s/Hz each",
@@ -129,5 +136,5 @@ def _slots(regime: Regime, place: str, channels: str, links: int, slots: int) ->
         partial(_ergodic, channels, links, slots),
         _OVER_SLOTS,
         given=_given_slots if channels == _MUNICH else None,
-        left_out={} if certified else dict.fromkeys(("dual-bound", "branch-and-bound"), _SEARCHED),
+        left_out=left_out,
     )

@@ -54,6 +54,7 @@ class QosSetup:
     problem: QosOfDraws = field(default_factory=lambda: QosOfDraws(USUAL_MIN_RATE))
 
     name: ClassVar[str] = "qos-sum-rate"
+    default: ClassVar[str] = "geometric-program"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = SumRateSetup.scenarios
     policies: ClassVar[tuple[type[nn.Module], ...]] = (UnrolledPower,)
     priced: ClassVar[tuple[str, ...]] = ()

@@ -12,6 +12,7 @@ from torchrrm import bench, learning
 from torchrrm.bench import Measure, metrics
 from torchrrm.channels import SCENARIOS, Scenario
 from torchrrm.policies import (
+    BestOf,
     CentralPower,
     EachSlot,
     LocalPower,
@@ -22,7 +23,7 @@ from torchrrm.policies import (
     StateAugmented,
     UnfoldedPower,
 )
-from torchrrm.policies.control import LinkAllocator
+from torchrrm.policies.control import LinkAllocator, reads_of
 from torchrrm.problems import (
     Allocator,
     ErgodicAction,
@@ -35,7 +36,7 @@ from torchrrm.problems import (
 from torchrrm.setups import workbench
 from torchrrm.setups.links.scene import TRANSMITS, LinkService, link_scene
 from torchrrm.setups.workbench import Given, Setup
-from torchrrm.solvers import SOLVERS, BranchAndBound, ErgodicDualBound
+from torchrrm.solvers import SOLVERS, BranchAndBound, ErgodicDualBound, MaxPower, StrongestLink
 
 __all__ = ["MOST_CERTIFIED", "ErgodicSetup", "SumRateSetup", "new_policy"]
 
@@ -78,6 +79,15 @@ def slot_scene(
     return link_scene(given, services, max_power_w=instance.max_power_w, active=instance.active)
 
 
+def _with_core(policy: nn.Module) -> nn.Module:
+    """Return the policy, if it can be exported."""
+    if not hasattr(policy, "core"):
+        raise ValueError(
+            f"policy: must be a network with an exportable core, received {type(policy).__name__}"
+        )
+    return policy
+
+
 @dataclass(frozen=True)
 class SumRateSetup:
     """The sum rate in one slot, held against the certified optimum where there are few links."""
@@ -85,6 +95,7 @@ class SumRateSetup:
     problem: WeightedSumRate = field(default_factory=WeightedSumRate)
 
     name: ClassVar[str] = "sum-rate"
+    default: ClassVar[str] = "wmmse"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
     policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN, CentralPower, LocalPower, UnfoldedPower)
     priced: ClassVar[tuple[str, ...]] = ()
@@ -102,11 +113,7 @@ class SumRateSetup:
         return policy
 
     def exported(self, policy: nn.Module) -> nn.Module:
-        if not hasattr(policy, "core"):
-            raise ValueError(
-                f"policy: must be a network with an exportable core, received {type(policy).__name__}"
-            )
-        return policy
+        return _with_core(policy)
 
     def loss(self, policy: PowerGNN) -> learning.PolicyLoss:
         """Negative mean rate of a link in bit/s/Hz."""
@@ -147,17 +154,19 @@ class ErgodicSetup:
 
     With `certifies` they are held against the certified bound of the dual, which takes branch and bound in every slot.
 
-    Solvers of one slot work in each by itself (`EachSlot`); ITLinQ and policies that read priorities take turns by
-    proportional fairness, policies that read weights have them moved by the shortfall (`OnlineDual`), as
-    `online-dual` does for WMMSE.
+    Solvers of one slot, and policies that read neither weights nor priorities, work in each slot by itself
+    (`EachSlot`). ITLinQ and policies that read priorities take turns by proportional fairness. Policies that read
+    weights have them moved by the shortfall (`OnlineDual`), as `online-dual` does for WMMSE. `safeguarded-dual` returns
+    the best of that loop and of the trivial rules in every slot, compared over all slots, which no loop can know.
     """
 
     problem: ErgodicPower = field(default_factory=ErgodicPower)
     certifies: bool = False
 
     name: ClassVar[str] = "ergodic-power"
+    default: ClassVar[str] = "safeguarded-dual"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = SumRateSetup.scenarios
-    policies: ClassVar[tuple[type[nn.Module], ...]] = (PowerGNN, MetaGNN, StateAugmented)
+    policies: ClassVar[tuple[type[nn.Module], ...]] = (MetaGNN, StateAugmented, *SumRateSetup.policies)
     priced: ClassVar[tuple[str, ...]] = ("min_rate",)
     title: ClassVar[str] = "Power control of links over slots"
     display: ClassVar[bench.Display] = bench.Display(
@@ -166,19 +175,21 @@ class ErgodicSetup:
 
     @property
     def solvers(self) -> Mapping[str, Callable[[], ErgodicAllocator]]:
-        return ERGODIC_SOLVERS | SOLVERS[self.name]
+        safeguarded = {"safeguarded-dual": partial(_safeguarded_dual, self.problem)}
+        return ERGODIC_SOLVERS | safeguarded | SOLVERS[self.name]
 
     def validate(self, instance: ErgodicInstance) -> ErgodicInstance:
         return self.problem.validate(instance)
 
-    def serving(self, policy: PowerGNN | MetaGNN | StateAugmented) -> ErgodicAllocator:
-        if not isinstance(policy, PowerGNN):
+    def serving(self, policy: Any) -> ErgodicAllocator:
+        if isinstance(policy, MetaGNN | StateAugmented):
             return policy
-        return ProportionalFair(policy) if policy.condition == "priority" else OnlineDual(policy)
+        loops = {"priority": ProportionalFair, "weight": OnlineDual}
+        return loops.get(reads_of(policy), EachSlot)(policy)
 
-    def exported(self, policy: PowerGNN | MetaGNN | StateAugmented) -> PowerGNN:
+    def exported(self, policy: Any) -> nn.Module:
         """The power net of one slot; who runs it tells it priorities or weights."""
-        return policy if isinstance(policy, PowerGNN) else policy.power
+        return policy.power if isinstance(policy, MetaGNN | StateAugmented) else _with_core(policy)
 
     def certify(self, drawn: ErgodicInstance) -> bench.Bound | None:
         """If that was asked for."""
@@ -233,6 +244,11 @@ def _fair_itlinq() -> ProportionalFair:
 
 def _dual_wmmse() -> OnlineDual:
     return OnlineDual(SOLVERS["sum-rate"]["wmmse"]())
+
+
+def _safeguarded_dual(problem: ErgodicPower) -> BestOf[ErgodicInstance, ErgodicAction]:
+    rules = [EachSlot(MaxPower()), EachSlot(StrongestLink())]
+    return BestOf([_dual_wmmse(), *rules], problem, priced=ErgodicSetup.priced)
 
 
 ERGODIC_SOLVERS: dict[str, Callable[[], ErgodicAllocator]] = {

@@ -52,6 +52,7 @@ class SliceSetup:
     problem: SliceBandwidth
 
     name: ClassVar[str] = "slicing"
+    default: ClassVar[str] = "exact"
     scenarios: ClassVar[Mapping[str, Callable[[], Scenario]]] = {n: SCENARIOS[n] for n in SCENARIO_NAMES}
     policies: ClassVar[tuple[type[nn.Module], ...]] = (SliceGNN,)
     priced: ClassVar[tuple[str, ...]] = ()
