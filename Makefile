@@ -13,12 +13,17 @@ export MKL_NUM_THREADS := 1
 # Rooms of pure functions whose shapes and types the tests check at every call.
 CHECKED := torchrrm.rates,torchrrm.nn
 
+# Together they call every kernel, most of them for every registered allocator.
+BOUNDSCHECKED := tests/kernels tests/testing/test_boundary.py tests/solvers/test_sparse_wmmse.py \
+  tests/policies/test_sparse_power_gnn.py tests/policies/test_sparse_hbgnn.py
+
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint doctest docs wheel bench fuzz falsify leaderboard clean
+.PHONY: help demo test boundscheck check lint doctest docs wheel bench fuzz falsify leaderboard clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
 	@echo "make test    all tests"
+	@echo "make boundscheck  tests that call kernels, each access to an array checked against its bounds"
 	@echo "make check   format, lint, types, order of the rooms, doctests"
 	@echo "make docs    the documentation, its examples run; writes docs/_build/html"
 	@echo "make wheel   source archive and wheel in dist/, the wheel's demo run offline in a clean environment"
@@ -33,6 +38,11 @@ demo: $(VENV)/.kernels
 
 test: $(VENV)/.kernels
 	$(BIN)/python -m pytest -n 2 --dist worksteal --jaxtyping-packages=$(CHECKED),beartype.beartype
+
+# Numba does not tell checked from unchecked code in its cache, so that checked code has a cache of its own.
+boundscheck: $(VENV)/.installed
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/.boundscheck \
+	  $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" $(BOUNDSCHECKED)
 
 check: lint doctest
 
@@ -86,7 +96,8 @@ leaderboard: $(VENV)/.kernels
 	$(BIN)/python -m torchrrm.recipes.benchmark.readme README.md docs/results/benchmark-full/leaderboard.json
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist docs/_build .benchmarks .hypothesis .import_linter_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OUT) build dist docs/_build .benchmarks .hypothesis .import_linter_cache .pytest_cache .ruff_cache \
+	  .boundscheck
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:

@@ -19,9 +19,11 @@ __all__ = [
     "active_like",
     "along_axes",
     "axis_names",
+    "axis_sizes",
     "batch_shape",
     "index",
     "index_axes",
+    "is_compilable",
     "is_plain",
     "map_tensors",
     "mask_axes",
@@ -68,6 +70,15 @@ def index_axes(cls: type) -> Mapping[str, str]:
 
 def _fields(record: Any) -> dict[str, Tensor]:
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def axis_sizes(record: Any) -> dict[str, int]:
+    """Size of each named axis."""
+    sizes = {}
+    for field, names in axis_names(type(record)).items():
+        shape = getattr(record, field).shape
+        sizes |= dict(zip(names, shape[len(shape) - len(names) :], strict=True))
+    return sizes
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], record: R) -> R:
@@ -163,10 +174,20 @@ def user_mask(record: Any) -> Tensor:
 
 def is_plain(*tensors: Tensor) -> bool:
     """Whether a kernel may read the tensors: on a CPU, outside any `torch.func` transform, and not being exported."""
-    if not all(tensor.is_cpu for tensor in tensors) or torch.compiler.is_compiling():
+    if False in [tensor.is_cpu for tensor in tensors] or torch.compiler.is_compiling():
         return False
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore[reportAttributeAccessIssue]
-    return not any(wrapped(tensor) for tensor in tensors)
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    if functorch.maybe_current_level() is None:  # outside any transform: control loops ask this often
+        return True
+    return not any(functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
+def is_compilable(record: Any, *others: Tensor) -> bool:
+    """Whether a kernel may serve the record: plain tensors, of which no gradient is asked for."""
+    tensors = (*vars(record).values(), *others)
+    if not is_plain(*tensors):
+        return False
+    return not (torch.is_grad_enabled() and True in [tensor.requires_grad for tensor in tensors])
 
 
 def mask_axes(cls: type) -> dict[str, tuple[str, ...]]:

@@ -307,12 +307,12 @@ def first(value):
         ),
         (changed(noise_power_w=torch.zeros_like), "noise_power_w: must be positive and finite, received 0.0"),
         (changed(bandwidth_hz=torch.neg), "bandwidth_hz: must be positive and finite, received -20000000.0"),
-        (changed(gain=lambda g: g[..., :0]), "gain: must have shape .* with a station, received"),
-        (changed(gain=lambda g: g[0, 0]), "gain: must have shape .* with a station, received"),
-        (changed(gain=lambda g: g.mT), r"active_user: must have shape \[2, 5\], received \[2, 7\]"),
-        (changed(active_bs=lambda a: a[:, 1:]), r"active_bs: must have shape \[2, 5\], received \[2, 4\]"),
-        (changed(max_power_w=lambda p: p[0]), r"max_power_w: must have shape \[2, 5\], received \[5\]"),
-        (changed(noise_power_w=lambda n: n[:1]), r"noise_power_w: must have shape \[2\], received \[1\]"),
+        (changed(gain=lambda g: g[..., :0]), r"gain: expected at least one bs, got shape \[2, 7, 0\]"),
+        (changed(gain=lambda g: g[0, 0]), r"gain: expected shape \[\*batch, user, bs\], got \[5\]"),
+        (changed(gain=lambda g: g.mT), r"max_power_w: expected shape \[2, 7\], got \[2, 5\]"),
+        (changed(active_bs=lambda a: a[:, 1:]), r"active_bs: expected shape \[2, 5\], got \[2, 4\]"),
+        (changed(max_power_w=lambda p: p[0]), r"max_power_w: expected shape \[2, 5\], got \[5\]"),
+        (changed(noise_power_w=lambda n: n[:1]), r"noise_power_w: expected shape \[2\], got \[1\]"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(change, message, generator):

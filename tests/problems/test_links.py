@@ -86,12 +86,12 @@ def test_ergodic_rate_is_the_mean_over_slots(generator):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("gain", torch.ones(3, 2), r"gain: must be square and not empty, .* received \[3, 2\]"),
+        ("gain", torch.ones(3, 2), r"gain: expected a square matrix \[rx, tx\], got \[3, 2\]"),
         ("gain", torch.tensor([[1.0, math.nan], [0.0, 1.0]]), r"gain: .* received nan at \[0, 1\]"),
         ("gain", torch.tensor([[0.0, 1.0], [1.0, 1.0]]), r"direct gain: must be positive .* 0.0 at \[0\]"),
         ("noise_power_w", torch.tensor(-1.0), r"noise_power_w: must be positive and finite, received -1.0"),
         ("active", torch.zeros(2, dtype=torch.bool), r"active: must hold at least one active link"),
-        ("max_power_w", torch.ones(3), r"max_power_w: must have shape \[2\], received \[3\]"),
+        ("max_power_w", torch.ones(3), r"max_power_w: expected shape \[2\], got \[3\]"),
         ("weight", torch.tensor([-1.0, 1.0]), r"weight: must be finite and not negative, received -1.0"),
     ],
 )

@@ -212,17 +212,13 @@ def test_validate_names_field_rule_and_value(field, value, message):
 def test_validate_checks_shapes_and_the_slice():
     problem, record = KINDS["data-rate"], batch("data-rate", count=4)
     assert problem.validate(record) is record
-    with pytest.raises(
-        ValueError, match="active: must have the shape of cn0_hz \\[4, 6\\], received \\[4, 5\\]"
-    ):
+    with pytest.raises(ValueError, match=r"active: expected shape \[4, 6\], got \[4, 5\]"):
         problem.validate(replace(record, active=record.active[:, :5]))
-    with pytest.raises(
-        ValueError, match="bandwidth_hz: must have the batch shape \\[4\\], received \\[4, 1\\]"
-    ):
+    with pytest.raises(ValueError, match=r"bandwidth_hz: expected shape \[4\], got \[4, 1\]"):
         problem.validate(replace(record, bandwidth_hz=record.bandwidth_hz[:, None]))
     with pytest.raises(ValueError, match=r"bandwidth_hz: must be positive and finite, received 0\.0"):
-        problem.validate(replace(record, bandwidth_hz=torch.zeros(4)))
-    with pytest.raises(ValueError, match="cn0_hz: must have shape"):
+        problem.validate(replace(record, bandwidth_hz=torch.zeros_like(record.bandwidth_hz)))
+    with pytest.raises(ValueError, match="cn0_hz: expected at least one user"):
         problem.validate(map_tensors(lambda x: x[..., :0] if x.ndim == 2 else x, record))
 
 

@@ -89,16 +89,21 @@ def sparse() -> SparseLinkInstance:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("direct_gain", torch.ones(2, 0), "direct_gain: must have shape"),
-        ("neighbour_gain", torch.ones(2, 4, 2), "neighbour_gain: must have shape"),
-        ("neighbour", torch.zeros(2, 5, 3, dtype=torch.int64), "neighbour: must have shape"),
+        ("direct_gain", torch.ones(2, 0), "direct_gain: expected at least one link"),
+        (
+            "neighbour_gain",
+            torch.ones(2, 4, 2),
+            r"neighbour_gain: expected shape \[2, 5, 2\], got \[2, 4, 2\]",
+        ),
+        ("neighbour", torch.zeros(2, 5, 3, dtype=torch.int64), r"neighbour_gain: expected shape \[2, 5, 3\]"),
         ("neighbour", torch.full((2, 5, 2), 5), "neighbour: must be a link, 0 to 4, received 5"),
-        ("weight", torch.ones(2, 4), "weight: must have shape"),
+        ("weight", torch.ones(2, 4), r"weight: expected shape \[2, 5\], got \[2, 4\]"),
         ("noise_power_w", torch.zeros(2), "noise_power_w: must be positive and finite"),
         ("neighbour_gain", -torch.ones(2, 5, 2), "neighbour_gain: must be finite and not negative"),
     ],
 )
 def test_what_is_no_instance(field: str, value: torch.Tensor, message: str) -> None:
+    value = value.double() if value.is_floating_point() else value
     with pytest.raises(ValueError, match=message):
         SparseSumRate().validate(replace(sparse(), **{field: value}))
 

@@ -177,5 +177,5 @@ def test_units_do_not_matter(generator):
 
 def test_shapes_that_do_not_fit():
     instance = miso_instance(torch.ones(3, 4, dtype=torch.complex64))
-    with pytest.raises(ValueError, match="noise_power_w: must be of shape"):
+    with pytest.raises(ValueError, match=r"noise_power_w: expected shape \[3\], got \[4\]"):
         SOLVER(replace(instance, noise_power_w=torch.ones(4)))

@@ -219,8 +219,6 @@ def test_strided_and_expanded_tensors() -> None:
     for problem in (same, replace(instance, gain=instance.gain.mT)):
         copy = LinkInstance(**{name: value.clone() for name, value in vars(problem).items()})
         assert torch.equal(WMMSE()(problem).power_w, WMMSE()(copy).power_w)
-    half = to(instance, dtype=torch.bfloat16)
-    assert WMMSE()(half).power_w.dtype == torch.bfloat16
 
 
 def test_shapes_are_checked_before_a_kernel_reads() -> None:
@@ -229,8 +227,24 @@ def test_shapes_are_checked_before_a_kernel_reads() -> None:
         replace(instance, weight=instance.weight[:, :5]),
         replace(instance, active=instance.active[:2]),
     ):
-        with pytest.raises(ValueError, match=r"must be of shape \[\*batch, tx\], received"):
+        with pytest.raises(ValueError, match=r"^(weight|active): expected shape \[3, 6\], got"):
             WMMSE()(wrong)
+    with pytest.raises(ValueError, match=r"^gain: expected a square matrix \[rx, tx\], got \[5, 4\]$"):
+        WMMSE()(replace(instance, gain=torch.rand(5, 4).to(instance.gain)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_refused(dtype) -> None:
+    message = f"^gain: expected torch.float32 or torch.float64, got {dtype}$"
+    with pytest.raises(ValueError, match=message):
+        WMMSE()(to(draw(2), dtype=dtype))
+
+
+def test_powers_to_refine_are_those_of_the_instance() -> None:
+    instance = draw(3)
+    for power_w in (instance.max_power_w[:, :5], instance.max_power_w[:2], instance.max_power_w.mT):
+        with pytest.raises(ValueError, match=r"^power_w: "):
+            WMMSE().refine(instance, PowerAction(power_w=power_w), 1)
 
 
 @pytest.mark.parametrize(

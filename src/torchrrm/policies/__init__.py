@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from torchrrm.policies import weights
+from torchrrm.policies.base import Policy
 from torchrrm.policies.compose import BestOf, Guarded, Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import EachSlot, OnlineDual, ProportionalFair, SharingSettings, TimeSharing
@@ -41,6 +42,7 @@ __all__ = [
     "LocalPower",
     "MetaGNN",
     "OnlineDual",
+    "Policy",
     "PowerGNN",
     "PreparedSlice",
     "ProportionalFair",

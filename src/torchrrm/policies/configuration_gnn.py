@@ -10,6 +10,7 @@ from torch.autograd import Function
 from torch.nn.functional import leaky_relu
 
 from torchrrm.nn import LinkGNN
+from torchrrm.policies.base import Policy
 from torchrrm.policies.power_gnn import EDGES
 from torchrrm.problems.links import ErgodicInstance, relative_gain
 
@@ -38,7 +39,7 @@ class _Rectified(Function):
         return torch.where((value > 0) | (gradients[0] < 0), gradients[0], 0.0)
 
 
-class ConfigurationGNN(nn.Module):
+class ConfigurationGNN(Policy):
     """Graph network over mean gains with a ReLU at its end (Eq. (26) of [Huang2024]).
 
     Node features are SNR and SINR at full power of the mean gains, and the minimum rate; the paper takes fixed

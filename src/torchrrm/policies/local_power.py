@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from torchrrm.nn import MLP
+from torchrrm.policies.base import Policy
 from torchrrm.problems.base import Reads
 from torchrrm.problems.links import (
     ErgodicInstance,
@@ -58,7 +59,7 @@ class LocalMemory:
     heard: Float[Tensor, "*batch tx heard"]
 
 
-class LocalPower(nn.Module):
+class LocalPower(Policy):
     """Distributed policy of Section IV of [Behmandpoor2024], after [Nasir2019]: 41 local measurements a link.
 
     At the beginning of slot `t` the links still send with the powers of slot `t - 1` over the channels of slot

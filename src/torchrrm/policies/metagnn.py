@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
+from torchrrm.policies.base import Policy
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import ProportionalFair
 from torchrrm.policies.power_gnn import PowerGNN
@@ -13,7 +12,7 @@ from torchrrm.problems.links import ErgodicAction, ErgodicInstance
 __all__ = ["MetaGNN"]
 
 
-class MetaGNN(nn.Module):
+class MetaGNN(Policy):
     """Power net, slack net and dual net of [Huang2024], which primal-dual learning adapts to a configuration.
 
     At work, only the power net counts, told the proportional-fairness ratios; the other networks serve learning

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchrrm.nn import MLP
+from torchrrm.policies.base import Policy
 from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate, relative_gain
 
@@ -24,7 +25,7 @@ def channel_level(relative_gain: Tensor) -> Tensor:
     return torch.log1p(relative_gain) / (10.0 * math.log(2.0))
 
 
-class CentralPower(nn.Module):
+class CentralPower(Policy):
     """Fully connected network from the whole channel matrix to all powers (Section IV-A of [Behmandpoor2024]).
 
         p = p_max sigmoid(MLP(level(g_11), level(g_12), ..., level(g_NN)))

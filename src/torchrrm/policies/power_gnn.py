@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from torchrrm.nn import LinkGNN
+from torchrrm.policies.base import Policy
 from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate, relative_gain
 
@@ -78,7 +79,7 @@ def node_features(
     return torch.where(active[..., None], torch.stack(columns, dim=-1), 0.0)
 
 
-class PowerGNN(nn.Module):
+class PowerGNN(Policy):
     """Graph network of links: LEConv layers, then a sigmoid of each link's power (Section III-B of [Huang2024]).
 
     Nodes are links, edges carry the channel from the transmitter of one to the receiver of the other; the edge

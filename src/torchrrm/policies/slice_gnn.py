@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchrrm.kernels import slice_features
 from torchrrm.nn import MLP, masked_max, masked_mean, masked_softmax
+from torchrrm.policies.base import Policy
 from torchrrm.problems.slicing import KINDS, QoS, SliceAction, SliceBandwidth, SliceInstance, SliceSchedule
 from torchrrm.problems.slicing.schedule import arrays, is_compilable
 from torchrrm.records import tensor_record, to
@@ -88,7 +89,7 @@ FEATURES: dict[str, tuple[int, Callable[[SliceBandwidth, SliceSchedule], Tensor]
 }
 
 
-class SliceGNN(nn.Module):
+class SliceGNN(Policy):
     """Graph network of scheduled users: message passing, softmax, readout (Algorithm 2 of [Hao2024]).
 
     Each user's score `x_k` is a network of its features; `y = softmax(x)` over the scheduled users; `w_k =
@@ -106,6 +107,8 @@ class SliceGNN(nn.Module):
         widths: hidden layers of the scoring network. By default the paper's 32, 64, 64, 32, and 32, 32, 32
             for `marginal`.
     """
+
+    any_precision = True
 
     def __init__(
         self, problem: SliceBandwidth | str, features: str = "raw", widths: Sequence[int] | None = None
@@ -143,13 +146,19 @@ class SliceGNN(nn.Module):
     def split(
         self, features: Float[Tensor, "*batch user feature"], active: Bool[Tensor, "*batch user"]
     ) -> Float[Tensor, "*batch user"]:
-        """Share of the surplus of each user; sums to 1 over active users."""
+        """Share of the surplus of each user; sums to 1 over active users.
+
+        The network computes in the precision of its parameters, all around it in that of the instance: schedules of
+        rounded slices may differ.
+        """
+        given = features.dtype
+        features = features.to(self.precision)
         if self.embedding is not None:
             embedded = self.embedding(features)
             pooled = torch.cat([masked_mean(embedded, active), masked_max(embedded, active)], dim=-1)
             pooled = pooled[..., None, :].expand(*features.shape[:-1], pooled.shape[-1])
             features = torch.cat([features, pooled], dim=-1)
-        return masked_softmax(self.score(features)[..., 0], active)
+        return masked_softmax(self.score(features)[..., 0].to(given), active)
 
     def forward(self, instance: SliceInstance) -> SliceAction:
         prepared = self.prepare(instance)

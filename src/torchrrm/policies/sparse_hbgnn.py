@@ -5,13 +5,15 @@ from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchrrm.nn import BipartiteLayer, EdgeNet, edge_weight
 from torchrrm.nn.sparse_bipartite import StationLists
+from torchrrm.policies.base import Policy
 from torchrrm.policies.hbgnn import HBGNN, NOT_REACHABLE
 from torchrrm.policies.hbgnn.core import Matching, Outlook, Powers
 from torchrrm.problems.association import UNSERVED, AssociationAction, SparseCellInstance, listed
+from torchrrm.problems.association.sparse import require_stations
 from torchrrm.problems.links import at_neighbours
 from torchrrm.problems.validation import over_noise, saturated
 from torchrrm.records import replace, tensor_record
@@ -69,7 +71,7 @@ class _Air:
         return (rest * (own / count)[:, None]).reshape(-1, 1)
 
 
-class SparseHBGNN(nn.Module):
+class SparseHBGNN(Policy):
     """`HBGNN` on lists of stations: time and memory grow linearly with the edges.
 
     It has the weights of a dense policy (`SparseHBGNN.of`): what trains one trains the other, and where all stations
@@ -108,7 +110,7 @@ class SparseHBGNN(nn.Module):
 
     def score(self, instance: SparseCellInstance) -> ListScores:
         """The network; where there are no users, stations are silent."""
-        if not instance.neighbour.numel():
+        if not require_stations(instance).neighbour.numel():
             return ListScores(score=instance.neighbour_gain, share=torch.zeros_like(instance.max_power_w))
         order = instance.neighbour[..., 0].argsort(-1)  # users of the same stations are close in memory
         score, share = self._unroll(_air(_reordered(instance, order)))

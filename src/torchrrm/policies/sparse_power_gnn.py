@@ -5,14 +5,16 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from torchrrm.kernels import link_graph as kernels
 from torchrrm.nn import LinkGNN, SparseLEConv
 from torchrrm.nn.sparse_inference import infer
+from torchrrm.policies.base import Policy
 from torchrrm.policies.power_gnn import Condition, PowerGNN, edge_level, node_features
 from torchrrm.problems.links import PowerAction, SparseLinkInstance, relative_sparse_gain
+from torchrrm.problems.links.sparse import require_neighbours
 from torchrrm.records import is_plain, tensor_record
 
 __all__ = ["LinkGraph", "SparsePowerGNN", "link_graph"]
@@ -37,7 +39,7 @@ class LinkGraph:
     own: Float[Tensor, "link"]
 
 
-class SparsePowerGNN(nn.Module):
+class SparsePowerGNN(Policy):
     """`PowerGNN` with local edges on lists of neighbours: time and memory grow linearly with the edges.
 
     It takes the weights of a dense policy (`SparsePowerGNN.of`) or is trained by itself; where all links are
@@ -97,7 +99,7 @@ class SparsePowerGNN(nn.Module):
         self, instance: SparseLinkInstance, priority: Float[Tensor, "*batch link"] | None = None
     ) -> PowerAction:
         """Powers in W; see `PowerGNN.forward`."""
-        graph = self.graph(instance, priority)
+        graph = self.graph(require_neighbours(instance), priority)
         asked = torch.is_grad_enabled() and any(
             tensor.requires_grad for tensor in (graph.node, *self.parameters())
         )

@@ -4,8 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
+from torchrrm.policies.base import Policy
 from torchrrm.policies.compose import Refined
 from torchrrm.policies.configuration_gnn import ConfigurationGNN
 from torchrrm.policies.control import OnlineDual
@@ -16,7 +15,7 @@ from torchrrm.solvers import WMMSE
 __all__ = ["StateAugmented"]
 
 
-class StateAugmented(nn.Module):
+class StateAugmented(Policy):
     """A power net that reads the multipliers of the minimum rates, and multipliers moved by dual steps.
 
     It needs no adaptation: what differs between configurations is the multipliers, which each slot's shortfall

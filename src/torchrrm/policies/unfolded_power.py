@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torchrrm.kernels import unfolded as kernels
 from torchrrm.kernels.link_rules import UnfoldedRule
 from torchrrm.nn import MLP
+from torchrrm.policies.base import Policy
 from torchrrm.problems.links import LinkInstance, PowerAction, WeightedSumRate
+from torchrrm.records import is_compilable
 from torchrrm.solvers.greedy_links import Pairs, best_admission, best_pairs
-from torchrrm.solvers.relative_links import arrays, is_compilable, power_action, relative_links
+from torchrrm.solvers.relative_links import arrays, power_action, relative_links
 
 __all__ = ["UnfoldedPower", "stop_features", "stop_price", "stop_probability"]
 
@@ -65,7 +67,7 @@ def stop_probability(
     return torch.cat([one, reached], dim=-1) * torch.cat([torch.sigmoid(logit), one], dim=-1)
 
 
-class UnfoldedPower(nn.Module):
+class UnfoldedPower(Policy):
     """Greedy admission of links as layers, one for each first link that is tried; a network decides when to stop.
 
     A layer takes the next of the links that do best alone (an anchor) and finds the link that does best together

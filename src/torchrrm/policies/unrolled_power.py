@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
 
 from torchrrm.nn import LinkGNN
+from torchrrm.policies.base import Policy
 from torchrrm.policies.unrolled import ConstrainedProgram, UPGDNet, at_least, at_most, unroll
 from torchrrm.problems.links import LinkInstance, PowerAction, QosSumRate, relative_gain
 from torchrrm.problems.links.qos_sum_rate import coupling, demanded_rate
@@ -131,7 +132,7 @@ class _LinkNet(nn.Module):
         return softplus(score) if self.positive else score
 
 
-class UnrolledPower(nn.Module):
+class UnrolledPower(Policy):
     """Layers of `UPGDNet` for `QosSumRate`, for any number of links: [He2022USRMNet]'s method on another problem.
 
     It starts at the least powers under which every link reaches its minimum rate, raised alike as far as the limits

@@ -1,6 +1,7 @@
 """Rules of input that several problems have."""
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,10 +11,14 @@ from torchrrm.records import active_like, axis_names
 
 __all__ = [
     "MOST_RATIO",
+    "filled",
     "gain_ceiling",
     "over_noise",
+    "require_broadcast",
+    "require_indices",
     "require_numbers",
     "require_shape",
+    "require_signs",
     "require_values",
     "saturated",
 ]
@@ -67,20 +72,84 @@ def require_values(name: str, values: Tensor, *, positive: bool, where: Tensor |
         raise ValueError(f"{name}: must be {rule}, received {received} at {place}")
 
 
-def require_numbers(instance: R) -> R:
+def require_numbers(instance: R, positive: Sequence[str] = ()) -> R:
     """The instance, if all its numbers are finite and no real one is negative, where active.
 
     For searches that would not end otherwise; what a problem's `validate` checks besides they can do with.
+
+    Args:
+        instance: the instance.
+        positive: fields that must be positive.
 
     Raises:
         ValueError: naming the field, the rule and the value.
     """
     for name, axes in axis_names(type(instance)).items():
-        values: Any = getattr(instance, name)
+        values: Tensor = getattr(instance, name).detach()
         if values.is_complex():
             values = values.abs()
         if values.is_floating_point():
             mask = active_like(instance, axes)
             where = None if mask is None else mask.expand_as(values)
-            require_values(name, values.detach(), positive=False, where=where)
+            require_values(name, values, positive=name in positive, where=where)
     return instance
+
+
+def require_signs(instance: R) -> R:
+    """Return the instance if none of its real numbers is negative where active; NaN is not.
+
+    Raises:
+        ValueError: naming the field, the rule and the value.
+    """
+    for name, value in vars(instance).items():
+        if value.is_floating_point() and bool((value.detach() < 0).any()):  # inactive entries among them
+            mask = active_like(instance, axis_names(type(instance))[name])
+            where = None if mask is None else mask.expand_as(value)
+            require_values(name, value.detach().clamp(max=0).nan_to_num(), positive=False, where=where)
+    return instance
+
+
+def require_indices(name: str, index: Tensor, size: int, what: str, *, least: int = 0) -> None:
+    """Indices from `least`, 0 or -1 where there may be none, to `size - 1`.
+
+    Raises:
+        ValueError: naming the rule and the value.
+    """
+    if index.numel():
+        low, high = (int(end) for end in torch.aminmax(index))
+        if low < least or high >= size:
+            received = low if low < least else high
+            none = f" or {least}" if least < 0 else ""
+            raise ValueError(f"{name}: must be a {what}, 0 to {size - 1}{none}, received {received}")
+
+
+def filled(name: str, value: float | Tensor, shape: Sequence[int], like: Tensor) -> Tensor:
+    """Return a number, or a tensor that broadcasts to the shape, as a tensor of that shape.
+
+    Args:
+        name: of the argument, for the message.
+        value: the number or the tensor.
+        shape: of the result.
+        like: tensor whose device and precision the result has; that of the real parts if it is complex.
+
+    Raises:
+        ValueError: if a tensor does not broadcast to the shape or has another precision.
+    """
+    dtype = like.dtype.to_real()
+    if not isinstance(value, Tensor):
+        return torch.full(tuple(shape), value, dtype=dtype, device=like.device)
+    if value.dtype != dtype:
+        raise ValueError(f"{name}: expected a number or a tensor of {dtype}, got {value.dtype}")
+    return require_broadcast(name, value, shape).expand(tuple(shape))
+
+
+def require_broadcast(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a tensor that broadcasts to the shape.
+
+    Raises:
+        ValueError: naming both shapes.
+    """
+    sizes = zip(reversed(value.shape), reversed(shape), strict=False)
+    if value.ndim > len(shape) or any(size not in (1, wanted) for size, wanted in sizes):
+        raise ValueError(f"{name}: must broadcast to {list(shape)}, received shape {list(value.shape)}")
+    return value

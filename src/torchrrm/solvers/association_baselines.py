@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.problems.association import UNSERVED, AssociationAction, CellInstance, reachable
+from torchrrm.problems.structure import require_record
 from torchrrm.solvers.base import Solution
 
 __all__ = ["MaxGainAssociation", "MaxSignalAssociation"]
@@ -23,6 +24,7 @@ class MaxSignalAssociation:
         return _in_one_go(self(instance), instance)
 
     def __call__(self, instance: CellInstance) -> AssociationAction:
+        require_record(instance, CellInstance)
         return _loudest(instance, instance.gain * instance.max_power_w[..., None, :])
 
 
@@ -40,6 +42,7 @@ class MaxGainAssociation:
         return _in_one_go(self(instance), instance)
 
     def __call__(self, instance: CellInstance) -> AssociationAction:
+        require_record(instance, CellInstance)
         return _loudest(instance, instance.gain)
 
 

@@ -6,24 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchrrm.kernels.signs import negative_rows
 from torchrrm.problems.beamforming import MisoInstance
 from torchrrm.problems.beamforming.gram import MOST_HEARD, audible
-from torchrrm.problems.validation import MOST_RATIO
-from torchrrm.records import is_plain
+from torchrrm.problems.validation import MOST_RATIO, require_signs
 
-__all__ = ["MisoArrays", "is_compilable", "miso_arrays", "rows"]
-
-_COMPILED = (torch.complex64, torch.complex128)
+__all__ = ["MisoArrays", "miso_arrays", "miso_weights", "rows"]
 
 MisoArrays = tuple[np.ndarray, np.ndarray, Any, tuple[Any, Any, np.ndarray], np.ndarray]
-
-
-def is_compilable(instance: MisoInstance, *others: Tensor) -> bool:
-    """Whether a kernel may serve the instance: plain tensors, of which no gradient is asked for."""
-    tensors = (*vars(instance).values(), *others)
-    if instance.channel.dtype not in _COMPILED or not is_plain(*tensors):
-        return False
-    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
 
 
 def rows(tensor: Tensor, *size: int) -> np.ndarray:
@@ -34,13 +24,13 @@ def rows(tensor: Tensor, *size: int) -> np.ndarray:
 def miso_arrays(instance: MisoInstance) -> MisoArrays:
     """Channel, noise, limit, (blocklength, error probability, payloads) and mask.
 
-    A single instance (no batch axis) comes as `[user ant]`, `[user]` and numbers; a batch flattened to one axis.
+    A single instance (no batch axis) comes as `[user ant]`, `[user]` and numbers; a batch flattened to one axis. The
+    structure must have been checked by `require_record`.
 
     Raises:
-        ValueError: if shapes do not fit: kernels check none.
+        ValueError: naming the field and the value, if a number of active users is negative.
     """
     shape = instance.channel.shape
-    _require_shapes(instance, shape)
     if len(shape) > 2:
         users, antennas = shape[-2:]
         packet = (
@@ -48,17 +38,32 @@ def miso_arrays(instance: MisoInstance) -> MisoArrays:
             rows(instance.error_probability.double()),
             rows(instance.payload_bits, users),
         )
-        limit = rows(instance.max_power_w.double())
+        limit: Any = rows(instance.max_power_w.double())
         channel, noise = rows(instance.channel, users, antennas), rows(instance.noise_power_w, users)
-        return _audible(channel, noise, limit[:, None]), noise, limit, packet, rows(instance.active, users)
-    packet = (
-        instance.blocklength.item(),
-        instance.error_probability.item(),
-        _array(instance.payload_bits),
-    )
-    limit = instance.max_power_w.item()
-    noise = _array(instance.noise_power_w)
-    return _audible(_array(instance.channel), noise, limit), noise, limit, packet, _array(instance.active)
+        active, above = rows(instance.active, users), limit[:, None]
+    else:
+        packet = (
+            instance.blocklength.item(),
+            instance.error_probability.item(),
+            _array(instance.payload_bits),
+        )
+        limit = above = instance.max_power_w.item()
+        channel, noise, active = map(_array, (instance.channel, instance.noise_power_w, instance.active))
+    if negative_rows(noise, noise, packet[2], active) or any(np.any(x < 0) for x in (limit, *packet[:2])):
+        require_signs(instance)
+    return _audible(channel, noise, above), noise, limit, packet, active
+
+
+def miso_weights(instance: MisoInstance, active: np.ndarray) -> np.ndarray:
+    """Weights of the users, in the shape of the mask of `miso_arrays`.
+
+    Raises:
+        ValueError: naming the value, if a weight of an active user is negative.
+    """
+    weight = _array(instance.weight).reshape(active.shape)
+    if negative_rows(weight, weight, weight, active):
+        require_signs(instance)
+    return weight
 
 
 def _audible(channel: np.ndarray, noise: np.ndarray, limit: Any) -> np.ndarray:
@@ -78,19 +83,3 @@ def _array(tensor: Tensor) -> np.ndarray:
     if tensor.is_conj():
         tensor = tensor.resolve_conj()
     return np.ascontiguousarray((tensor.detach() if tensor.requires_grad else tensor).numpy())
-
-
-def _require_shapes(instance: MisoInstance, shape: torch.Size) -> None:
-    users, batch = shape[:-1], shape[:-2]
-    for name, size in (
-        ("noise_power_w", users),
-        ("payload_bits", users),
-        ("weight", users),
-        ("active", users),
-        ("max_power_w", batch),
-        ("blocklength", batch),
-        ("error_probability", batch),
-    ):
-        received = getattr(instance, name).shape
-        if received != size:
-            raise ValueError(f"{name}: must be of shape {list(size)}, received {list(received)}")

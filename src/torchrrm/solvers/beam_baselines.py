@@ -15,9 +15,11 @@ from torchrrm.problems.beamforming import (
     mmse_action,
     relative_channel,
 )
+from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
+from torchrrm.records import is_compilable
 from torchrrm.solvers.base import Solution
-from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays
+from torchrrm.solvers.beam_arrays import miso_arrays
 
 __all__ = ["EqualPowerMMSE", "ZeroForcing", "heard_users", "keeps_least_sinr"]
 
@@ -42,7 +44,7 @@ class EqualPowerMMSE:
         return _in_one_go(self(instance), instance)
 
     def __call__(self, instance: MisoInstance) -> BeamAction:
-        if is_compilable(instance):
+        if is_compilable(require_record(instance, MisoInstance)):
             return _compiled_equal_power(instance)
         heard = heard_users(instance)
         users = heard.sum(-1, keepdim=True).clamp(min=1)
@@ -71,7 +73,8 @@ class ZeroForcing:
         return _in_one_go(self(instance), instance)
 
     def __call__(self, instance: MisoInstance) -> BeamAction:
-        beam = _inverse_beams(require_numbers(instance)).to(instance.channel.dtype)
+        require_numbers(require_record(instance, MisoInstance))
+        beam = _inverse_beams(instance).to(instance.channel.dtype)
         heard = heard_users(instance)
         gain = coupling(instance, beam).diagonal(dim1=-2, dim2=-1).to(_DOUBLE)
         heard = heard & (gain > 0)

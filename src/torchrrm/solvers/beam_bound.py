@@ -12,6 +12,7 @@ from torch import Tensor
 from torchrrm.kernels import beam_branch as kernels
 from torchrrm.problems.beamforming import BeamAction, MisoInstance, least_sinr, mmse_action, relative_gram
 from torchrrm.problems.beamforming.gram import audible
+from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
 from torchrrm.rates import packet_back_off, packet_rate
 from torchrrm.records import batch_shape, map_tensors, replace, to
@@ -108,10 +109,9 @@ class BeamformingBound:
 
 def _exact(instance: MisoInstance) -> MisoInstance:
     """The instance on the CPU in float64, without gradients, limit and minimum rates relaxed by what rounding takes."""
+    require_numbers(require_record(instance, MisoInstance))
     with torch.no_grad():
-        exact = map_tensors(
-            torch.Tensor.detach, to(require_numbers(instance), device="cpu", dtype=torch.float64)
-        )
+        exact = map_tensors(torch.Tensor.detach, to(instance, device="cpu", dtype=torch.float64))
     scale = torch.sqrt(exact.max_power_w[..., None] / exact.noise_power_w)
     exact = replace(exact, channel=exact.channel * audible(exact.channel, scale)[..., None])
     edge = _EDGE + _loss(exact)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchrrm.kernels import link_branch as kernels
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
+from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import batch_shape, to
 from torchrrm.solvers.base import Solution
@@ -79,7 +80,8 @@ class BranchAndBound:
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Best powers found, with `objective <= optimum <= upper_bound` in bit/s/Hz; `iterations` counts boxes."""
         end = math.inf if self.time_limit_s is None else time.perf_counter() + self.time_limit_s
-        batch, links = batch_shape(require_numbers(instance)), instance.active.shape[-1]
+        require_numbers(require_record(instance, LinkInstance))
+        batch, links = batch_shape(instance), instance.active.shape[-1]
         require_few(instance.active)
         gain, weight, active, order = ordered_links(instance)
         count = active.sum(-1)

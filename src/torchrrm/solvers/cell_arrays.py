@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from torchrrm.problems.association import AssociationAction, CellInstance, relative_snr
+from torchrrm.problems.structure import require_record
+from torchrrm.problems.validation import require_signs
 from torchrrm.records import to
 from torchrrm.solvers.base import Solution
 
@@ -21,8 +23,11 @@ def start_share(instance: CellInstance, start: StartPower) -> np.ndarray:
     """Shares `[*batch bs]` of the limits in float64: all of them, or equal powers, the least limit of an instance.
 
     0 of stations that are not active.
+
+    Raises:
+        ValueError: naming the field, the rule and what was received.
     """
-    on = instance.active_bs
+    on = require_signs(require_record(instance, CellInstance)).active_bs
     limit = torch.where(on, instance.max_power_w, torch.inf).double()
     share = torch.ones_like(limit)
     if start == "equal":

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from torchrrm.kernels import link_ascent, link_branch
 from torchrrm.problems.links import ErgodicAction, ErgodicInstance, ErgodicPower
+from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import map_tensors, replace, to
 from torchrrm.solvers.base import Solution
@@ -215,7 +216,7 @@ class ErgodicDualBound:
 
 def _exact(instance: ErgodicInstance) -> ErgodicInstance:
     """The instance on the CPU in float64, without gradients."""
-    require_few(instance.active)
+    require_few(require_record(instance, ErgodicInstance).active)
     with torch.no_grad():
         return map_tensors(
             torch.Tensor.detach, to(require_numbers(instance), device="cpu", dtype=torch.float64)

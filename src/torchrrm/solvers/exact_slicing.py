@@ -8,6 +8,7 @@ from torch import Tensor
 from torchrrm.kernels import slicing as kernels
 from torchrrm.problems.slicing import QoS, SliceAction, SliceBandwidth, SliceInstance, SliceSchedule
 from torchrrm.problems.slicing.schedule import arrays, before_peak, is_compilable
+from torchrrm.problems.structure import require_record
 from torchrrm.records import replace, tensor_record, to
 from torchrrm.solvers.base import IterativeSolver, Solution, rounded_up
 
@@ -87,7 +88,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
 
     def solve(self, instance: SliceInstance) -> Solution[SliceAction]:
         """Optimal action and upper bound in bit/s; where nobody can be scheduled, zeros and a bound of 0."""
-        if is_compilable(instance):
+        if is_compilable(require_record(instance, SliceInstance)):
             return self._solve_compiled(instance)
         schedule = self.problem.schedule(instance)
         with torch.no_grad():

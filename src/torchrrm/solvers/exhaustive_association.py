@@ -18,6 +18,7 @@ from torchrrm.problems.association import (
     reachable,
     relative_snr,
 )
+from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import batch_shape, to
 from torchrrm.solvers.base import Solution
@@ -64,7 +65,8 @@ class ExhaustiveAssociation:
         Raises:
             ValueError: if users and stations in reach of each other allow more than 200 000 associations.
         """
-        batch, (users, stations) = batch_shape(require_numbers(instance)), instance.gain.shape[-2:]
+        require_numbers(require_record(instance, CellInstance))
+        batch, (users, stations) = batch_shape(instance), instance.gain.shape[-2:]
         with torch.no_grad():
             exact = to(instance, device="cpu", dtype=torch.float64)
             _require_few(exact)

@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.problems.links import LinkInstance, PowerAction
+from torchrrm.problems.structure import require_record
+from torchrrm.problems.validation import require_signs
 from torchrrm.records import to
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.link_baselines import safeguarded
@@ -64,6 +66,7 @@ class FractionalProgramming(IterativeSolver[RelativeLinks, PowerAction, Amplitud
 
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Run from full power."""
+        require_signs(require_record(instance, LinkInstance))
         links = relative_links(to(instance, dtype=torch.float64))  # of ascents below rounding none is taken
         state, converged, iterations = self.iterate(links)
         fraction = self.action(links, state).power_w.to(instance.gain.dtype)
@@ -150,6 +153,7 @@ class FPLinQ:
         self.relaxed, self.threshold = WMMSE(max_steps), threshold
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
+        require_record(instance, LinkInstance)
         with torch.no_grad():
             limit = torch.where(instance.active, instance.max_power_w, torch.ones_like(instance.max_power_w))
             fraction = self.relaxed(instance).power_w / limit

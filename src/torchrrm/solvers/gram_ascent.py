@@ -16,10 +16,12 @@ from torchrrm.problems.beamforming import (
     mmse_action,
     relative_gram,
 )
+from torchrrm.problems.structure import require_action, require_record
+from torchrrm.problems.validation import require_shape
 from torchrrm.rates import packet_back_off
-from torchrrm.records import map_tensors, to
+from torchrrm.records import is_compilable, map_tensors, to
 from torchrrm.solvers.base import Solution
-from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays, rows
+from torchrrm.solvers.beam_arrays import miso_arrays, miso_weights, rows
 from torchrrm.solvers.beam_ascent import (
     BeamUplink,
     ascend_share,
@@ -75,12 +77,14 @@ class GramAscent:
 
     def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
         """The best action of all starts."""
-        if is_compilable(instance):
+        if is_compilable(require_record(instance, MisoInstance)):
             return self._compiled(instance, None, kernels.solve, kernels.solve_batch)
         return self._traced(instance, None)
 
     def refine(self, instance: MisoInstance, action: BeamAction) -> BeamAction:
         """The local optimum that the powers of an action lead to, restored to the minimum rates first."""
+        require_action(action, BeamAction, require_record(instance, MisoInstance))
+        require_shape("power_w", action.power_w, list(instance.active.shape))
         if is_compilable(instance, action.power_w):
             return self._compiled(instance, action.power_w, kernels.refine, kernels.refine_batch).action
         return self._traced(instance, action.power_w).action
@@ -106,7 +110,7 @@ class GramAscent:
     ) -> Solution[BeamAction]:
         channel, noise, limit, packet, active = miso_arrays(instance)
         batch, like = instance.max_power_w.shape, instance.max_power_w.dtype
-        weight = instance.weight.numpy() if not batch else rows(instance.weight, active.shape[-1])
+        weight = miso_weights(instance, active)
         power = np.zeros(active.shape) if power_w is None else rows(power_w.double(), *active.shape[-1:])
         power, beam = power.reshape(active.shape), np.empty_like(channel)
         plan = (self.table(active.shape[-1]), self.max_steps, self.tol)

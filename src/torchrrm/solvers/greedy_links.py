@@ -7,10 +7,11 @@ from torch import Tensor
 from torchrrm.kernels import link_greedy as kernels
 from torchrrm.kernels.link_rules import GreedyRule
 from torchrrm.problems.links import LinkInstance, PowerAction
-from torchrrm.records import tensor_record
+from torchrrm.problems.structure import require_record
+from torchrrm.records import is_compilable, tensor_record
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.link_baselines import in_one_go
-from torchrrm.solvers.relative_links import RelativeLinks, arrays, is_compilable, power_action, relative_links
+from torchrrm.solvers.relative_links import RelativeLinks, arrays, power_action, relative_links
 from torchrrm.solvers.wmmse import wmmse_step
 
 __all__ = ["GreedyLinks", "Pairs", "admission_rates", "admit", "best_admission", "best_pairs"]
@@ -70,7 +71,7 @@ class GreedyLinks:
         self.starts, self.breadth, self.steps = starts, breadth, steps
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
-        if is_compilable(instance):
+        if is_compilable(require_record(instance, LinkInstance)):
             return PowerAction(power_w=self._compiled(instance))
         links = relative_links(instance)
         pairs = best_pairs(links, self.breadth)

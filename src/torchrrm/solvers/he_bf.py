@@ -20,6 +20,7 @@ from torchrrm.problems.beamforming import (
     mmse_sinr,
     relative_gram,
 )
+from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
 from torchrrm.rates import packet_back_off, packet_rate
 from torchrrm.records import axis_names, batch_shape, index, map_tensors, to
@@ -97,7 +98,8 @@ class HeBF:
         """
         for name in ("cvxpy", "clarabel"):
             _require(name)
-        start, feasible = _start_power_w(require_numbers(instance))
+        require_numbers(require_record(instance, MisoInstance))
+        start, feasible = _start_power_w(instance)
         shape, power_w = batch_shape(instance), start.double().clone()
         flat = map_tensors(lambda t: t.reshape(-1, *t.shape[len(shape) :]), to(instance, dtype=torch.float64))
         feasible, power_w = feasible.reshape(-1), power_w.reshape(flat.active.shape)

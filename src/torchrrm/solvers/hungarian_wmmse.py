@@ -12,7 +12,9 @@ from torch import Tensor
 
 from torchrrm.kernels import association
 from torchrrm.kernels import hungarian_wmmse as kernels
-from torchrrm.problems.association import AssociationAction, CellInstance, relative_snr
+from torchrrm.problems.association import UNSERVED, AssociationAction, CellInstance, relative_snr
+from torchrrm.problems.structure import require_action, require_record
+from torchrrm.problems.validation import require_indices, require_shape, require_signs
 from torchrrm.records import map_tensors
 from torchrrm.solvers.base import Solution
 
@@ -108,6 +110,7 @@ class HungarianWMMSE:
         if steps < 0:
             raise ValueError(f"steps: must not be negative, received {steps}")
         snr, limit = _arrays(instance)
+        _require_station_action(instance, action)
         power = _rows(action.power_w.double(), limit.shape[-1])
         first = np.where(snr.any(-1), np.clip(power / _divisor(limit), 0.0, 1.0), 0.0)
         share, station = first.copy(), _rows(action.station.long(), snr.shape[-1]).copy()
@@ -150,6 +153,7 @@ def matched_association(instance: CellInstance, power_w: Float[Tensor, "*batch b
     Its sum of rates is the largest at these powers, unless every station transmits and users outnumber them.
     """
     snr, limit = _arrays(instance)
+    require_shape("power_w", power_w, list(instance.max_power_w.shape))
     share = np.where(snr.any(-1), _rows(power_w.double(), limit.shape[-1]) / _divisor(limit), 0.0)
     station = np.empty((len(snr), snr.shape[-1]), np.int64)
     association.associate_batch(snr, limit, share, station)
@@ -160,11 +164,23 @@ def matched_association(instance: CellInstance, power_w: Float[Tensor, "*batch b
 
 
 def _arrays(instance: CellInstance) -> tuple[np.ndarray, np.ndarray]:
-    """Relative SNR `[batch bs user]` and limits in W `[batch bs]`, 0 of stations that are not active, in float64."""
+    """Relative SNR `[batch bs user]` and limits in W `[batch bs]`, 0 of stations that are not active, in float64.
+
+    Raises:
+        ValueError: naming the field, the rule and what was received.
+    """
+    require_signs(require_record(instance, CellInstance))
     plain = map_tensors(lambda t: t.detach().double() if t.is_floating_point() else t.detach(), instance)
     limit = torch.where(plain.active_bs, plain.max_power_w, 0.0)
     users, stations = plain.gain.shape[-2:]
     return _rows(relative_snr(plain).mT, stations, users), _rows(limit, stations)
+
+
+def _require_station_action(instance: CellInstance, action: AssociationAction) -> None:
+    """An action of these users and stations, whose stations there are."""
+    require_action(action, AssociationAction, instance)
+    require_shape("power_w", action.power_w, list(instance.max_power_w.shape))
+    require_indices("station", action.station, instance.gain.shape[-1], "station", least=UNSERVED)
 
 
 def _divisor(limit: np.ndarray) -> np.ndarray:

@@ -10,9 +10,11 @@ from torch import Tensor
 from torchrrm.kernels import itlinq as kernels
 from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
+from torchrrm.problems.structure import require_record
+from torchrrm.records import is_compilable
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.link_baselines import in_one_go
-from torchrrm.solvers.relative_links import arrays, is_compilable, power_action
+from torchrrm.solvers.relative_links import arrays, power_action
 from torchrrm.units import db_to_linear
 
 __all__ = ["ITLinQ"]
@@ -58,12 +60,13 @@ class ITLinQ:
             priority: of each link, such as its weight times rate over its mean rate so far (proportional
                 fairness); by default the direct gain.
         """
+        compiled = is_compilable(require_record(instance, LinkInstance))
         if priority is None:
             priority = instance.gain.diagonal(dim1=-2, dim2=-1)
         elif priority.shape != instance.max_power_w.shape:
             expected, received = list(instance.max_power_w.shape), list(priority.shape)
             raise ValueError(f"priority: must have shape {expected}, received {received}")
-        if is_compilable(instance):
+        if compiled:
             return PowerAction(power_w=self._compiled(instance, priority))
         return power_action(instance, self._admitted(instance, priority.detach()))
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
+from torchrrm.problems.structure import require_record
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.relative_links import Coupled, sum_rate
 
@@ -23,6 +24,7 @@ class MaxPower:
         return in_one_go(self(instance), instance)
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
+        require_record(instance, LinkInstance)
         power = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
         return PowerAction(power_w=power)
 
@@ -41,6 +43,7 @@ class StrongestLink:
         return in_one_go(self(instance), instance)
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
+        require_record(instance, LinkInstance)
         snr = relative_gain(instance).diagonal(dim1=-2, dim2=-1)
         winner = _strongest(snr, instance.weight, instance.active)
         limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))

@@ -13,6 +13,7 @@ from torchrrm.problems.links.qos_sum_rate import (
     require_min_rate,
     solve_coupling,
 )
+from torchrrm.problems.structure import require_record
 from torchrrm.solvers.base import Solution
 
 __all__ = ["MinimumPower", "RaisedPower", "is_feasible", "raised", "spectral_radius"]
@@ -50,6 +51,7 @@ class MinimumPower:
 
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Least powers, and whether they reach every minimum rate."""
+        require_record(instance, LinkInstance)
         if is_compilable(instance, self.min_rate_bps_hz):
             share, feasible, steps = compiled_minimum_power(instance, self.min_rate_bps_hz)
         else:
@@ -103,6 +105,7 @@ def is_feasible(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> Bool
 def spectral_radius(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> Float[Tensor, "*batch"]:
     """Spectral radius of `F` of `MinimumPower`; below 1, only power limits can keep the rates from being reached."""
     require_min_rate(min_rate_bps_hz)
+    require_record(instance, LinkInstance)
     matrix = coupling(instance, min_rate_bps_hz)[0]
     return torch.linalg.eigvals(matrix).abs().amax(-1).to(instance.gain.dtype)
 

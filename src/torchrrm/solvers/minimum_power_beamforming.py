@@ -13,9 +13,11 @@ from torchrrm.problems.beamforming import (
     mmse_action,
     relative_gram,
 )
-from torchrrm.records import to
+from torchrrm.problems.structure import require_record, require_tensor
+from torchrrm.problems.validation import require_broadcast
+from torchrrm.records import is_compilable, to
 from torchrrm.solvers.base import Solution
-from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays, rows
+from torchrrm.solvers.beam_arrays import miso_arrays, rows
 from torchrrm.solvers.beam_power import balanced_share, least_share, restored_share
 
 __all__ = ["MinimumPowerBeamforming", "feasible", "least_power_w", "restored_power"]
@@ -40,7 +42,7 @@ class MinimumPowerBeamforming:
 
     def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
         """Least powers with their beams, and whether they are within the limit."""
-        if is_compilable(instance):
+        if is_compilable(require_record(instance, MisoInstance)):
             _, action, within, steps = _compiled(instance)
             return Solution(action, within, steps)
         with torch.no_grad():
@@ -61,7 +63,7 @@ def least_power_w(instance: MisoInstance) -> Float[Tensor, "*batch"]:
     Infinite if no power would do, as for users of channel 0 that ask for something or, in general, of more users than
     antennas: none of at most 1e8 limits, or none of which users need less than 1e12 times what they need alone.
     """
-    if is_compilable(instance):
+    if is_compilable(require_record(instance, MisoInstance)):
         needed = _compiled(instance)[0]
     else:
         with torch.no_grad():
@@ -87,6 +89,8 @@ def restored_power(
     On a CPU, without gradients, a compiled kernel serves single instances and batches. The torch form carries
     gradients to `power_w` and the instance.
     """
+    require_record(instance, MisoInstance)
+    require_broadcast("power_w", require_tensor("power_w", power_w, "float"), instance.active.shape)
     if is_compilable(instance, power_w):
         return _compiled_restore(instance, power_w)
     limit = instance.max_power_w.double()[..., None]

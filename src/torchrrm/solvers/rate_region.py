@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
 from torchrrm.problems.links.qos_sum_rate import QosSumRate, coupling, require_min_rate, solve_coupling
+from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import map_tensors, tensor_record, to
 from torchrrm.solvers.base import IterativeSolver, Solution, best_action, select
@@ -87,7 +88,8 @@ class PowerShare:
 def rate_region(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> RateRegion:
     """The region of an instance, detached from any graph."""
     with torch.no_grad():
-        matrix, demand = coupling(require_numbers(instance), min_rate_bps_hz)
+        require_numbers(require_record(instance, LinkInstance))
+        matrix, demand = coupling(instance, min_rate_bps_hz)
         least, feasible, _ = least_power(matrix, demand)
         room = feasible & (least.amax(-1) < 1 - _ROOM)
         matrix, demand = matrix * room[..., None, None], demand * room[..., None]

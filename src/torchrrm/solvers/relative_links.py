@@ -8,20 +8,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from torchrrm.kernels.signs import negative_links
 from torchrrm.problems.links import LinkInstance, PowerAction, SparseLinkInstance, relative_gain
-from torchrrm.records import is_plain, tensor_record
+from torchrrm.problems.validation import require_shape, require_signs
+from torchrrm.records import tensor_record
 
 __all__ = [
     "Coupled",
     "RelativeLinks",
     "arrays",
-    "is_compilable",
     "power_action",
+    "powers",
     "relative_links",
     "sum_rate",
 ]
 
-_COMPILED = (torch.float32, torch.float64)
 _LOOPED = 400  # multiplications of a vector and a matrix below which torch's `bmm` on a CPU is a plain loop
 
 
@@ -110,44 +111,38 @@ def power_action(
     return PowerAction(power_w=torch.where(instance.active, power, torch.zeros_like(power)))
 
 
-def is_compilable(instance: LinkInstance | SparseLinkInstance) -> bool:
-    """Whether a kernel may serve the instance: plain tensors, of which no gradient is asked for."""
-    tensors = tuple(vars(instance).values())
-    if instance.max_power_w.dtype not in _COMPILED or not is_plain(*tensors):
-        return False
-    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
-
-
 def arrays(instance: LinkInstance) -> tuple[Any, Any, Any, Any, Any]:
-    """Gain, noise, limit, weight and mask as the kernels take them, contiguous and of the gain's precision.
+    """Gain, noise, limit, weight and mask as the kernels take them, contiguous.
 
-    A single instance (no batch axis) comes as `[rx tx]`, a number and `[tx]`; a batch flattened to one axis.
+    A single instance (no batch axis) comes as `[rx tx]`, a number and `[tx]`; a batch flattened to one axis. The
+    structure must have been checked by `require_record`.
 
     Raises:
-        ValueError: if shapes do not fit: kernels check none.
+        ValueError: naming the field and the value, if a number of active links is negative.
     """
-    gain = _array(instance.gain)
-    links, kind = gain.shape[-1], gain.dtype
+    gain, links = _array(instance.gain), instance.active.shape[-1]
     others = [_array(value) for value in (instance.max_power_w, instance.weight, instance.active)]
-    for value in others:
-        if value.shape != gain.shape[:-1]:
-            received = f"{list(value.shape)} for gains {list(gain.shape)}"
-            raise ValueError(
-                f"instance: limits, weights and mask must be of shape [*batch, tx], received {received}"
-            )
     if gain.ndim == 2:
         noise: Any = instance.noise_power_w.item()
     else:
         gain, others = gain.reshape(-1, links, links), [value.reshape(-1, links) for value in others]
-        noise = np.ascontiguousarray(_array(instance.noise_power_w).reshape(-1), kind)
-    limit, weight, active = others
-    return (
-        np.ascontiguousarray(gain),
-        noise,
-        np.ascontiguousarray(limit, kind),
-        np.ascontiguousarray(weight, kind),
-        np.ascontiguousarray(active),
-    )
+        noise = np.ascontiguousarray(_array(instance.noise_power_w).reshape(-1))
+    gain = np.ascontiguousarray(gain)
+    limit, weight, active = (np.ascontiguousarray(value) for value in others)
+    if np.any(noise < 0) or negative_links(gain, limit, weight, active):
+        require_signs(instance)
+    return gain, noise, limit, weight, active
+
+
+def powers(instance: LinkInstance, action: PowerAction, like: np.ndarray) -> np.ndarray:
+    """Powers in W of an action for these links, in the shape and precision of `like`, the limits of `arrays`.
+
+    Raises:
+        ValueError: if the action has another batch shape than the instance.
+    """
+    power_w = action.power_w
+    require_shape("power_w", power_w, list(instance.active.shape))
+    return np.ascontiguousarray(_array(power_w).reshape(like.shape), like.dtype)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

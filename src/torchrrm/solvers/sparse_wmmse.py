@@ -8,16 +8,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.kernels import sparse_wmmse as kernels
+from torchrrm.kernels.signs import negative_rows
 from torchrrm.problems.links import (
     PowerAction,
     SparseLinkInstance,
     at_neighbours,
     relative_sparse_gain,
 )
-from torchrrm.records import tensor_record
+from torchrrm.problems.links.sparse import require_neighbours
+from torchrrm.problems.validation import require_signs
+from torchrrm.records import is_compilable, tensor_record
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.link_baselines import safeguarded
-from torchrrm.solvers.relative_links import is_compilable, power_action
+from torchrrm.solvers.relative_links import power_action
 from torchrrm.solvers.wmmse import Amplitudes, wmmse_step
 
 __all__ = ["RelativeSparseLinks", "SparseWMMSE", "arrays", "relative_sparse_links"]
@@ -92,18 +95,9 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
         """Run.
 
         Raises:
-            ValueError: if a neighbour is not a link, or if shapes do not fit.
+            ValueError: if a neighbour is not a link, or naming the field, the rule and what was received.
         """
-        if instance.neighbour.shape != instance.neighbour_gain.shape:
-            expected, received = list(instance.neighbour.shape), list(instance.neighbour_gain.shape)
-            raise ValueError(f"neighbour_gain: must have shape {expected}, received {received}")
-        low, high = torch.aminmax(instance.neighbour) if instance.neighbour.numel() else (0, 0)
-        links = instance.neighbour.shape[-2]
-        if low < 0 or high >= links:
-            raise ValueError(
-                f"neighbour: must be a link, 0 to {links - 1}, received {int(low)} to {int(high)}"
-            )
-        if is_compilable(instance):
+        if is_compilable(require_neighbours(instance)):
             return self._solve_compiled(instance)
         relative = relative_sparse_links(instance)
         state, converged, iterations = self.iterate(relative)
@@ -140,7 +134,11 @@ class SparseWMMSE(IterativeSolver[RelativeSparseLinks, PowerAction, Amplitudes])
 
 
 def arrays(instance: SparseLinkInstance) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
-    """The fields in the kernel's order, contiguous and of the gain's precision; a batch flattened to one axis."""
+    """The fields in the kernel's order, contiguous; a batch flattened to one axis.
+
+    Raises:
+        ValueError: naming the field and the value, if a number of active links is negative.
+    """
     kind = instance.direct_gain.detach().numpy().dtype
     shape = (
         instance.neighbour.shape[-2:]
@@ -153,12 +151,10 @@ def arrays(instance: SparseLinkInstance) -> tuple[Any, Any, Any, Any, Any, Any, 
         return np.ascontiguousarray(array, dtype)
 
     noise = instance.noise_power_w
-    return (
-        flat(instance.direct_gain),
-        flat(instance.neighbour, True, np.int64),
-        flat(instance.neighbour_gain, True),
-        noise.item() if noise.ndim == 0 else np.ascontiguousarray(noise.detach().numpy().reshape(-1), kind),
-        flat(instance.max_power_w),
-        flat(instance.weight),
-        flat(instance.active, dtype=np.bool_),
-    )
+    own = tuple(flat(getattr(instance, name)) for name in ("direct_gain", "max_power_w", "weight"))
+    active, lists = flat(instance.active, dtype=np.bool_), flat(instance.neighbour_gain, True)
+    level = noise.item() if noise.ndim == 0 else noise.detach().contiguous().numpy().reshape(-1)
+    if np.any(level < 0) or negative_rows(*own, active) or np.any(lists < 0):
+        require_signs(instance)
+    direct, limit, weight = own
+    return direct, flat(instance.neighbour, True, np.int64), lists, level, limit, weight, active

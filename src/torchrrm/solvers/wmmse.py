@@ -12,15 +12,16 @@ from torch import Tensor
 from torchrrm.kernels import wmmse as kernels
 from torchrrm.kernels.link_rules import WmmseRule
 from torchrrm.problems.links import LinkInstance, PowerAction
-from torchrrm.records import is_plain, tensor_record
+from torchrrm.problems.structure import require_action, require_record
+from torchrrm.records import is_compilable, tensor_record
 from torchrrm.solvers.base import IterativeSolver, Solution
 from torchrrm.solvers.link_baselines import safeguarded
 from torchrrm.solvers.relative_links import (
     Coupled,
     RelativeLinks,
     arrays,
-    is_compilable,
     power_action,
+    powers,
     relative_links,
     sum_rate,
 )
@@ -99,13 +100,13 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
         self.safeguard = safeguard
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
-        if is_compilable(instance):
+        if is_compilable(require_record(instance, LinkInstance)):
             return PowerAction(power_w=self._compiled(instance)[0])
         return self.solve(instance).action
 
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Run; `iterations` are the most steps that any start of an instance took."""
-        if is_compilable(instance):
+        if is_compilable(require_record(instance, LinkInstance)):
             power, iterations, change = self._compiled(instance)
             batch, limit = power.shape[:-1], -1.0 if self.tolerance is None else self.tolerance
             taken = torch.as_tensor(iterations, dtype=torch.int64).reshape(batch)
@@ -128,7 +129,8 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
         steps = self.max_steps if steps is None else steps
         if steps < 0:
             raise ValueError(f"steps: must not be negative, received {steps}")
-        if is_compilable(instance) and is_plain(action.power_w) and not action.power_w.requires_grad:
+        require_action(action, PowerAction, require_record(instance, LinkInstance))
+        if is_compilable(instance, action.power_w):
             return self._refine_compiled(instance, action, steps)
         links = relative_links(instance)
         limit = torch.where(instance.active, instance.max_power_w, torch.ones_like(instance.max_power_w))
@@ -188,7 +190,7 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
     def _refine_compiled(self, instance: LinkInstance, action: PowerAction, steps: int) -> PowerAction:
         links = arrays(instance)
         limit = links[2]
-        first = np.ascontiguousarray(action.power_w.detach().numpy().reshape(limit.shape), limit.dtype)
+        first = powers(instance, action, limit)
         tol = -1.0 if self.tolerance is None else self.tolerance
         run = kernels.refine if links[0].ndim == 2 else kernels.refine_batch
         return PowerAction(power_w=_tensor(run(*links, first, steps, tol), instance))

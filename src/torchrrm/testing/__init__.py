@@ -4,6 +4,7 @@
     check_solver(solver, problem, sample)
     check_policy(policy, problem, sample)
     check_extremes(allocator, problem, sample)
+    check_boundary(allocator, problem, sample)
     check_size(allocator, problem, sample, users=1000)
 
 `sample(batch_size, *, generator)` draws instances, as a task's does. Nothing is returned; the first rule that
@@ -15,6 +16,7 @@ that names entries of an axis is listed in the record's `index_of`; it holds -1 
 that axis where its entries are renumbered.
 """
 
+from torchrrm.testing.boundary import check_boundary
 from torchrrm.testing.expected import ConformanceError, Expected
 from torchrrm.testing.extremes import check_extremes
 from torchrrm.testing.policy import check_policy
@@ -25,6 +27,7 @@ from torchrrm.testing.solver import check_solver
 __all__ = [
     "ConformanceError",
     "Expected",
+    "check_boundary",
     "check_extremes",
     "check_policy",
     "check_problem",

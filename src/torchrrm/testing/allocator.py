@@ -9,6 +9,7 @@ from torchrrm.problems import Allocator, Problem
 from torchrrm.records import (
     active_like,
     axis_names,
+    axis_sizes,
     batch_shape,
     index_axes,
     map_tensors,
@@ -20,7 +21,6 @@ from torchrrm.records import (
 from torchrrm.testing.expected import Expected, require, require_close
 from torchrrm.testing.surgery import (
     Sample,
-    axis_sizes,
     draw,
     each,
     emptied,

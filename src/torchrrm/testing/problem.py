@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from torchrrm.problems import Evaluation, Problem
-from torchrrm.records import axis_names, batch_shape, map_tensors, mask_axes, pad, to
+from torchrrm.records import axis_names, axis_sizes, batch_shape, map_tensors, mask_axes, pad, to
 from torchrrm.testing.expected import ConformanceError, Expected, require, require_close
 from torchrrm.testing.surgery import (
     Sample,
-    axis_sizes,
     draw,
     draw_action,
     each,

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from torchrrm.problems import Allocator, Problem
-from torchrrm.records import index, stack
+from torchrrm.records import axis_sizes, index, stack
 from torchrrm.testing.allocator import AllocatorSuite
 from torchrrm.testing.expected import ConformanceError, Expected, require
-from torchrrm.testing.surgery import Sample, axis_sizes, take, user_axes
+from torchrrm.testing.surgery import Sample, take, user_axes
 
 __all__ = ["check_size"]
 

@@ -13,6 +13,7 @@ from torchrrm.records import (
     active_like,
     along_axes,
     axis_names,
+    axis_sizes,
     batch_shape,
     index,
     index_axes,
@@ -24,7 +25,6 @@ from torchrrm.testing.expected import ConformanceError, Expected
 
 __all__ = [
     "Sample",
-    "axis_sizes",
     "draw",
     "draw_action",
     "each",
@@ -39,15 +39,6 @@ __all__ = [
 R = TypeVar("R")
 Sample = Callable[..., Any]
 """`sample(batch_size, *, generator) -> instance`."""
-
-
-def axis_sizes(record: Any) -> dict[str, int]:
-    """Size of each named axis."""
-    sizes = {}
-    for field, names in axis_names(type(record)).items():
-        shape = getattr(record, field).shape
-        sizes |= dict(zip(names, shape[len(shape) - len(names) :], strict=True))
-    return sizes
 
 
 def mask_of(instance: Any, shape: torch.Size) -> str | None:

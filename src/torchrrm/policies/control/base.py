@@ -18,8 +18,9 @@ from torchrrm.problems.links import (
     PowerAction,
     WeightedSumRate,
 )
-from torchrrm.records import tensor_record
-from torchrrm.solvers.relative_links import is_compilable
+from torchrrm.problems.structure import require_record
+from torchrrm.problems.validation import require_signs
+from torchrrm.records import is_compilable, tensor_record
 
 __all__ = [
     "Controller",
@@ -75,7 +76,8 @@ class EachSlot:
         self.kind = getattr(allocator, "kind", usual)
 
     def __call__(self, instance: ErgodicInstance) -> ErgodicAction:
-        return _ERGODIC.least_slack(instance, self.allocator(instance.slots()).power_w)
+        slots = require_signs(require_record(instance, ErgodicInstance)).slots()
+        return _ERGODIC.least_slack(instance, self.allocator(slots).power_w)
 
 
 @tensor_record
@@ -145,6 +147,7 @@ class Controller(ABC, Generic[S]):
         return seen.power_w, state
 
     def __call__(self, instance: ErgodicInstance) -> ErgodicAction:
+        require_signs(require_record(instance, ErgodicInstance))
         power, _ = self.run(instance, self.start(instance))
         return _ERGODIC.least_slack(instance, power)
 
@@ -170,8 +173,12 @@ def require_demands(
 
 
 def compiled_rule(allocator: LinkAllocator, instance: ErgodicInstance) -> Any | None:
-    """What a compiled loop calls in place of the allocator, if it has such a form and the instance allows it."""
+    """What a compiled loop calls in place of the allocator, if it has such a form and the instance allows it.
+
+    Raises:
+        ValueError: naming the field, the rule and what was received: kernels check no structure.
+    """
     rule = getattr(allocator, "rule", None)
-    if rule is None or instance.gain.ndim < 3 or not is_compilable(instance.slot(0)):
+    if not is_compilable(require_record(instance, ErgodicInstance)) or rule is None:
         return None
     return rule(instance.gain.shape[-1])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchrrm.policies.control.base import Track
 from torchrrm.problems.links import ErgodicInstance
+from torchrrm.problems.validation import require_shape, require_signs
 
 __all__ = ["loop_arrays", "loop_track"]
 
@@ -16,7 +17,13 @@ __all__ = ["loop_arrays", "loop_track"]
 def loop_arrays(
     instance: ErgodicInstance, demand_bps_hz: Float[Tensor, "*batch tx"]
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """Gain `[run slot rx tx]`, noise `[run]`, limit, mask and demand `[run tx]`, all batch axes as one."""
+    """Gain `[run slot rx tx]`, noise `[run]`, limit, mask and demand `[run tx]`, all batch axes as one.
+
+    Raises:
+        ValueError: if the demands, which a loop's state carries, are of other links, or if a number is negative.
+    """
+    require_shape("state", demand_bps_hz, list(instance.active.shape))
+    require_signs(instance)
     gain = np.ascontiguousarray(instance.gain.numpy())
     slots, links, kind = gain.shape[-3], gain.shape[-1], gain.dtype
     return (

@@ -9,6 +9,7 @@ import torch
 
 from torchrrm.policies.control.base import Controller, Track, require_demands
 from torchrrm.problems.links import ErgodicInstance
+from torchrrm.problems.structure import require_record
 from torchrrm.records import replace
 
 __all__ = ["Window", "asking", "follow", "require_schedule"]
@@ -65,7 +66,7 @@ def follow(loop: Controller[Any], instance: ErgodicInstance, schedule: Sequence[
     Raises:
         ValueError: if the schedule does not fit the instance.
     """
-    require_schedule(schedule, instance.gain.shape[-1])
+    require_schedule(schedule, require_record(instance, ErgodicInstance).gain.shape[-1])
     wanted, slots = sum(window.slots for window in schedule), instance.gain.shape[-3]
     if wanted > slots:
         raise ValueError(f"schedule: must have at most the instance's {slots} slots, received {wanted}")

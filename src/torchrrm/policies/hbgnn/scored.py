@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from torchrrm.policies.base import Policy
 from torchrrm.policies.hbgnn.core import AssociationScores
 from torchrrm.policies.hbgnn.decisions import Head, decided, relaxed
 from torchrrm.problems.association import AssociationAction, CellInstance, RelaxedAssociation, relative_snr
@@ -13,7 +14,7 @@ from torchrrm.problems.association import AssociationAction, CellInstance, Relax
 __all__ = ["ScoredAssociation"]
 
 
-class ScoredAssociation(nn.Module, ABC):
+class ScoredAssociation(Policy, ABC):
     """A policy whose `core` scores the stations of each user and decides the powers.
 
     Attributes:

@@ -8,6 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from torchrrm.nn import HWGCN
+from torchrrm.policies.base import Policy
 from torchrrm.policies.unrolled import (
     ConstrainedProgram,
     UPGDNet,
@@ -139,7 +140,7 @@ def auxiliary_program(instance: MisoInstance, state: LiteralState) -> Constraine
     )
 
 
-class LiteralUSRMNet(nn.Module):
+class LiteralUSRMNet(Policy):
     """USRMNet of [He2022USRMNet] as printed: layers of `UPGDNet` on problem (10), beams by Eq. (9) between them.
 
     It starts at the least powers that reach every minimum rate (problem (36) of [He2021URLLC]), where `varphi = phi =

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from torchrrm.kernels import usrmnet as kernels
+from torchrrm.policies.base import Policy
 from torchrrm.policies.unrolled import ConstrainedProgram, UPGDNet, unroll
 from torchrrm.policies.usrmnet.core import (
     FEATURES,
@@ -23,8 +24,8 @@ from torchrrm.policies.usrmnet.core import (
 )
 from torchrrm.policies.usrmnet.planes import BeamPlanes, PlaneInstance, unroll_planes
 from torchrrm.problems.beamforming import BeamAction, MisoInstance, UrllcBeamforming, mmse_action
-from torchrrm.records import to
-from torchrrm.solvers.beam_arrays import is_compilable, miso_arrays, rows
+from torchrrm.records import is_compilable, to
+from torchrrm.solvers.beam_arrays import miso_arrays, miso_weights
 from torchrrm.solvers.beam_power import restored_share
 
 __all__ = ["USRMNet", "UserNet"]
@@ -63,7 +64,7 @@ class UserNet(nn.Module):
         return torch.exp(value) * scale[..., None] if self.sizes else value
 
 
-class USRMNet(nn.Module):
+class USRMNet(Policy):
     """USRMNet of [He2022USRMNet] on the Gram form: projected gradient descent, unrolled; equivariant to users' order.
 
     Its layers are those of `UPGDNet`, on the K uplink powers alone: under best beams rates are functions of them by
@@ -84,6 +85,8 @@ class USRMNet(nn.Module):
         depth: layers.
         hidden: width of each of the two networks of a layer.
     """
+
+    any_precision = True
 
     def __init__(self, *, depth: int = 2, hidden: int = 8):
         super().__init__()
@@ -187,7 +190,7 @@ class USRMNet(nn.Module):
     def _compiled(self, instance: MisoInstance) -> BeamAction:
         channel, noise, limit, packet, active = miso_arrays(instance)
         batch = instance.max_power_w.shape
-        weight = rows(instance.weight, active.shape[-1]) if batch else instance.weight.numpy()
+        weight = miso_weights(instance, active)
         power, beam = np.empty(active.shape), np.empty_like(channel)
         run = kernels.solve_batch if batch else kernels.solve
         run(channel, noise, limit, packet, active, weight, self.packed, power, beam)

@@ -10,7 +10,8 @@ from torchrrm.problems.association.rates import in_reach, relaxed_rate, user_rat
 from torchrrm.problems.association.records import AssociationAction, CellInstance, RelaxedAssociation
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.weighted_sum_rate import power_violation
-from torchrrm.problems.validation import require_shape, require_values
+from torchrrm.problems.structure import require_action, require_record
+from torchrrm.problems.validation import require_numbers
 
 __all__ = ["LEAST_RATE", "ProportionalFairAssociation", "SumRateAssociation"]
 
@@ -38,6 +39,7 @@ class SumRateAssociation:
 
     def rate(self, instance: CellInstance, action: AssociationAction) -> Float[Tensor, "*batch user"]:
         """Rate of each user in bit/s/Hz."""
+        require_action(action, AssociationAction, require_record(instance, CellInstance))
         return user_rate(instance, action)
 
     def evaluate(self, instance: CellInstance, action: AssociationAction) -> Evaluation:
@@ -71,6 +73,7 @@ class ProportionalFairAssociation:
 
     def rate(self, instance: CellInstance, action: AssociationAction) -> Float[Tensor, "*batch user"]:
         """Rate of each user in bit/s/Hz."""
+        require_action(action, AssociationAction, require_record(instance, CellInstance))
         return user_rate(instance, action)
 
     def evaluate(self, instance: CellInstance, action: AssociationAction) -> Evaluation:
@@ -113,17 +116,5 @@ def validate_cells(instance: CellInstance) -> CellInstance:
     Raises:
         ValueError: naming the field, the rule and the value.
     """
-    shape = list(instance.gain.shape)
-    if len(shape) < 2 or not shape[-1]:
-        raise ValueError(f"gain: must have shape [*batch, user, bs] with a station, received {shape}")
-    users, stations = shape[:-1], [*shape[:-2], shape[-1]]
-    require_shape("active_user", instance.active_user, users)
-    require_shape("active_bs", instance.active_bs, stations)
-    require_shape("max_power_w", instance.max_power_w, stations)
-    for name in ("noise_power_w", "bandwidth_hz"):
-        require_shape(name, getattr(instance, name), shape[:-2])
-        require_values(name, getattr(instance, name), positive=True)
-    both = instance.active_user[..., :, None] & instance.active_bs[..., None, :]
-    require_values("gain", instance.gain, positive=False, where=both)
-    require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active_bs)
-    return instance
+    require_record(instance, CellInstance)
+    return require_numbers(instance, positive=("noise_power_w", "bandwidth_hz", "max_power_w"))

@@ -36,6 +36,9 @@ class CellInstance:
     active_user: Bool[Tensor, "*batch user"]
     active_bs: Bool[Tensor, "*batch bs"]
 
+    may_be_empty: ClassVar[tuple[str, ...]] = ("user",)
+    holds: ClassVar[str] = "users and stations"
+
 
 @tensor_record
 class AssociationAction:
@@ -51,6 +54,7 @@ class AssociationAction:
 
     index_of: ClassVar[Mapping[str, str]] = {"station": "bs"}
     """Fields that hold indices of an axis, by which they are renumbered with it."""
+    may_be_empty: ClassVar[tuple[str, ...]] = ("user",)
 
 
 @tensor_record

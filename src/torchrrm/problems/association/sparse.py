@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -16,12 +15,26 @@ from torchrrm.problems.association.instance import BANDWIDTH_HZ, NOISE_POWER_W
 from torchrrm.problems.association.rates import relative_snr
 from torchrrm.problems.association.records import UNSERVED, AssociationAction, CellInstance
 from torchrrm.problems.base import Evaluation
-from torchrrm.problems.links.sparse import at_neighbours
+from torchrrm.problems.links.sparse import at_neighbours, ground_m
 from torchrrm.problems.links.weighted_sum_rate import power_violation
-from torchrrm.problems.validation import gain_ceiling, require_shape, require_values
+from torchrrm.problems.structure import require_action, require_record
+from torchrrm.problems.validation import (
+    filled,
+    gain_ceiling,
+    require_indices,
+    require_numbers,
+    require_values,
+)
 from torchrrm.records import tensor_record
 
-__all__ = ["SparseAssociation", "SparseCellInstance", "listed", "sparse_cells", "sparsify_cells"]
+__all__ = [
+    "SparseAssociation",
+    "SparseCellInstance",
+    "listed",
+    "require_stations",
+    "sparse_cells",
+    "sparsify_cells",
+]
 
 _BLOCK = 2**20  # pairs of which gains are known at a time
 
@@ -56,6 +69,8 @@ class SparseCellInstance:
 
     index_of: ClassVar[dict[str, str]] = {"neighbour": "bs"}
     """Fields that hold indices of an axis, by which they are renumbered with it."""
+    may_be_empty: ClassVar[tuple[str, ...]] = ("user",)
+    holds: ClassVar[str] = "users with lists of stations"
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,7 @@ class SparseAssociation:
 
     def evaluate(self, instance: SparseCellInstance, action: AssociationAction) -> Evaluation:
         """Sum of rates in bit/s/Hz; `station` is violated by a user that has listed stations but is at none of them."""
+        require_action(action, AssociationAction, require_record(instance, SparseCellInstance))
         rate = self.rate(instance, action)
         missing = listed(instance).any(-1) & ~self._own(instance, action).any(-1)
         powers = power_violation(action.power_w, instance.max_power_w, instance.active_bs)
@@ -112,25 +128,12 @@ class SparseAssociation:
         Raises:
             ValueError: naming the field, the rule and the value.
         """
-        lists = list(instance.neighbour_gain.shape)
-        if len(lists) < 2 or not lists[-1]:
-            raise ValueError(f"neighbour_gain: must have shape [*batch, user, degree], received {lists}")
-        stations = instance.max_power_w.shape[-1] if instance.max_power_w.ndim else 0
-        require_shape("neighbour", instance.neighbour, lists)
-        for name in ("residual_w", "active_user"):
-            require_shape(name, getattr(instance, name), lists[:-1])
-        for name in ("max_power_w", "active_bs"):
-            require_shape(name, getattr(instance, name), [*lists[:-2], stations])
-        for name in ("noise_power_w", "bandwidth_hz"):
-            require_shape(name, getattr(instance, name), lists[:-2])
-            require_values(name, getattr(instance, name), positive=True)
-        outside = (instance.neighbour < UNSERVED) | (instance.neighbour >= stations)
-        if outside.any():
-            received = instance.neighbour[outside][0].item()
-            raise ValueError(f"neighbour: must be a station, 0 to {stations - 1}, received {received}")
+        require_stations(instance)
         require_values("neighbour_gain", instance.neighbour_gain, positive=False, where=_both(instance))
         require_values("residual_w", instance.residual_w, positive=False, where=instance.active_user)
         require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active_bs)
+        for name in ("noise_power_w", "bandwidth_hz"):
+            require_values(name, getattr(instance, name), positive=True)
         _require_distinct(instance)
         return instance
 
@@ -139,6 +142,18 @@ class SparseAssociation:
     ) -> Bool[Tensor, "*batch user degree"]:
         """The entry of each user's own station, if it is in the list."""
         return listed(instance) & (instance.neighbour == action.station[..., None])
+
+
+def require_stations(instance: SparseCellInstance) -> SparseCellInstance:
+    """Return the instance if it is a record of users with lists of stations that there are.
+
+    Raises:
+        ValueError: naming the field, the rule and what was received.
+    """
+    require_record(instance, SparseCellInstance)
+    stations = instance.max_power_w.shape[-1]
+    require_indices("neighbour", instance.neighbour, stations, "station", least=UNSERVED)
+    return instance
 
 
 def listed(instance: SparseCellInstance) -> Bool[Tensor, "*batch user degree"]:
@@ -154,7 +169,7 @@ def _both(instance: SparseCellInstance) -> Bool[Tensor, "*batch user degree"]:
 
 def sparsify_cells(instance: CellInstance, neighbours: int) -> SparseCellInstance:
     """The stations that each user hears strongest when all active ones are at their limits."""
-    _require_neighbours(neighbours, instance.gain.shape[-1])
+    _require_neighbours(neighbours, require_record(instance, CellInstance).gain.shape[-1])
     ratio = relative_snr(instance)
     neighbour = ratio.topk(neighbours, -1).indices
     rest = ratio.scatter(-1, neighbour, 0.0).sum(-1) * instance.noise_power_w[..., None]
@@ -173,12 +188,12 @@ def sparsify_cells(instance: CellInstance, neighbours: int) -> SparseCellInstanc
 def sparse_cells(
     drop: Drop,
     path_loss: PathLoss,
-    max_power_w: Float[Tensor, "bs"],
+    max_power_w: float | Float[Tensor, "#bs"],
     neighbours: int,
     *,
     residual: bool = True,
-    noise_power_w: float = NOISE_POWER_W,
-    bandwidth_hz: float = BANDWIDTH_HZ,
+    noise_power_w: float | Float[Tensor, ""] = NOISE_POWER_W,
+    bandwidth_hz: float | Float[Tensor, ""] = BANDWIDTH_HZ,
 ) -> SparseCellInstance:
     """The strongest stations of the users of one drop, everybody active; no matrix of all pairs is ever built.
 
@@ -189,7 +204,7 @@ def sparse_cells(
     Args:
         drop: receivers are users and transmitters stations, without batch axes.
         path_loss: mean gain, which falls with the distance.
-        max_power_w: limits of the stations; there should be few kinds of limits and heights.
+        max_power_w: limits of the stations in W, or one for all; there should be few kinds of limits and heights.
         neighbours: length of the lists.
         residual: whether to add up what reaches users from other stations; 0 if not.
         noise_power_w: at each user, over the band.
@@ -199,22 +214,24 @@ def sparse_cells(
     if user.ndim != 2 or station.ndim != 2:
         received = f"{list(user.shape)} and {list(station.shape)}"
         raise ValueError(f"drop: must be one drop, positions [node, 3], received {received}")
-    require_shape("max_power_w", max_power_w, [len(station)])
+    max_power_w = filled("max_power_w", max_power_w, (len(station),), user)
+    require_values("max_power_w", max_power_w, positive=False)
     _require_neighbours(neighbours, len(station))
     neighbour, gain = _strongest(user, station, path_loss, max_power_w, neighbours)
     rest = user.new_zeros(len(user))
     if residual:
         rest = _residual(user, station, path_loss, max_power_w, neighbour)
-    return SparseCellInstance(
+    instance = SparseCellInstance(
         neighbour=neighbour,
         neighbour_gain=gain,
         residual_w=rest,
-        noise_power_w=user.new_tensor(noise_power_w),
+        noise_power_w=filled("noise_power_w", noise_power_w, (), user),
         max_power_w=max_power_w,
-        bandwidth_hz=user.new_tensor(bandwidth_hz),
+        bandwidth_hz=filled("bandwidth_hz", bandwidth_hz, (), user),
         active_user=torch.ones(len(user), dtype=torch.bool, device=user.device),
         active_bs=torch.ones(len(station), dtype=torch.bool, device=user.device),
     )
+    return require_numbers(require_stations(instance))
 
 
 def _strongest(
@@ -223,10 +240,12 @@ def _strongest(
     """Stations and their gains, the strongest first: the nearest of each kind compete."""
     kinds = torch.stack([max_power_w, station[:, 2].to(max_power_w)], -1)
     kind = torch.unique(kinds, dim=0, return_inverse=True)[1]
-    index, gains = [], []
+    index, gains, ground = [], [], ground_m("drop.rx_position_m", user)
     for number in range(int(kind.max()) + 1):
         member = (kind == number).nonzero()[:, 0]
-        place, away = nearest(_ground(user), _ground(station[member]), min(neighbours, len(member)), False)
+        place, away = nearest(
+            ground, ground_m("drop.tx_position_m", station[member]), min(neighbours, len(member)), False
+        )
         index.append(member[torch.from_numpy(place).to(user.device)])
         gains.append(_gain(path_loss, torch.from_numpy(away).to(user), user, station[index[-1]]))
     neighbour, gain = torch.cat(index, -1), torch.cat(gains, -1)
@@ -250,10 +269,6 @@ def _residual(
 def _gain(path_loss: PathLoss, away: Tensor, user: Tensor, station: Tensor) -> Tensor:
     """Gains over horizontal distances `[user station]` or `[user degree]`."""
     return path_loss.gain(away, user[:, 2:3].expand_as(away), station[..., 2].expand_as(away))
-
-
-def _ground(position_m: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(position_m[:, :2].detach().cpu().numpy(), np.float64)
 
 
 def _require_neighbours(neighbours: int, stations: int) -> None:

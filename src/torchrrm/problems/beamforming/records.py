@@ -1,5 +1,7 @@
 """Records of a multi-antenna downlink: the instance, and its actions in the dual uplink and in the downlink."""
 
+from typing import ClassVar
+
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
@@ -31,6 +33,8 @@ class MisoInstance:
     error_probability: Float[Tensor, "*batch"]
     payload_bits: Float[Tensor, "*batch user"]
     active: Bool[Tensor, "*batch user"]
+
+    holds: ClassVar[str] = "users of an antenna array"
 
 
 @tensor_record

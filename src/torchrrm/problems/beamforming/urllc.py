@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Complex, Float
@@ -11,7 +11,8 @@ from torch import Tensor
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.beamforming.gram import dual_sinr
 from torchrrm.problems.beamforming.records import BeamAction, MisoInstance
-from torchrrm.problems.validation import require_shape, require_values
+from torchrrm.problems.structure import require_action, require_record, require_tensor
+from torchrrm.problems.validation import filled, require_numbers, require_values
 from torchrrm.rates import least_packet_sinr, packet_back_off, packet_rate
 
 __all__ = ["UrllcBeamforming", "least_rate_nats", "least_sinr", "miso_instance"]
@@ -68,6 +69,7 @@ class UrllcBeamforming:
         Violations, 0 where inactive: `min_rate` `(R_min - R) / R_min`, 0 where nothing is asked for; `power`
         `(sum_k q_k - P) / P`; `sign` `-q_k / P`; `beam` `|w_k|^2 - 1`.
         """
+        require_action(action, BeamAction, require_record(instance, MisoInstance))
         rate = self.rate(instance, action)
         zero = torch.zeros_like(rate)
         utility = torch.where(instance.active, instance.weight * rate, zero)
@@ -90,14 +92,10 @@ class UrllcBeamforming:
         Raises:
             ValueError: naming the field, the rule and the value.
         """
-        users = _require_channel(instance.channel, instance.active)
-        for name in ("noise_power_w", "weight", "payload_bits"):
-            require_shape(name, getattr(instance, name), users)
+        require_record(instance, MisoInstance)
+        _require_channel(instance.channel, instance.active)
         for name in ("max_power_w", "blocklength", "error_probability"):
-            require_shape(name, getattr(instance, name), users[:-1])
-        require_values("max_power_w", instance.max_power_w, positive=True)
-        require_values("blocklength", instance.blocklength, positive=True)
-        require_values("error_probability", instance.error_probability, positive=True)
+            require_values(name, getattr(instance, name), positive=True)
         if bool((instance.error_probability >= 0.5).any()):
             worst = instance.error_probability.max().item()
             raise ValueError(f"error_probability: must be below 0.5, received {worst:g}")
@@ -121,13 +119,8 @@ def _require_payload(instance: MisoInstance) -> None:
             raise ValueError(f"payload_bits: must be {rule}, received {payload[bad][0].item()}")
 
 
-def _require_channel(channel: Tensor, active: Tensor) -> list[int]:
-    """Shape `[*batch user]` of complex channels that are finite where active; somebody is."""
-    shape = list(channel.shape)
-    if not channel.is_complex() or len(shape) < 2 or 0 in shape[-2:]:
-        rule = "must be complex and not empty, of shape [*batch, user, ant]"
-        raise ValueError(f"channel: {rule}, received {channel.dtype} of shape {shape}")
-    require_shape("active", active, shape[:-1])
+def _require_channel(channel: Tensor, active: Tensor) -> None:
+    """Channels are finite where active, and at least one user is."""
     if not bool(active.any(-1).all()):
         raise ValueError("active: must hold at least one active user, received none")
     for part in (channel.real, channel.imag):
@@ -135,7 +128,6 @@ def _require_channel(channel: Tensor, active: Tensor) -> list[int]:
         if bool(bad.any()):
             place = bad.nonzero()[0].tolist()
             raise ValueError(f"channel: must be finite, received {part[bad][0].item()} at {place}")
-    return shape[:-1]
 
 
 def least_rate_nats(instance: MisoInstance) -> Float[Tensor, "*batch user"]:
@@ -155,26 +147,33 @@ def least_sinr(instance: MisoInstance) -> Float[Tensor, "*batch user"]:
 def miso_instance(
     channel: Complex[Tensor, "*batch user ant"],
     *,
-    noise_power_w: float = 1.0,
-    max_power_w: float = 10**1.5,
-    weight: Float[Tensor, "*batch user"] | None = None,
-    blocklength: float = 128.0,
-    error_probability: float = 1e-5,
-    payload_bits: float = 256.0,
+    noise_power_w: float | Float[Tensor, "*#batch user"] = 1.0,
+    max_power_w: float | Float[Tensor, "*#batch"] = 10**1.5,
+    weight: float | Float[Tensor, "*#batch user"] | None = None,
+    blocklength: float | Float[Tensor, "*#batch"] = 128.0,
+    error_probability: float | Float[Tensor, "*#batch"] = 1e-5,
+    payload_bits: float | Float[Tensor, "*#batch user"] = 256.0,
 ) -> MisoInstance:
     """Instance of complex channels, everybody active; by default of weight 1/K and with the terms of [He2022USRMNet].
 
-    Those are 15 dB over a noise of 1 W, and 256 bits in 128 channel uses.
+    Those are 15 dB over a noise of 1 W, and 256 bits in 128 channel uses. Each is a number or a tensor: noise, weight
+    and payload broadcast to `[*batch user]`, the others to `[*batch]`.
+
+    Raises:
+        ValueError: naming the argument, the rule and what was received.
     """
-    users, real = channel.shape[:-1], channel.real.dtype
-    like: dict[str, Any] = {"dtype": real, "device": channel.device}
-    return MisoInstance(
+    if require_tensor("channel", channel, "complex").ndim < 2:
+        raise ValueError(f"channel: expected shape [*batch, user, ant], got {list(channel.shape)}")
+    users = channel.shape[:-1]
+    share = 1 / max(users[-1], 1) if weight is None else weight
+    instance = MisoInstance(
         channel=channel,
-        noise_power_w=torch.full(users, noise_power_w, **like),
-        max_power_w=torch.full(users[:-1], max_power_w, **like),
-        weight=torch.full(users, 1 / users[-1], **like) if weight is None else weight.expand(users),
-        blocklength=torch.full(users[:-1], blocklength, **like),
-        error_probability=torch.full(users[:-1], error_probability, **like),
-        payload_bits=torch.full(users, payload_bits, **like),
+        noise_power_w=filled("noise_power_w", noise_power_w, users, channel),
+        max_power_w=filled("max_power_w", max_power_w, users[:-1], channel),
+        weight=filled("weight", share, users, channel),
+        blocklength=filled("blocklength", blocklength, users[:-1], channel),
+        error_probability=filled("error_probability", error_probability, users[:-1], channel),
+        payload_bits=filled("payload_bits", payload_bits, users, channel),
         active=torch.ones(users, dtype=torch.bool, device=channel.device),
     )
+    return require_numbers(require_record(instance, MisoInstance))

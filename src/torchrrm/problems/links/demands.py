@@ -1,7 +1,9 @@
 """Links whose demands on mean rates change over the slots, as one instance: what a control loop is judged on."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,8 +11,9 @@ from torch import Tensor
 
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.records import ErgodicInstance, LinkInstance
-from torchrrm.problems.links.weighted_sum_rate import WeightedSumRate, power_violation
-from torchrrm.problems.validation import require_values
+from torchrrm.problems.links.weighted_sum_rate import WeightedSumRate, power_violation, require_links
+from torchrrm.problems.structure import require_action, require_record
+from torchrrm.problems.validation import require_numbers
 from torchrrm.records import replace, tensor_record
 
 __all__ = ["DemandInstance", "MetDemands", "SlotPowers"]
@@ -38,6 +41,10 @@ class DemandInstance:
     max_power_w: Float[Tensor, "*batch tx"]
     demand_bps_hz: Float[Tensor, "*batch window tx"]
     active: Bool[Tensor, "*batch tx"]
+
+    same_axis: ClassVar[Mapping[str, str]] = {"rx": "tx"}
+    """Receiver `k` is that of transmitter `k`: what masks the one masks the other."""
+    holds: ClassVar[str] = "links with demands in windows of slots"
 
     @property
     def windows(self) -> int:
@@ -128,6 +135,7 @@ class MetDemands:
         Violations: `min_rate`, the worst window's shortfall beyond the tolerance relative to the demand; `power` and
         `sign` of the worst slot, relative to the limit.
         """
+        require_action(action, SlotPowers, require_record(instance, DemandInstance))
         utility = self.rate(instance, action.power_w).mean(-2)
         slots = instance.slots()
         of_slots = power_violation(action.power_w, slots.max_power_w, slots.active)
@@ -143,8 +151,9 @@ class MetDemands:
         Raises:
             ValueError: naming the field, the rule and the value.
         """
+        require_record(instance, DemandInstance)
         slots, windows = instance.gain.shape[-3], instance.windows
         if windows < 1 or slots < windows or slots % windows:
             raise ValueError(f"gain: must have a multiple of {windows} slots, one a window, received {slots}")
-        require_values("demand_bps_hz", instance.demand_bps_hz, positive=False)
-        return instance
+        require_links(instance.gain, instance.active)
+        return require_numbers(instance, positive=("noise_power_w", "max_power_w"))

@@ -15,9 +15,9 @@ from torchrrm.problems.links.weighted_sum_rate import (
     WeightedSumRate,
     power_violation,
     require_links,
-    require_square,
 )
-from torchrrm.problems.validation import require_shape, require_values
+from torchrrm.problems.structure import require_action, require_record, require_tensor
+from torchrrm.problems.validation import filled, require_numbers
 
 __all__ = ["ErgodicPower", "ergodic_instance"]
 
@@ -67,6 +67,7 @@ class ErgodicPower:
         that counts in the end, both relative to `f_min`; `power`, `sign` of the worst slot, relative to the limit;
         `slack` `-s` relative to `f_min`.
         """
+        require_action(action, ErgodicAction, require_record(instance, ErgodicInstance))
         rate, slack = self.rate(instance, action.power_w), action.slack_bps_hz
         zero = torch.zeros_like(rate)
         utility = torch.where(instance.active, rate - self.slack_penalty / 2 * slack.square(), zero)
@@ -89,37 +90,41 @@ class ErgodicPower:
         Raises:
             ValueError: naming the field, the rule and the value.
         """
-        links = require_square(instance.gain, instance.active, slots=True)
-        for name in ("max_power_w", "min_rate_bps_hz"):
-            require_shape(name, getattr(instance, name), links)
-        require_shape("noise_power_w", instance.noise_power_w, links[:-1])
-        require_shape("mean_gain", instance.mean_gain, [*links, links[-1]])
+        require_record(instance, ErgodicInstance)
         require_links(instance.gain, instance.active)
         require_links(instance.mean_gain, instance.active, "mean_gain")
-        require_values("noise_power_w", instance.noise_power_w, positive=True)
-        require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active)
-        require_values("min_rate_bps_hz", instance.min_rate_bps_hz, positive=False, where=instance.active)
-        return instance
+        return require_numbers(instance, positive=("noise_power_w", "max_power_w"))
 
 
 def ergodic_instance(
     gain: Float[Tensor, "*batch slot rx tx"],
     mean_gain: Float[Tensor, "*batch rx tx"] | None = None,
     *,
-    noise_power_w: float = NOISE_POWER_W,
-    max_power_w: float = MAX_POWER_W,
-    min_rate_bps_hz: float = 1.0,
+    noise_power_w: float | Float[Tensor, "*#batch"] = NOISE_POWER_W,
+    max_power_w: float | Float[Tensor, "*#batch tx"] = MAX_POWER_W,
+    min_rate_bps_hz: float | Float[Tensor, "*#batch tx"] = 1.0,
 ) -> ErgodicInstance:
-    """Instance of linear gains, everybody active; by default with the limits and the minimum of [Huang2024].
+    """Return an instance of linear gains, every link active; by default with limits and minimum of [Huang2024].
 
-    Without `mean_gain` the mean over the slots is taken.
+    Args:
+        gain: `|h|^2` of each slot, in the order of time.
+        mean_gain: `E[|h|^2]`; by default the mean over the slots.
+        noise_power_w: noise power at a receiver in W: a number, or one for each instance of a batch.
+        max_power_w: power limit of each transmitter in W: a number, or a tensor that broadcasts to `[*batch tx]`.
+        min_rate_bps_hz: minimum of each link's mean rate in bit/s/Hz, likewise.
+
+    Raises:
+        ValueError: naming the argument, the rule and what was received.
     """
+    if require_tensor("gain", gain, "float").ndim < 3:
+        raise ValueError(f"gain: expected shape [*batch, slot, rx, tx], got {list(gain.shape)}")
     links = (*gain.shape[:-3], gain.shape[-1])
-    return ErgodicInstance(
+    instance = ErgodicInstance(
         gain=gain,
         mean_gain=gain.mean(-3) if mean_gain is None else mean_gain,
-        noise_power_w=gain.new_full(links[:-1], noise_power_w),
-        max_power_w=gain.new_full(links, max_power_w),
-        min_rate_bps_hz=gain.new_full(links, min_rate_bps_hz),
+        noise_power_w=filled("noise_power_w", noise_power_w, links[:-1], gain),
+        max_power_w=filled("max_power_w", max_power_w, links, gain),
+        min_rate_bps_hz=filled("min_rate_bps_hz", min_rate_bps_hz, links, gain),
         active=torch.ones(links, dtype=torch.bool, device=gain.device),
     )
+    return require_numbers(require_record(instance, ErgodicInstance))

@@ -10,10 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torchrrm.kernels.minimum_power import minimum_power, minimum_power_batch
+from torchrrm.kernels.signs import negative_links
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.records import LinkInstance, PowerAction
 from torchrrm.problems.links.weighted_sum_rate import WeightedSumRate, relative_gain
-from torchrrm.problems.validation import require_values
+from torchrrm.problems.structure import require_record
+from torchrrm.problems.validation import require_broadcast, require_signs, require_values
 from torchrrm.records import is_plain, to
 
 __all__ = [
@@ -74,6 +76,7 @@ class QosSumRate:
 
     def feasible(self, instance: LinkInstance) -> Bool[Tensor, "*batch"]:
         """Whether some powers within the limits reach every minimum rate; exact, see `MinimumPower`."""
+        require_record(instance, LinkInstance)
         if is_compilable(instance):
             return compiled_minimum_power(instance, self.min_rate_bps_hz)[1]
         with torch.no_grad():
@@ -85,7 +88,7 @@ class QosSumRate:
         Raises:
             ValueError: naming the field, the rule and the value.
         """
-        demanded_rate(instance, self.min_rate_bps_hz)
+        demanded_rate(require_record(instance, LinkInstance), self.min_rate_bps_hz)
         return _SUM_RATE.validate(instance)
 
 
@@ -104,11 +107,7 @@ def demanded_rate(
     """
     shape = instance.active.shape
     least = torch.as_tensor(min_rate_bps_hz, dtype=dtype or instance.gain.dtype, device=instance.gain.device)
-    sizes = zip(reversed(least.shape), reversed(shape), strict=False)
-    if least.ndim > len(shape) or any(size not in (1, wanted) for size, wanted in sizes):
-        raise ValueError(
-            f"min_rate_bps_hz: must broadcast to {list(shape)}, received shape {list(least.shape)}"
-        )
+    require_broadcast("min_rate_bps_hz", least, shape)
     return torch.where(instance.active, least, torch.zeros_like(least))
 
 
@@ -159,6 +158,8 @@ def compiled_minimum_power(
     least = demanded_rate(instance, min_rate_bps_hz, torch.float64).detach()
     gain, limit = rows(instance.gain, links, links), rows(instance.max_power_w, links)
     noise, active = rows(instance.noise_power_w), rows(instance.active, links)
+    if np.any(noise < 0) or negative_links(gain, limit, limit, active):
+        require_signs(instance)
     if shape[:-1].numel() == 1:  # a control loop's: no threads to wait for
         power, feasible, steps = minimum_power(gain[0], noise[0], limit[0], active[0], rows(least, links)[0])
     else:

@@ -31,6 +31,7 @@ class LinkInstance:
 
     same_axis: ClassVar[Mapping[str, str]] = {"rx": "tx"}
     """Receiver `k` is that of transmitter `k`: what masks the one masks the other."""
+    holds: ClassVar[str] = "links in one slot"
 
 
 @tensor_record
@@ -62,6 +63,7 @@ class ErgodicInstance:
 
     same_axis: ClassVar[Mapping[str, str]] = {"rx": "tx"}
     """Receiver `k` is that of transmitter `k`: what masks the one masks the other."""
+    holds: ClassVar[str] = "links over many slots"
 
     def slots(self) -> LinkInstance:
         """All slots as instances of batch shape `[*batch slot]`, every active link of weight 1."""

@@ -1,7 +1,9 @@
 """Large networks of links: each receiver hears its own transmitter and its strongest interferers alone."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,11 +20,13 @@ from torchrrm.problems.links.weighted_sum_rate import (
     NOISE_POWER_W,
     power_violation,
 )
+from torchrrm.problems.structure import require_action, require_record
 from torchrrm.problems.validation import (
+    filled,
     gain_ceiling,
     over_noise,
-    require_shape,
-    require_values,
+    require_indices,
+    require_numbers,
     saturated,
 )
 from torchrrm.records import tensor_record
@@ -31,7 +35,9 @@ __all__ = [
     "SparseLinkInstance",
     "SparseSumRate",
     "at_neighbours",
+    "ground_m",
     "relative_sparse_gain",
+    "require_neighbours",
     "sparse_links",
     "sparsify",
 ]
@@ -61,6 +67,11 @@ class SparseLinkInstance:
     weight: Float[Tensor, "*batch link"]
     active: Bool[Tensor, "*batch link"]
 
+    same_axis: ClassVar[Mapping[str, str]] = {"tx": "link"}
+    """An action has the power of transmitter `k`, that of link `k`."""
+    may_be_empty: ClassVar[tuple[str, ...]] = ("degree",)
+    holds: ClassVar[str] = "links with lists of neighbours"
+
 
 @dataclass(frozen=True)
 class SparseSumRate:
@@ -86,6 +97,7 @@ class SparseSumRate:
 
     def evaluate(self, instance: SparseLinkInstance, action: PowerAction) -> Evaluation:
         """See `WeightedSumRate.evaluate`."""
+        require_action(action, PowerAction, require_record(instance, SparseLinkInstance))
         utility = instance.weight * self.rate(instance, action.power_w)
         utility = torch.where(instance.active, utility, torch.zeros_like(utility))
         violation = power_violation(action.power_w, instance.max_power_w, instance.active)
@@ -97,26 +109,19 @@ class SparseSumRate:
         Raises:
             ValueError: naming the field, the rule and the value.
         """
-        links, lists = list(instance.direct_gain.shape), list(instance.neighbour_gain.shape)
-        if not links or 0 in links[-1:]:
-            raise ValueError(f"direct_gain: must have shape [*batch, link], not empty, received {links}")
-        if lists[:-1] != links:
-            raise ValueError(f"neighbour_gain: must have shape {[*links, 'degree']}, received {lists}")
-        require_shape("neighbour", instance.neighbour, lists)
-        for name in ("max_power_w", "weight", "active"):
-            require_shape(name, getattr(instance, name), links)
-        require_shape("noise_power_w", instance.noise_power_w, links[:-1])
-        outside = (instance.neighbour < 0) | (instance.neighbour >= links[-1])
-        if outside.any():
-            received = instance.neighbour[outside][0].item()
-            raise ValueError(f"neighbour: must be a link, 0 to {links[-1] - 1}, received {received}")
-        require_values("noise_power_w", instance.noise_power_w, positive=True)
-        require_values("direct_gain", instance.direct_gain, positive=True, where=instance.active)
-        require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active)
-        require_values("weight", instance.weight, positive=False, where=instance.active)
-        heard = instance.active[..., None].expand(lists)
-        require_values("neighbour_gain", instance.neighbour_gain, positive=False, where=heard)
-        return instance
+        require_neighbours(instance)
+        return require_numbers(instance, positive=("direct_gain", "noise_power_w", "max_power_w"))
+
+
+def require_neighbours(instance: SparseLinkInstance) -> SparseLinkInstance:
+    """Return the instance if it is a record of sparse links whose neighbours are links.
+
+    Raises:
+        ValueError: naming the field, the rule and what was received.
+    """
+    require_record(instance, SparseLinkInstance)
+    require_indices("neighbour", instance.neighbour, instance.active.shape[-1], "link")
+    return instance
 
 
 def at_neighbours(
@@ -145,7 +150,7 @@ def sparsify(instance: LinkInstance, degree: int) -> SparseLinkInstance:
 
     What the others add is left out, so that rates are too high by a little.
     """
-    links = instance.gain.shape[-1]
+    links = require_record(instance, LinkInstance).gain.shape[-1]
     _require_degree(degree, links)
     own = torch.eye(links, dtype=torch.bool, device=instance.gain.device)
     silent = own | ~instance.active.unsqueeze(-2)
@@ -167,8 +172,8 @@ def sparse_links(
     path_loss: PathLoss,
     degree: int,
     *,
-    noise_power_w: float = NOISE_POWER_W,
-    max_power_w: float = MAX_POWER_W,
+    noise_power_w: float | Float[Tensor, ""] = NOISE_POWER_W,
+    max_power_w: float | Float[Tensor, "#link"] = MAX_POWER_W,
 ) -> SparseLinkInstance:
     """Links of one drop of pairs with the `degree` transmitters nearest to each receiver, of weight 1.
 
@@ -180,32 +185,46 @@ def sparse_links(
         drop: positions of as many receivers as transmitters, without batch axes, receiver `k` of transmitter `k`.
         path_loss: mean gain over the distance.
         degree: neighbours of each link.
-        noise_power_w: at each receiver.
-        max_power_w: limit of each transmitter.
+        noise_power_w: noise power at a receiver in W.
+        max_power_w: power limit of each transmitter in W: a number, or one for each link.
+
+    Raises:
+        ValueError: naming the argument, the rule and what was received.
     """
     receiver, transmitter = drop.rx_position_m, drop.tx_position_m
     if receiver.ndim != 2 or receiver.shape != transmitter.shape:
         received = f"{list(receiver.shape)} and {list(transmitter.shape)}"
         raise ValueError(f"drop: must be one drop of pairs, positions [link, 3], received {received}")
     _require_degree(degree, len(receiver))
-    index, horizontal = nearest(_ground(receiver), _ground(transmitter), degree, True)
+    ground = ground_m("drop.rx_position_m", receiver), ground_m("drop.tx_position_m", transmitter)
+    index, horizontal = nearest(*ground, degree, True)
     neighbour = torch.from_numpy(index).to(receiver.device)
     height, other = receiver[:, 2], transmitter[:, 2]
     own = torch.linalg.vector_norm(receiver[:, :2] - transmitter[:, :2], dim=-1)
     away = torch.from_numpy(horizontal).to(receiver)
-    return SparseLinkInstance(
+    links = receiver.shape[:1]
+    instance = SparseLinkInstance(
         direct_gain=path_loss.gain(own, height, other),
         neighbour=neighbour,
         neighbour_gain=path_loss.gain(away, height[:, None].expand_as(away), other[neighbour]),
-        noise_power_w=receiver.new_tensor(noise_power_w),
-        max_power_w=receiver.new_full((len(receiver),), max_power_w),
-        weight=receiver.new_ones(len(receiver)),
-        active=torch.ones(len(receiver), dtype=torch.bool, device=receiver.device),
+        noise_power_w=filled("noise_power_w", noise_power_w, (), receiver),
+        max_power_w=filled("max_power_w", max_power_w, links, receiver),
+        weight=receiver.new_ones(links),
+        active=torch.ones(links, dtype=torch.bool, device=receiver.device),
     )
+    return require_numbers(require_neighbours(instance))
 
 
-def _ground(position_m: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(position_m[:, :2].detach().cpu().numpy(), np.float64)
+def ground_m(name: str, position_m: Float[Tensor, "node 3"]) -> np.ndarray:
+    """Return horizontal positions `[node 2]` as the kernel that finds neighbours reads them.
+
+    Raises:
+        ValueError: if a position is not a finite number: it belongs to no cell of the grid.
+    """
+    ground = np.ascontiguousarray(position_m[:, :2].detach().cpu().numpy(), np.float64)
+    if not np.isfinite(ground).all():
+        raise ValueError(f"{name}: must be finite, received {ground[~np.isfinite(ground)][0]}")
+    return ground
 
 
 def _require_degree(degree: int, links: int) -> None:

@@ -1,7 +1,6 @@
 """Weighted sum rate of interference links in one slot."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,10 +8,12 @@ from torch import Tensor
 
 from torchrrm.problems.base import Evaluation
 from torchrrm.problems.links.records import LinkInstance, PowerAction
+from torchrrm.problems.structure import require_action, require_record, require_tensor
 from torchrrm.problems.validation import (
+    filled,
     gain_ceiling,
     over_noise,
-    require_shape,
+    require_numbers,
     require_values,
     saturated,
 )
@@ -27,7 +28,6 @@ __all__ = [
     "power_violation",
     "relative_gain",
     "require_links",
-    "require_square",
     "saturated_gain",
 ]
 
@@ -61,6 +61,7 @@ class WeightedSumRate:
 
         Violations, relative to the limit, 0 where inactive: `power` `(p - p_max) / p_max`, `sign` `-p / p_max`.
         """
+        require_action(action, PowerAction, require_record(instance, LinkInstance))
         utility = instance.weight * _rate(instance, action.power_w)
         utility = torch.where(instance.active, utility, torch.zeros_like(utility))
         violation = power_violation(action.power_w, instance.max_power_w, instance.active)
@@ -72,15 +73,9 @@ class WeightedSumRate:
         Raises:
             ValueError: naming the field, the rule and the value.
         """
-        links = require_square(instance.gain, instance.active)
-        for name in ("max_power_w", "weight"):
-            require_shape(name, getattr(instance, name), links)
-        require_shape("noise_power_w", instance.noise_power_w, links[:-1])
+        require_record(instance, LinkInstance)
         require_links(instance.gain, instance.active)
-        require_values("noise_power_w", instance.noise_power_w, positive=True)
-        require_values("max_power_w", instance.max_power_w, positive=True, where=instance.active)
-        require_values("weight", instance.weight, positive=False, where=instance.active)
-        return instance
+        return require_numbers(instance, positive=("noise_power_w", "max_power_w"))
 
 
 def _rate(instance: LinkInstance, power_w: Tensor) -> Tensor:
@@ -128,31 +123,30 @@ def relative_gain(instance: LinkInstance) -> Float[Tensor, "*batch rx tx"]:
 def link_instance(
     gain: Float[Tensor, "*batch rx tx"],
     *,
-    noise_power_w: float = NOISE_POWER_W,
-    max_power_w: float = MAX_POWER_W,
-    weight: Float[Tensor, "*batch tx"] | None = None,
+    noise_power_w: float | Float[Tensor, "*#batch"] = NOISE_POWER_W,
+    max_power_w: float | Float[Tensor, "*#batch tx"] = MAX_POWER_W,
+    weight: float | Float[Tensor, "*#batch tx"] = 1.0,
 ) -> LinkInstance:
-    """Instance of linear gains, everybody active; by default of weight 1 and with the limits of [Huang2024]."""
-    links = gain.shape[:-1]
-    like: dict[str, Any] = {"dtype": gain.dtype, "device": gain.device}
-    return LinkInstance(
+    """Return an instance of linear gains, every link active; by default with the limits of [Huang2024].
+
+    Args:
+        gain: `|h|^2`; `gain[..., k, j]` from transmitter `j` to receiver `k`.
+        noise_power_w: noise power at a receiver in W: a number, or one for each instance of a batch.
+        max_power_w: power limit of each transmitter in W: a number, or a tensor that broadcasts to `[*batch tx]`.
+        weight: weight of each link's rate, likewise.
+
+    Raises:
+        ValueError: naming the argument, the rule and what was received.
+    """
+    links = require_tensor("gain", gain, "float").shape[:-1]
+    instance = LinkInstance(
         gain=gain,
-        noise_power_w=torch.full(links[:-1], noise_power_w, **like),
-        max_power_w=torch.full(links, max_power_w, **like),
-        weight=torch.ones(links, **like) if weight is None else weight.expand(links),
+        noise_power_w=filled("noise_power_w", noise_power_w, links[:-1], gain),
+        max_power_w=filled("max_power_w", max_power_w, links, gain),
+        weight=filled("weight", weight, links, gain),
         active=torch.ones(links, dtype=torch.bool, device=gain.device),
     )
-
-
-def require_square(gain: Tensor, active: Tensor, *, slots: bool = False) -> list[int]:
-    """Shape `[*batch link]` of gains that are square, with a mask of that shape."""
-    shape, least = list(gain.shape), 3 if slots else 2
-    axes = "[*batch, slot, rx, tx]" if slots else "[*batch, rx, tx]"
-    if len(shape) < least or shape[-1] != shape[-2] or 0 in shape[-least:]:
-        raise ValueError(f"gain: must be square and not empty, of shape {axes}, received {shape}")
-    links = [*shape[:-least], shape[-1]]
-    require_shape("active", active, links)
-    return links
+    return require_numbers(require_record(instance, LinkInstance))
 
 
 def require_links(gain: Tensor, active: Tensor, name: str = "gain") -> None:

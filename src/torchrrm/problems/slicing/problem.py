@@ -27,6 +27,8 @@ from torchrrm.problems.slicing import schedule as scheduling
 from torchrrm.problems.slicing.compiled import CompiledRate
 from torchrrm.problems.slicing.records import SliceAction, SliceInstance, SliceSchedule
 from torchrrm.problems.slicing.schedule import is_compilable
+from torchrrm.problems.structure import require_action, require_record, require_tensor
+from torchrrm.problems.validation import filled, require_numbers
 from torchrrm.records import is_plain
 
 __all__ = ["KINDS", "QoS", "SliceBandwidth", "slice_instance"]
@@ -198,6 +200,7 @@ class SliceBandwidth:
         r) / r_min` of scheduled users, whether served or not; `sign` `[*batch user]` `-w / W`. A user outside
         the schedule adds nothing to the objective.
         """
+        require_action(action, SliceAction, require_record(instance, SliceInstance))
         schedule = self.schedule(instance)
         rate = self.rate(schedule, action.bandwidth_hz)
         zero = torch.zeros_like(rate)
@@ -236,17 +239,42 @@ def slice_instance(
     *,
     min_rate_bps: float | Tensor = 10e6,
     bandwidth_hz: float | Tensor = 100e6,
-    power_w: float = 10 ** (23 / 10) / 1e3,
-    noise_psd_w_per_hz: float = 10 ** (-174 / 10) / 1e3,
+    power_w: float | Tensor = 10 ** (23 / 10) / 1e3,
+    noise_psd_w_per_hz: float | Tensor = 10 ** (-174 / 10) / 1e3,
 ) -> SliceInstance:
-    """Instance of linear channel gains: `c = P h / N0`, everybody active. Defaults: Tables II and III of [Hao2024]."""
-    cn0_hz = gain * (power_w / noise_psd_w_per_hz)
-    rate = torch.as_tensor(min_rate_bps, dtype=gain.dtype, device=gain.device)
-    width = torch.as_tensor(bandwidth_hz, dtype=gain.dtype, device=gain.device)
-    return SliceInstance(
-        cn0_hz=cn0_hz,
-        eavesdropper_cn0_hz=eavesdropper_gain * (power_w / noise_psd_w_per_hz),
-        min_rate_bps=rate.expand(gain.shape) if rate.ndim == 0 else rate[..., None].expand(gain.shape),
-        bandwidth_hz=width.expand(gain.shape[:-1]),
+    """Instance of linear channel gains: `c = P h / N0`, everybody active. Defaults: Tables II and III of [Hao2024].
+
+    Args:
+        gain: of each user.
+        eavesdropper_gain: of each user's signal at the eavesdropper.
+        min_rate_bps: minimum rate in bit/s: a number, one for each slice `[*batch]`, or one for each user
+            `[*batch user]`, told apart by the number of axes.
+        bandwidth_hz: of the slice in Hz: a number, or one for each slice.
+        power_w: transmit power `P` in W, as `min_rate_bps`.
+        noise_psd_w_per_hz: noise power spectral density `N0` in W/Hz, as `min_rate_bps`.
+
+    Raises:
+        ValueError: naming the argument, the rule and what was received.
+    """
+    if not require_tensor("gain", gain, "float").ndim:
+        raise ValueError("gain: expected shape [*batch, user], got []")
+    power, noise = (
+        _per_user("power_w", power_w, gain),
+        _per_user("noise_psd_w_per_hz", noise_psd_w_per_hz, gain),
+    )
+    instance = SliceInstance(
+        cn0_hz=gain * (power / noise),
+        eavesdropper_cn0_hz=require_tensor("eavesdropper_gain", eavesdropper_gain, "float") * (power / noise),
+        min_rate_bps=filled("min_rate_bps", _per_user("min_rate_bps", min_rate_bps, gain), gain.shape, gain),
+        bandwidth_hz=filled("bandwidth_hz", bandwidth_hz, gain.shape[:-1], gain),
         active=torch.ones_like(gain, dtype=torch.bool),
     )
+    return require_numbers(require_record(instance, SliceInstance))
+
+
+def _per_user(name: str, value: float | Tensor, gain: Tensor) -> float | Tensor:
+    """A number as it is, a tensor of each slice or each user for each user."""
+    if not isinstance(value, Tensor):
+        return value
+    each = value[..., None] if 0 < value.ndim < gain.ndim else value
+    return filled(name, each, gain.shape, gain)

@@ -1,5 +1,7 @@
 """Records of a slice: the instance, the instance with its schedule, and the action."""
 
+from typing import ClassVar
+
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -26,6 +28,8 @@ class SliceInstance:
     min_rate_bps: Float[Tensor, "*batch user"]
     bandwidth_hz: Float[Tensor, "*batch"]
     active: Bool[Tensor, "*batch user"]
+
+    holds: ClassVar[str] = "users of one slice"
 
 
 @tensor_record

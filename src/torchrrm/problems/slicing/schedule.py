@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from torchrrm.kernels import bandwidth as kernels
+from torchrrm.kernels.signs import negative_rows
 from torchrrm.problems.slicing.records import SliceInstance
-from torchrrm.problems.validation import require_values
+from torchrrm.problems.structure import require_record
+from torchrrm.problems.validation import require_signs, require_values
 from torchrrm.records import is_plain, map_tensors, to
 
 __all__ = ["Curve", "arrays", "before_peak", "is_compilable", "minimum_bandwidth", "schedule", "validate"]
@@ -42,7 +44,11 @@ def is_compilable(instance: SliceInstance) -> bool:
 
 
 def arrays(curve: Curve, instance: SliceInstance) -> tuple[Any, ...]:
-    """The instance as the kernels take it: float64 arrays `[batch user]`, `[batch]` limits, and the law."""
+    """The instance as the kernels take it: float64 arrays `[batch user]`, `[batch]` limits, and the law.
+
+    Raises:
+        ValueError: naming the field and the value, if a number of active users is negative.
+    """
     users = instance.cn0_hz.shape[-1]
 
     def rows(tensor: Tensor) -> Any:
@@ -53,12 +59,15 @@ def arrays(curve: Curve, instance: SliceInstance) -> tuple[Any, ...]:
     limit = np.ascontiguousarray(instance.bandwidth_hz.detach().reshape(-1).numpy(), np.float64)
     active = np.ascontiguousarray(instance.active.reshape(-1, users).numpy())
     eavesdropper = rows(curve.eavesdropper(instance))
-    return rows(instance.cn0_hz), eavesdropper, rows(instance.min_rate_bps), limit, active, curve.law
+    cn0, least = rows(instance.cn0_hz), rows(instance.min_rate_bps)
+    if np.any(limit < 0) or negative_rows(cn0, eavesdropper, least, active):
+        require_signs(instance)
+    return cn0, eavesdropper, least, limit, active, curve.law
 
 
 def minimum_bandwidth(curve: Curve, instance: SliceInstance) -> Tensor:
     """See `SliceBandwidth.minimum_bandwidth`."""
-    if is_compilable(instance):
+    if is_compilable(require_record(instance, SliceInstance)):
         width = torch.from_numpy(kernels.minimum_bandwidth_batch(*arrays(curve, instance)))
         return width.reshape(instance.cn0_hz.shape).to(instance.cn0_hz.dtype)
     return _minimum_bandwidth_torch(curve, instance)
@@ -66,7 +75,7 @@ def minimum_bandwidth(curve: Curve, instance: SliceInstance) -> Tensor:
 
 def schedule(curve: Curve, instance: SliceInstance) -> tuple[Tensor, Tensor, Tensor]:
     """Scheduled mask `[*batch user]`, their minimum bandwidth in Hz (0 elsewhere), and the surplus `[*batch]` in Hz."""
-    if is_compilable(instance):
+    if is_compilable(require_record(instance, SliceInstance)):
         served, width, surplus = kernels.schedule_batch(*arrays(curve, instance))
         shape, dtype = instance.cn0_hz.shape, instance.cn0_hz.dtype
         minimum_hz = torch.from_numpy(width).reshape(shape).to(dtype)
@@ -129,18 +138,7 @@ def before_peak(curve: Curve, instance: SliceInstance, low: Tensor, limit: Tenso
 
 def validate(instance: SliceInstance) -> SliceInstance:
     """See `SliceBandwidth.validate`."""
-    shape = tuple(instance.cn0_hz.shape)
-    if not shape or shape[-1] == 0:
-        raise ValueError(
-            f"cn0_hz: must have shape [*batch, user] with at least one user, received {list(shape)}"
-        )
-    for name in ("eavesdropper_cn0_hz", "min_rate_bps", "active"):
-        if tuple(getattr(instance, name).shape) != shape:
-            received = list(getattr(instance, name).shape)
-            raise ValueError(f"{name}: must have the shape of cn0_hz {list(shape)}, received {received}")
-    if tuple(instance.bandwidth_hz.shape) != shape[:-1]:
-        received = list(instance.bandwidth_hz.shape)
-        raise ValueError(f"bandwidth_hz: must have the batch shape {list(shape[:-1])}, received {received}")
+    require_record(instance, SliceInstance)
     for name in ("cn0_hz", "eavesdropper_cn0_hz", "min_rate_bps", "bandwidth_hz"):
         require_values(name, getattr(instance, name), positive=name == "bandwidth_hz")
     low = (instance.min_rate_bps > 0) & (instance.min_rate_bps < LEAST_DEMAND_BPS)
