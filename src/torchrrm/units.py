@@ -10,7 +10,9 @@ from typing import overload
 import torch
 from torch import Tensor
 
-__all__ = ["db_to_linear", "dbm_to_watt", "linear_to_db", "watt_to_dbm"]
+__all__ = ["db_to_linear", "dbm_to_watt", "linear_to_db", "require_carrier_hz", "watt_to_dbm"]
+
+_LOWEST_CARRIER_HZ = 1e6
 
 
 @overload
@@ -68,3 +70,16 @@ def watt_to_dbm(value_w: float | Tensor) -> float | Tensor:
     True
     """
     return linear_to_db(value_w) + 30.0
+
+
+def require_carrier_hz(carrier_hz: float) -> None:
+    """Refuse a carrier frequency that cannot be one in Hz.
+
+    Raises:
+        ValueError: if it is not finite, not positive, or below 1 MHz, as a number in GHz is.
+    """
+    if not (math.isfinite(carrier_hz) and carrier_hz > 0.0):
+        raise ValueError(f"carrier_hz: must be finite and positive, received {carrier_hz}")
+    if carrier_hz < _LOWEST_CARRIER_HZ:
+        rule = "is below 1 MHz; give the carrier in Hz (3.5 GHz is 3.5e9)"
+        raise ValueError(f"carrier_hz: {carrier_hz:g} Hz {rule}")

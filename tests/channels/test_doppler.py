@@ -88,6 +88,7 @@ def test_without_time_it_is_rayleigh():
         ({"slot_s": 0.0}, "slot_s: must be finite and positive, received 0.0"),
         ({"speed_m_per_s": math.nan}, "speed_m_per_s: must be finite and positive, received nan"),
         ({"carrier_hz": -1.0}, "carrier_hz: must be finite and positive, received -1.0"),
+        ({"carrier_hz": 2.4}, "carrier_hz: 2.4 Hz is below 1 MHz; give the carrier in Hz .*"),
         ({"sinusoids": 0}, "sinusoids: must be at least 1, received 0"),
     ],
 )

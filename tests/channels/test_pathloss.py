@@ -16,21 +16,26 @@ from torchrrm.channels import (
     uma_los_probability,
     umi_los_probability,
 )
+from torchrrm.channels.ends import heights_by_role
 
 
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def gain_of(model, horizontal_m: torch.Tensor, station_m: float = 0.0, user_m: float = 0.0) -> torch.Tensor:
+    return model.gain(horizontal_m, station_height_m=tensor(station_m), user_height_m=tensor(user_m))
+
+
 def loss_db(model, horizontal_m: float, station_m: float = 0.0, user_m: float = 0.0) -> float:
-    gain = model.gain(tensor(horizontal_m), tensor(station_m), tensor(user_m))
+    gain = gain_of(model, tensor(horizontal_m), station_m, user_m)
     return float(-10.0 * gain.log10())
 
 
 def test_constant_loss():
-    gain = ConstantLoss(20.0).gain(tensor(0.0, 1.0, 1e4), tensor(0.0), tensor(10.0))
+    gain = gain_of(ConstantLoss(20.0), tensor(0.0, 1.0, 1e4), 0.0, 10.0)
     torch.testing.assert_close(gain, tensor(1e-2, 1e-2, 1e-2))
-    assert float(ConstantLoss().gain(tensor(7.0), tensor(0.0), tensor(0.0))) == 1.0
+    assert float(gain_of(ConstantLoss(), tensor(7.0))) == 1.0
 
 
 class TestPowerLaw:
@@ -38,9 +43,7 @@ class TestPowerLaw:
         ("distance", "exponent", "gain"), [(10.0, 2.0, 1e-2), (100.0, 4.0, 1e-8), (0.2, 3.0, 1.0)]
     )
     def test_literal(self, distance, exponent, gain):
-        assert float(PowerLaw(exponent).gain(tensor(distance), tensor(0.0), tensor(0.0))) == pytest.approx(
-            gain
-        )
+        assert float(gain_of(PowerLaw(exponent), tensor(distance))) == pytest.approx(gain)
 
     def test_heights_and_offset(self):
         assert loss_db(PowerLaw(2.0, loss_at_1m_db=30.0), 3.0, 5.5, 1.5) == pytest.approx(
@@ -102,8 +105,8 @@ class TestUrbanMicro:
 
     def test_never_better_without_line_of_sight(self):
         distance = torch.logspace(0, 3.7, 200, dtype=torch.float64)
-        ends = tensor(10.0), tensor(1.5)
-        assert bool((self.NLOS.gain(distance, *ends) <= self.LOS.gain(distance, *ends)).all())
+        los, nlos = (gain_of(model, distance, 10.0, 1.5) for model in (self.LOS, self.NLOS))
+        assert bool((nlos <= los).all())
 
 
 class TestUrbanMacro:
@@ -134,10 +137,15 @@ class TestUrbanMacro:
         assert loss_db(self.NLOS, 100.0, 25.0, user) == pytest.approx(expected, abs=1e-3)
 
 
+def breakpoint_m(station_m: float, user_m: float, carrier_hz: float) -> float:
+    heights = {"station_height_m": tensor(station_m), "user_height_m": tensor(user_m)}
+    return float(breakpoint_distance_m(**heights, carrier_hz=carrier_hz))
+
+
 def test_breakpoint_of_table_note():
     """4 * 9 * 0.5 * 3.5e9 / 3e8 = 210 m in UMi, 4 * 24 * 0.5 * 3.5e9 / 3e8 = 560 m in UMa."""
-    assert float(breakpoint_distance_m(tensor(10.0), tensor(1.5), 3.5e9)) == pytest.approx(210.0)
-    assert float(breakpoint_distance_m(tensor(1.5), tensor(25.0), 3.5e9)) == pytest.approx(560.0)
+    assert breakpoint_m(10.0, 1.5, 3.5e9) == pytest.approx(210.0)
+    assert breakpoint_m(25.0, 1.5, 3.5e9) == pytest.approx(560.0)
 
 
 @given(
@@ -148,24 +156,52 @@ def test_breakpoint_of_table_note():
 )
 def test_continuous_at_the_breakpoint(model, carrier_hz, station, user):
     """At d_2D = d_BP the last term of PL2 is a multiple of log10 d_3D: 40 - 2 * 9.5 = 21, 40 - 2 * 9 = 22."""
-    edge = float(breakpoint_distance_m(tensor(station), tensor(user), carrier_hz))
+    edge = breakpoint_m(station, user, carrier_hz)
     if edge > 10.0:
         before = loss_db(model(carrier_hz), edge * (1 - 1e-12), station, user)
         behind = loss_db(model(carrier_hz), edge * (1 + 1e-12), station, user)
         assert behind == pytest.approx(before, abs=1e-6)
 
 
-@pytest.mark.parametrize("model", [UrbanMicro, UrbanMacro, DualSlope, PowerLaw])
-def test_reciprocal_and_decreasing(model):
-    model = {
-        PowerLaw: PowerLaw(3.0),
-        DualSlope: DualSlope(2.0, 4.0, 50.0),
-    }.get(model) or model(3.5e9, line_of_sight=False)
+@pytest.mark.parametrize(
+    "model", [UrbanMicro(3.5e9, False), UrbanMacro(3.5e9, False), DualSlope(2.0, 4.0, 50.0), PowerLaw(3.0)]
+)
+@pytest.mark.parametrize("user", [1.5, 22.5])
+def test_decreasing(model, user):
     distance = torch.linspace(12.0, 2000.0, 400, dtype=torch.float64)
-    forth = model.gain(distance, tensor(10.0), tensor(1.5))
-    back = model.gain(distance, tensor(1.5), tensor(10.0))
-    assert torch.equal(forth, back)
-    assert bool((forth.diff() < 0).all())
+    assert bool((gain_of(model, distance, 10.0, user).diff() < 0).all())
+
+
+@pytest.mark.parametrize(("model", "slope_db"), [(UrbanMicro, 0.3), (UrbanMacro, 0.6)])
+@given(distance=st.floats(30.0, 300.0), low=st.floats(1.5, 10.0), rise=st.floats(1.0, 12.5))
+def test_a_user_gains_with_its_height_above_the_station_too(model, slope_db, distance, low, rise):
+    """An independent form of the table: a h_UT - b log10 d_3D, whichever end is higher."""
+    other = (
+        loss_db(model(3.5e9, False), distance, 10.0, low),
+        loss_db(model(3.5e9, False), distance, 10.0, low + rise),
+    )
+    slope = 35.3 if model is UrbanMicro else 39.08
+    far, near = (math.log10(math.hypot(distance, 10.0 - user)) for user in (low + rise, low))
+    assert other[1] - other[0] == pytest.approx(slope * (far - near) - slope_db * rise, abs=1e-9)
+
+
+def test_a_user_above_its_station():
+    """UMi NLoS at 3.5 GHz: 35.3 log10(hypot(150, 12.5)) + 22.4 + 21.3 log10 3.5 - 0.3 (22.5 - 1.5) = 104.558 dB."""
+    assert loss_db(UrbanMicro(3.5e9, False), 150.0, 10.0, 22.5) == pytest.approx(104.558, abs=1e-3)
+
+
+class TestHeightsByRole:
+    RX, TX = tensor(10.0, 30.0), tensor(22.5, 1.5)
+
+    def test_the_direction_tells_the_station(self):
+        assert heights_by_role("uplink", self.RX, self.TX) == (self.RX, self.TX)
+        assert heights_by_role("downlink", self.RX, self.TX) == (self.TX, self.RX)
+
+    @pytest.mark.parametrize("direction", ["device-to-device", "unknown"])
+    def test_links_without_a_station_are_reciprocal(self, direction):
+        for ends in ((self.RX, self.TX), (self.TX, self.RX)):
+            station, user = heights_by_role(direction, *ends)
+            assert (station.tolist(), user.tolist()) == ([22.5, 30.0], [10.0, 1.5])
 
 
 class TestLosProbability:
@@ -203,18 +239,26 @@ class TestLosNlos:
 
     def test_mask(self):
         mask = torch.tensor([True, False])
-        gain = self.MODEL.gain_given(mask, tensor(10.0, 10.0), tensor(0.0), tensor(0.0))
+        gain = self.MODEL.gain_given(
+            mask, tensor(10.0, 10.0), station_height_m=tensor(0.0), user_height_m=tensor(0.0)
+        )
         torch.testing.assert_close(gain, tensor(1e-2, 1e-4))
 
     def test_mean(self):
         p = float(umi_los_probability(tensor(100.0), tensor(0.0)))
-        gain = self.MODEL.gain(tensor(100.0), tensor(0.0), tensor(0.0))
+        gain = gain_of(self.MODEL, tensor(100.0))
         assert float(gain) == pytest.approx(p * 1e-4 + (1 - p) * 1e-8)
 
-    def test_the_lower_end_is_the_user(self):
+    def test_reads_the_height_of_the_user(self):
         model = LosNlos(PowerLaw(2.0), PowerLaw(4.0), uma_los_probability)
-        for ends in ((tensor(25.0), tensor(23.0)), (tensor(23.0), tensor(25.0))):
-            assert float(model.los_probability(tensor(100.0), *ends)) == pytest.approx(0.5707955, abs=1e-6)
+        probability = model.los_probability(tensor(100.0), user_height_m=tensor(23.0))
+        assert float(probability) == pytest.approx(0.5707955, abs=1e-6)
+        p, gain = float(probability), gain_of(model, tensor(100.0), 10.0, 23.0)
+        d = math.hypot(100.0, 13.0)
+        assert float(gain) == pytest.approx(p * d**-2 + (1 - p) * d**-4)
+
+
+GIGAHERTZ = r"carrier_hz: 3.5 Hz is below 1 MHz; give the carrier in Hz \(3.5 GHz is 3.5e9\)"
 
 
 @pytest.mark.parametrize(
@@ -224,8 +268,11 @@ class TestLosNlos:
         (lambda: ConstantLoss(math.inf), "loss_db: must be finite, received inf"),
         (lambda: DualSlope(2.0, 4.0, 0.5), "breakpoint_m: must be finite and at least 1, received 0.5"),
         (lambda: UrbanMicro(-3.5e9), "carrier_hz: must be finite and positive, received -3500000000.0"),
+        (lambda: UrbanMacro(3.5), GIGAHERTZ),
+        (lambda: UrbanMicro(3.5), GIGAHERTZ),
+        (lambda: breakpoint_m(10.0, 1.5, 3.5), GIGAHERTZ),
         (
-            lambda: UrbanMicro(3.5e9).gain(tensor(50.0), tensor(10.0), tensor(0.0)),
+            lambda: gain_of(UrbanMicro(3.5e9), tensor(50.0), 10.0, 0.0),
             "height: antennas of TR 38.901 must be higher than 1 m, received 0 m",
         ),
     ],

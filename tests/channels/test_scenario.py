@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -19,17 +20,22 @@ from torchrrm.channels import (
     Rice,
     Scenario,
     SquareCell,
+    UrbanMicro,
     hml_scenario,
     metagnn_scenario,
     seven_cell_scenario,
+    uma_scenario,
     umi_scenario,
     urllc_scenario,
 )
+from torchrrm.channels.ends import Direction
 from torchrrm.records import batch_shape, stack
 
 
 class FixedPlaces:
     """Two transmitters and three receivers on a line, none at the same distance from another."""
+
+    direction: Direction = "unknown"
 
     def sample(self, *batch_shape, transmitters, receivers, generator, dtype=torch.float32) -> Drop:
         rx = torch.tensor([[0.0, 0.0, 0.0], [20.0, 0.0, 0.0], [70.0, 0.0, 0.0]], dtype=dtype)
@@ -147,6 +153,45 @@ def test_3gpp_cells_are_plausible(generator):
     assert 85.0 < median_db["umi"] < median_db["uma"] < 125.0
 
 
+@dataclasses.dataclass(frozen=True)
+class OneLink:
+    """One link of 150 m between a station at 10 m and a user at 22.5 m."""
+
+    direction: Direction
+
+    def sample(self, *batch_shape, transmitters, receivers, generator, dtype=torch.float32):
+        station, user = (torch.tensor([[x, 0.0, z]], dtype=dtype) for x, z in ((0.0, 10.0), (150.0, 22.5)))
+        ends = (station, user) if self.direction == "uplink" else (user, station)
+        return Drop(rx_position_m=ends[0], tx_position_m=ends[1])
+
+
+@pytest.mark.parametrize("direction", ["uplink", "downlink"])
+def test_the_topology_tells_the_station(direction, generator):
+    """104.558 dB in both directions, although the user is above its station."""
+    scenario = Scenario(OneLink(direction), UrbanMicro(3.5e9, False))
+    draw = scenario.sample(transmitters=1, generator=generator, dtype=torch.float64)
+    assert float(-10.0 * draw.large_scale_gain.log10()) == pytest.approx(104.558, abs=1e-3)
+
+
+def test_topologies_have_a_direction():
+    directions = {name: make().topology.direction for name, make in SCENARIOS.items()}
+    links = {
+        "metagnn": "device-to-device",
+        "rayleigh": "unknown",
+        "seven-cells": "downlink",
+        "hudn": "downlink",
+    }
+    assert directions == {name: links.get(name, "uplink") for name in SCENARIOS}
+
+
+@pytest.mark.parametrize("make", [umi_scenario, uma_scenario])
+def test_a_carrier_in_ghz_is_refused(make):
+    with pytest.raises(
+        ValueError, match=r"^carrier_hz: 3.5 Hz is below 1 MHz; give the carrier in Hz \(3.5 GHz is"
+    ):
+        make(carrier_hz=3.5)
+
+
 def test_umi_keeps_its_arguments():
     scenario = umi_scenario(carrier_hz=28e9, radius_m=50.0, fading=Nakagami(2))
     assert scenario.topology.outer_radius_m == 50.0  # pyright: ignore[reportAttributeAccessIssue]
@@ -159,7 +204,12 @@ class TestMetagnn:
         """The printed formula, written in decibels."""
         distance = torch.tensor([1.0, 10.0, 99.0, 100.0, 101.0, 500.0], dtype=torch.float64)
         height = torch.zeros_like(distance)
-        loss_db = -10.0 * metagnn_scenario().path_loss.gain(distance, height, height).log10()
+        loss_db = (
+            -10.0
+            * metagnn_scenario()
+            .path_loss.gain(distance, station_height_m=height, user_height_m=height)
+            .log10()
+        )
         near, far = 39.0 + 20.0 * distance.log10(), 39.0 + 40.0 * distance.log10() - 40.0
         torch.testing.assert_close(loss_db, torch.where(distance <= 100.0, near, far))
 
@@ -186,7 +236,12 @@ class TestSevenCells:
         """120.9 dB at 1 km; 120.9 - 37.6 = 83.3 dB at 100 m; 132.2187 at 2 km, 71.9813 at 50 m (log10 2 = 0.30103)."""
         distance = torch.tensor([1000.0, 100.0, 2000.0, 50.0], dtype=torch.float64)
         height = torch.zeros_like(distance)
-        loss_db = -10.0 * seven_cell_scenario().path_loss.gain(distance, height, height).log10()
+        loss_db = (
+            -10.0
+            * seven_cell_scenario()
+            .path_loss.gain(distance, station_height_m=height, user_height_m=height)
+            .log10()
+        )
         expected = torch.tensor([120.9, 83.3, 132.218728, 71.981272], dtype=torch.float64)
         torch.testing.assert_close(loss_db, expected, rtol=0.0, atol=1e-6)
 
@@ -233,7 +288,7 @@ class TestUrllc:
         """1 at the station, 1/2 at 50 m, 1/9 at 100 m."""
         distance = torch.tensor([0.0, 50.0, 100.0], dtype=torch.float64)
         height = torch.zeros_like(distance)
-        gain = urllc_scenario().path_loss.gain(distance, height, height)
+        gain = urllc_scenario().path_loss.gain(distance, station_height_m=height, user_height_m=height)
         torch.testing.assert_close(gain, torch.tensor([1.0, 1 / 2, 1 / 9], dtype=torch.float64))
 
     @pytest.mark.parametrize("setting", [{"exponent": 0.0}, {"reference_m": math.inf}])

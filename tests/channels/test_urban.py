@@ -276,7 +276,10 @@ class TestScenario:
         high, low = torch.full_like(distance, 30.0), torch.zeros_like(distance)
         for seen, expected in ((True, [103.8, 82.9, 41.1, 41.1]), (False, [145.4, 107.9, 32.9, 32.9])):
             state = torch.full_like(distance, seen, dtype=torch.bool)
-            loss_db = -10.0 * path_loss.gain_given(state, distance, low, high).log10()
+            loss_db = (
+                -10.0
+                * path_loss.gain_given(state, distance, station_height_m=high, user_height_m=low).log10()
+            )
             torch.testing.assert_close(
                 loss_db, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-9
             )

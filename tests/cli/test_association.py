@@ -25,12 +25,10 @@ RATE = np.array([math.log2(51) / 2, math.log2(1 + 1e-8 / 1.1e-9), 0.0, math.log2
 def street(path: Path, gain: np.ndarray = GAIN, **fields: object) -> Path:
     """Users along a street below two or more stations."""
     users, stations = gain.shape[-2:]
-    kind = np.ones(stations, dtype=np.int8)
-    kind[0] = 0
     places = {
         "rx_position_m": np.stack([np.arange(users) * 10.0, np.zeros(users), np.full(users, 1.5)], -1),
         "tx_position_m": np.stack([np.arange(stations) * 15.0, np.ones(stations), np.full(stations, 9)], -1),
-        "tx_kind": kind,
+        "tx_kind": ["macro", *["small"] * (stations - 1)],
     }
     told = {"name": "street", "attribution": "nobody"} | places | fields
     return save_snapshot(path, Snapshot(gain=gain, **told))  # pyright: ignore[reportArgumentType]

@@ -40,7 +40,8 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Path:
     snapshot = Snapshot(
         gain=np.stack((station, station / 30)),  # pyright: ignore[reportArgumentType]
         tx_position_m=position,  # pyright: ignore[reportArgumentType]
-        rx_kind=np.array([0, 1]),  # pyright: ignore[reportArgumentType]
+        rx_role=("station", "eavesdropper"),
+        tx_role="user",
         name="six",
         attribution="nobody",
     )

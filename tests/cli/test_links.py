@@ -277,9 +277,9 @@ def test_help_shows_the_options_of_the_problem_alone(capsys: pytest.CaptureFixtu
             cli.run(["evaluate", *problem, "--help"])
         assert stop.value.code == 0
         shown[name] = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)) - {"--help"}
-    of_slices = {"--kind", "--users", "--bandwidth-hz", "--min-rate-bps"}
+    of_slices = {"--kind", "--users", "--bandwidth-hz", "--min-rate-bps", "--station"}
     of_links, of_slots = (
-        {"--links", "--noise-dbm", "--snr-db"},
+        {"--links", "--noise-dbm", "--snr-db", "--pair"},
         {"--slots", "--min-rate", "--certify", "--no-certify"},
     )
     shared = {
@@ -291,7 +291,7 @@ def test_help_shows_the_options_of_the_problem_alone(capsys: pytest.CaptureFixtu
         "--scenario",
         "--power-dbm",
     }
-    shared |= {"--seed", "--threads", "--json"}
+    shared |= {"--seed", "--threads", "--json", "--quantity", "--reference-dbm", "--direction"}
     assert shown["slicing"] == shared | of_slices
     assert shown["sum-rate"] == shared | of_links
     assert shown["qos-sum-rate"] == shared | of_links | {"--min-rate"}
@@ -329,7 +329,7 @@ def bad_lines(city: Path, weights: Path, folder: Path) -> dict[str, tuple[list[s
     direct = "direct gain: must be positive and finite, received 0.0 at"
     drawn = "must have a path within each pair, received a gain of 0"
     return {
-        "not square": (["allocate", str(oblong), *SUM_RATE, *out], r"gain: must be square.*received \[2, 3\]"),
+        "not square": (["allocate", str(oblong), *SUM_RATE, *out], r"got \[2, 3\]. .* --pair strongest"),
         "no path": (["allocate", str(blocked), *SUM_RATE, *out], direct),
         "no path in slots": (["allocate", str(blocked), *ERGODIC, *out], direct),
         "nobody": (["allocate", str(silent), *SUM_RATE, *out], direct),

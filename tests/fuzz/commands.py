@@ -115,7 +115,7 @@ def options_of(command: Any) -> dict[str, Any]:
 def folder_of(folder: Path) -> None:
     """Files for commands to name, and a place to write to."""
     gain = np.full((2, 4), 1e-9)
-    cell: Any = {"gain": gain, "rx_kind": np.array([0, 1]), "tx_position_m": np.zeros((4, 3))}
+    cell: Any = {"gain": gain, "rx_role": ("station", "eavesdropper"), "tx_position_m": np.zeros((4, 3))}
     save_snapshot(folder / "cell.npz", Snapshot(**cell))
     pairs: Any = {"gain": np.where(np.eye(4, dtype=bool), 1e-9, 1e-12)}
     save_snapshot(folder / "pairs.npz", Snapshot(**pairs))

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,14 @@ from tests.fuzz.draw import Draw, mutated
 from tests.fuzz.verdict import refused
 
 from torchrrm.bench import Results
-from torchrrm.channels.snapshot import from_sionna_cir, from_sionna_h_freq, load, load_deepmimo
+from torchrrm.channels.snapshot import (
+    from_sionna_cir,
+    from_sionna_h_freq,
+    load,
+    load_deepmimo,
+    oriented,
+    strongest_pairs,
+)
 from torchrrm.learning.checkpoint import Checkpoint, load_checkpoint
 from torchrrm.policies import load_policy
 from torchrrm.policies.weights import load_weights
@@ -25,6 +33,8 @@ Run = Callable[[bytes], Any]
 DTYPES = ("<f4", "<f8", "<f2", ">f8", "<i8", "<u1", "|b1", "<c8", "<c16", "<U5", "|S3", "<M8[s]", "|O")
 SIZES = (2, 3, 1, 0, 4, 6)
 SHAPES = ((2, 3), (3,), (), (2, 2, 3), (2, 1, 2, 1, 3, 1), (2, 2, 1, 2, 1, 3, 1), (0, 3), (1, 3))
+ROLES = ("unknown", "station", "user", "device", "eavesdropper")
+KINDS = ("unknown", "macro", "small")
 BREAK = b"\n==\n"
 
 
@@ -51,6 +61,16 @@ def array_of(draw: Draw, shape: tuple[int, ...] | None = None, dtype: str | None
     return array
 
 
+def words_of(draw: Draw, shape: tuple[int, ...], words: tuple[str, ...]) -> np.ndarray:
+    """Words of roles or kinds, mostly of the known ones; one word for all, or one for each."""
+    count = draw.pick((shape, (), (1,)))
+    chosen = [
+        draw.pick(words) if not draw.chance(20) else draw.text() for _ in range(max(1, math.prod(count)))
+    ]
+    text = np.array([word.encode("ascii", "replace").decode() for word in chosen])
+    return text.reshape(count)
+
+
 def archive_bytes(folder: Path) -> Run:
     """Any bytes as a `.npz`."""
     return lambda data: refused(load, _written(folder / "a.npz", data))
@@ -71,15 +91,17 @@ def archive_members(folder: Path) -> Run:
 
 def snapshot_arrays(folder: Path) -> Run:
     """A whole archive of arrays of our names, with shapes, types and values that need not fit."""
-    tensors = {
+    tensors: dict[str, tuple[tuple[int, ...], str | tuple[str, ...]]] = {
         "gain": ((2, 3), "<f4"),
         "gain_db": ((2, 3), "<f4"),
         "channel": ((2, 2, 1, 3, 1), "<c8"),
         "frequency_offset_hz": ((2,), "<f8"),
         "rx_position_m": ((2, 3), "<f4"),
         "tx_position_m": ((3, 3), "<f4"),
-        "rx_kind": ((2,), "<i8"),
-        "tx_kind": ((3,), "<i8"),
+        "rx_role": ((2,), ROLES),
+        "tx_role": ((3,), ROLES),
+        "rx_kind": ((2,), KINDS),
+        "tx_kind": ((3,), KINDS),
         "los": ((2, 3), "|b1"),
         "carrier_hz": ((), "<f8"),
         "noise_psd_w_per_hz": ((), "<f8"),
@@ -89,16 +111,24 @@ def snapshot_arrays(folder: Path) -> Run:
 
     def run(data: bytes) -> None:
         draw = Draw(data)
-        arrays: dict[str, Any] = {"schema": "torchrrm-snapshot", "version": 1}
+        version = draw.pick((2, 1))
+        arrays: dict[str, Any] = {"schema": "torchrrm-snapshot", "version": version}
         for name, (shape, dtype) in tensors.items():
             if name == "gain" or draw.below(3) == 2:
-                arrays[name] = array_of(draw, shape, dtype)
+                if isinstance(dtype, tuple):
+                    arrays[name] = (
+                        array_of(draw, shape, "<i8") if version == 1 else words_of(draw, shape, dtype)
+                    )
+                else:
+                    arrays[name] = array_of(draw, shape, dtype)
         if draw.chance(8):
             arrays[draw.pick(("schema", "version", "meta", "a"))] = array_of(draw)
         np.savez(folder / "a.npz", **arrays)
         snapshot = refused(load, folder / "a.npz")
         if not isinstance(snapshot, ValueError):
             refused(snapshot.reciprocal)
+            refused(oriented, snapshot, draw.pick(("uplink", "downlink")))
+            refused(strongest_pairs, snapshot)
 
     return run
 
@@ -133,8 +163,36 @@ def munich_arrays(folder: Path) -> Run:
 
 
 def gain_table(folder: Path) -> Run:
-    """Any text as a table of gains."""
-    return lambda data: refused(load, _written(folder / "a.csv", data))
+    """Any text as a table of gains, RSRP or path losses."""
+
+    def run(data: bytes) -> None:
+        path = _written(folder / "a.csv", data)
+        for reading in ({}, {"quantity": "rsrp", "reference_dbm": 18.0}, {"quantity": "pathloss"}):
+            refused(load, path, **reading)
+
+    return run
+
+
+def sionna_arrays(folder: Path) -> Run:
+    """A whole archive of arrays under Sionna's names, of any shapes, types and values."""
+    names: dict[str, tuple[tuple[int, ...], str]] = {
+        "a": ((2, 1, 3, 1, 4, 2), "<c8"),
+        "tau": ((2, 3, 4), "<f8"),
+        "h_freq": ((1, 2, 1, 3, 1, 2, 2), "<c8"),
+        "cfr": ((2, 1, 3, 1, 2, 2), "<c8"),
+        "frequency_offset_hz": ((2,), "<f8"),
+        "tx_role": ((3,), "<U5"),
+        "rx_position_m": ((2, 3), "<f4"),
+    }
+
+    def run(data: bytes) -> None:
+        draw = Draw(data)
+        chosen = [name for name in names if draw.below(3)] or ["cfr"]
+        arrays: dict[str, Any] = {name: array_of(draw, *names[name]) for name in chosen}
+        np.savez(folder / "a.npz", **arrays)
+        refused(load, folder / "a.npz")
+
+    return run
 
 
 def deepmimo(folder: Path) -> Run:

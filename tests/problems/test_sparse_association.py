@@ -124,7 +124,7 @@ def test_lists_of_positions_are_those_of_the_matrix(users: int, stations: int, n
     limit = torch.where(drop.tx_position_m[:, 2] > 20.0, 100.0, 0.1).double()
     apart = torch.cdist(drop.rx_position_m[:, :2], drop.tx_position_m[:, :2])
     height = drop.tx_position_m[:, 2].expand_as(apart)
-    gain = PATH_LOSS.gain(apart, torch.tensor(1.5).expand_as(apart), height)
+    gain = PATH_LOSS.gain(apart, station_height_m=height, user_height_m=torch.tensor(1.5).expand_as(apart))
     wanted = sparsify_cells(cell_instance(gain, max_power_w=limit), neighbours)
     found = SparseAssociation().validate(sparse_cells(drop, PATH_LOSS, limit, neighbours))
     assert torch.equal(found.neighbour, wanted.neighbour)

@@ -12,6 +12,7 @@ from torchrrm.problems.links import SparseLinkInstance, SparseSumRate, sparse_li
 from torchrrm.records import replace
 
 PATH_LOSS = DualSlope(2.0, 4.0, 100.0, 39.0)
+HEIGHTS = {"station_height_m": torch.tensor(1.5), "user_height_m": torch.tensor(0.0)}
 
 
 def matrix(count: int, links: int) -> Any:
@@ -69,10 +70,10 @@ def test_neighbours_of_a_drop_are_the_nearest(links: int, spread: float) -> None
     distance[np.arange(links), np.arange(links)] = math.inf
     assert np.array_equal(network.neighbour.numpy(), np.argsort(distance, 1)[:, :degree])
     away = torch.from_numpy(np.sort(distance, 1)[:, :degree])
-    wanted = PATH_LOSS.gain(away, torch.tensor(1.5), torch.tensor(0.0))
+    wanted = PATH_LOSS.gain(away, **HEIGHTS)
     torch.testing.assert_close(network.neighbour_gain, wanted)
     own = torch.from_numpy(np.hypot(*(receiver[:, axis] - transmitter[:, axis] for axis in (0, 1))))
-    torch.testing.assert_close(network.direct_gain, PATH_LOSS.gain(own, torch.tensor(1.5), torch.tensor(0.0)))
+    torch.testing.assert_close(network.direct_gain, PATH_LOSS.gain(own, **HEIGHTS))
 
 
 def test_all_in_one_place() -> None:

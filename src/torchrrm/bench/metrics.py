@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from torchrrm.problems.base import Evaluation
+from torchrrm.problems.base import FEASIBLE_TO, Evaluation
 
 __all__ = [
     "VIOLATION_TOLERANCE",
@@ -26,8 +26,8 @@ __all__ = [
     "worst_violation",
 ]
 
-VIOLATION_TOLERANCE = 1e-5
-"""A constraint counts as violated above this; single precision leaves less behind."""
+VIOLATION_TOLERANCE = FEASIBLE_TO
+"""A constraint counts as violated above this."""
 
 _T_975_FEW = (12.7062, 4.3027, 3.1824)
 

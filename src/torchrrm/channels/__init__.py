@@ -2,6 +2,7 @@
 
 from torchrrm.channels.doppler import CorrelatedRayleigh
 from torchrrm.channels.draws import AntennaDraw, ChannelDraw, UrbanDraw
+from torchrrm.channels.ends import Direction, Role, StationKind, heights_by_role
 from torchrrm.channels.fading import Fading, LogNormal, Nakagami, NoFading, Rayleigh, Rice
 from torchrrm.channels.pathloss import (
     BoundedPowerLaw,
@@ -59,6 +60,7 @@ __all__ = [
     "Colocated",
     "ConstantLoss",
     "CorrelatedRayleigh",
+    "Direction",
     "DiscCell",
     "Drop",
     "DualSlope",
@@ -72,11 +74,13 @@ __all__ = [
     "PowerLaw",
     "Rayleigh",
     "Rice",
+    "Role",
     "Scenario",
     "SlotDraw",
     "Snapshot",
     "SnapshotError",
     "SquareCell",
+    "StationKind",
     "Topology",
     "UrbanDraw",
     "UrbanDrop",
@@ -87,6 +91,7 @@ __all__ = [
     "bundled_snapshot",
     "from_sionna_cir",
     "from_sionna_h_freq",
+    "heights_by_role",
     "hml_scenario",
     "hudn_scenario",
     "line_of_sight",

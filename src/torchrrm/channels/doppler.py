@@ -8,6 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from torchrrm.channels.fading import Rayleigh
+from torchrrm.units import require_carrier_hz
 
 __all__ = ["LIGHT_SPEED_M_PER_S", "CorrelatedRayleigh"]
 
@@ -43,7 +44,8 @@ class CorrelatedRayleigh:
     sinusoids: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("slot_s", "speed_m_per_s", "carrier_hz"):
+        require_carrier_hz(self.carrier_hz)
+        for name in ("slot_s", "speed_m_per_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise ValueError(f"{name}: must be finite and positive, received {value}")

@@ -1,8 +1,9 @@
 """Path loss: the mean gain of a link from the places of its ends.
 
-Every model gives `gain(horizontal_m, rx_height_m, tx_height_m)`, linear, elementwise over tensors that
-broadcast. Models are reciprocal: exchanging the two heights changes nothing. The higher end is taken as the
-base station. Shadowing is drawn by the scenario, not here.
+Every model gives `gain(horizontal_m, station_height_m=..., user_height_m=...)`, linear, elementwise over tensors that
+broadcast. The heights are named by the role of the end, since a user on an upper floor can be above its station; the
+direction of the link does not matter. `torchrrm.channels.ends.heights_by_role` says what stands for the station
+between devices. Shadowing is drawn by the scenario, not here.
 """
 
 import math
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from torchrrm.units import db_to_linear
+from torchrrm.units import db_to_linear, require_carrier_hz
 
 __all__ = [
     "BoundedPowerLaw",
@@ -40,13 +41,13 @@ _SHORTEST_M = 1.0
 class PathLoss(Protocol):
     """Mean gain of a link."""
 
-    def gain(self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor) -> Tensor:
+    def gain(self, horizontal_m: Tensor, *, station_height_m: Tensor, user_height_m: Tensor) -> Tensor:
         """Linear gain `|h|^2` without fading, for horizontal distances and antenna heights in metres."""
         ...
 
 
-def _distance_m(horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor) -> Tensor:
-    return torch.hypot(horizontal_m, (rx_height_m - tx_height_m).expand_as(horizontal_m))
+def _distance_m(horizontal_m: Tensor, station_height_m: Tensor, user_height_m: Tensor) -> Tensor:
+    return torch.hypot(horizontal_m, (station_height_m - user_height_m).expand_as(horizontal_m))
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class ConstantLoss:
             raise ValueError(f"loss_db: must be finite, received {self.loss_db}")
 
     def gain(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+        self, horizontal_m: Tensor, *, station_height_m: Tensor, user_height_m: Tensor
     ) -> Float[Tensor, "*batch rx tx"]:
         """See `PathLoss.gain`."""
         return torch.full_like(horizontal_m, db_to_linear(-self.loss_db))
@@ -83,10 +84,12 @@ class PowerLaw:
         _require_positive("exponent", self.exponent)
 
     def gain(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+        self, horizontal_m: Tensor, *, station_height_m: Tensor, user_height_m: Tensor
     ) -> Float[Tensor, "*batch rx tx"]:
         """See `PathLoss.gain`."""
-        distance = horizontal_m if self.horizontal else _distance_m(horizontal_m, rx_height_m, tx_height_m)
+        distance = (
+            horizontal_m if self.horizontal else _distance_m(horizontal_m, station_height_m, user_height_m)
+        )
         return db_to_linear(-self.loss_at_1m_db) * distance.clamp_min(_SHORTEST_M).pow(-self.exponent)
 
 
@@ -105,10 +108,10 @@ class BoundedPowerLaw:
         _require_positive("reference_m", self.reference_m)
 
     def gain(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+        self, horizontal_m: Tensor, *, station_height_m: Tensor, user_height_m: Tensor
     ) -> Float[Tensor, "*batch rx tx"]:
         """See `PathLoss.gain`."""
-        distance = _distance_m(horizontal_m, rx_height_m, tx_height_m) / self.reference_m
+        distance = _distance_m(horizontal_m, station_height_m, user_height_m) / self.reference_m
         return 1.0 / (1.0 + distance.pow(self.exponent))
 
 
@@ -132,30 +135,32 @@ class DualSlope:
             raise ValueError(f"breakpoint_m: must be finite and at least 1, received {self.breakpoint_m}")
 
     def gain(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+        self, horizontal_m: Tensor, *, station_height_m: Tensor, user_height_m: Tensor
     ) -> Float[Tensor, "*batch rx tx"]:
         """See `PathLoss.gain`."""
-        distance = _distance_m(horizontal_m, rx_height_m, tx_height_m).clamp_min(_SHORTEST_M)
+        distance = _distance_m(horizontal_m, station_height_m, user_height_m).clamp_min(_SHORTEST_M)
         near = distance.clamp_max(self.breakpoint_m).pow(-self.near_exponent)
         far = (distance / self.breakpoint_m).clamp_min(1.0).pow(-self.far_exponent)
         return db_to_linear(-self.loss_at_1m_db) * near * far
 
 
-def breakpoint_distance_m(rx_height_m: Tensor, tx_height_m: Tensor, carrier_hz: float) -> Tensor:
+def breakpoint_distance_m(*, station_height_m: Tensor, user_height_m: Tensor, carrier_hz: float) -> Tensor:
     """Breakpoint `d'_BP = 4 (h_BS - h_E) (h_UT - h_E) f_c / c` with `h_E` = 1 m and `c` = 3.0e8 m/s.
 
     Source: Note 1 of Table 7.4.1-1 of [TR38901]. In UMa `h_E` is random for users of 13 m or higher; it is 1
     m here at every height, which is exact below.
 
     Raises:
-        ValueError: if an antenna is not above 1 m, where the breakpoint does not exist.
+        ValueError: if an antenna is not above 1 m, where the breakpoint does not exist, or if the carrier is
+            below 1 MHz.
     """
-    for height in (rx_height_m, tx_height_m):
+    require_carrier_hz(carrier_hz)
+    for height in (station_height_m, user_height_m):
         low = ~(height > _ENVIRONMENT_HEIGHT_M)
         if low.any():
             lowest = float(height[low].min())
             raise ValueError(f"height: antennas of TR 38.901 must be higher than 1 m, received {lowest:g} m")
-    heights = (rx_height_m - _ENVIRONMENT_HEIGHT_M) * (tx_height_m - _ENVIRONMENT_HEIGHT_M)
+    heights = (station_height_m - _ENVIRONMENT_HEIGHT_M) * (user_height_m - _ENVIRONMENT_HEIGHT_M)
     return 4.0 * heights * carrier_hz / _LIGHT_SPEED_38901_M_PER_S
 
 
@@ -172,27 +177,30 @@ class _UrbanLoss:
     nlos_height_db_per_m: float
 
     def los_db(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor, carrier_hz: float
+        self, horizontal_m: Tensor, station_height_m: Tensor, user_height_m: Tensor, carrier_hz: float
     ) -> Tensor:
         horizontal = horizontal_m.clamp_min(_SHORTEST_38901_M)
-        log_distance = torch.log10(_distance_m(horizontal, rx_height_m, tx_height_m))
+        log_distance = torch.log10(_distance_m(horizontal, station_height_m, user_height_m))
         carrier_db = 20.0 * math.log10(carrier_hz / 1e9)
-        breakpoint_m = breakpoint_distance_m(rx_height_m, tx_height_m, carrier_hz)
-        squared = breakpoint_m.square() + (rx_height_m - tx_height_m).square()
+        breakpoint_m = breakpoint_distance_m(
+            station_height_m=station_height_m, user_height_m=user_height_m, carrier_hz=carrier_hz
+        )
+        squared = breakpoint_m.square() + (station_height_m - user_height_m).square()
         near_db = self.los_offset_db + self.los_slope_db * log_distance + carrier_db
         far_db = self.los_offset_db + 40.0 * log_distance + carrier_db
         far_db = far_db - self.breakpoint_factor_db * torch.log10(squared)
         return torch.where(horizontal <= breakpoint_m, near_db, far_db)
 
     def nlos_db(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor, carrier_hz: float
+        self, horizontal_m: Tensor, station_height_m: Tensor, user_height_m: Tensor, carrier_hz: float
     ) -> Tensor:
         horizontal = horizontal_m.clamp_min(_SHORTEST_38901_M)
-        log_distance = torch.log10(_distance_m(horizontal, rx_height_m, tx_height_m))
+        log_distance = torch.log10(_distance_m(horizontal, station_height_m, user_height_m))
         own_db = self.nlos_offset_db + self.nlos_slope_db * log_distance
         own_db = own_db + self.nlos_carrier_db * math.log10(carrier_hz / 1e9)
-        own_db = own_db - self.nlos_height_db_per_m * (torch.minimum(rx_height_m, tx_height_m) - 1.5)
-        return torch.maximum(own_db, self.los_db(horizontal_m, rx_height_m, tx_height_m, carrier_hz))
+        own_db = own_db - self.nlos_height_db_per_m * (user_height_m - 1.5)
+        los_db = self.los_db(horizontal_m, station_height_m, user_height_m, carrier_hz)
+        return torch.maximum(own_db, los_db)
 
 
 _UMI = _UrbanLoss(
@@ -232,14 +240,14 @@ class UrbanMicro:
     line_of_sight: bool = True
 
     def __post_init__(self) -> None:
-        _require_positive("carrier_hz", self.carrier_hz)
+        require_carrier_hz(self.carrier_hz)
 
     def gain(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+        self, horizontal_m: Tensor, *, station_height_m: Tensor, user_height_m: Tensor
     ) -> Float[Tensor, "*batch rx tx"]:
         """See `PathLoss.gain`."""
         loss_db = _UMI.los_db if self.line_of_sight else _UMI.nlos_db
-        return db_to_linear(-loss_db(horizontal_m, rx_height_m, tx_height_m, self.carrier_hz))
+        return db_to_linear(-loss_db(horizontal_m, station_height_m, user_height_m, self.carrier_hz))
 
 
 @dataclass(frozen=True)
@@ -259,14 +267,14 @@ class UrbanMacro:
     line_of_sight: bool = True
 
     def __post_init__(self) -> None:
-        _require_positive("carrier_hz", self.carrier_hz)
+        require_carrier_hz(self.carrier_hz)
 
     def gain(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+        self, horizontal_m: Tensor, *, station_height_m: Tensor, user_height_m: Tensor
     ) -> Float[Tensor, "*batch rx tx"]:
         """See `PathLoss.gain`."""
         loss_db = _UMA.los_db if self.line_of_sight else _UMA.nlos_db
-        return db_to_linear(-loss_db(horizontal_m, rx_height_m, tx_height_m, self.carrier_hz))
+        return db_to_linear(-loss_db(horizontal_m, station_height_m, user_height_m, self.carrier_hz))
 
 
 def umi_los_probability(horizontal_m: Tensor, user_height_m: Tensor) -> Tensor:
@@ -299,15 +307,15 @@ def _near_or_decaying(horizontal_m: Tensor, decay_m: float) -> Tensor:
 class LosNlos:
     """Two path losses and the probability that a link has line of sight.
 
-    `probability(horizontal_m, user_height_m)` is a function such as `umi_los_probability`; the lower end of a
-    link is its user. It is None where a topology with buildings tells who sees whom.
+    `probability(horizontal_m, user_height_m)` is a function such as `umi_los_probability`. It is None where a
+    topology with buildings tells who sees whom.
     """
 
     los: PathLoss
     nlos: PathLoss
     probability: Callable[[Tensor, Tensor], Tensor] | None = None
 
-    def los_probability(self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor) -> Tensor:
+    def los_probability(self, horizontal_m: Tensor, *, user_height_m: Tensor) -> Tensor:
         """Probability of line of sight of each link, shaped as `horizontal_m`.
 
         Raises:
@@ -315,32 +323,32 @@ class LosNlos:
         """
         if self.probability is None:
             raise ValueError("probability: must be given where no buildings tell the state, received None")
-        user_height_m = torch.minimum(rx_height_m, tx_height_m).expand_as(horizontal_m)
-        return self.probability(horizontal_m, user_height_m)
+        return self.probability(horizontal_m, user_height_m.expand_as(horizontal_m))
 
     def gain_given(
         self,
         line_of_sight: Bool[Tensor, "*batch rx tx"],
         horizontal_m: Tensor,
-        rx_height_m: Tensor,
-        tx_height_m: Tensor,
+        *,
+        station_height_m: Tensor,
+        user_height_m: Tensor,
     ) -> Float[Tensor, "*batch rx tx"]:
         """Gain of links whose state is known: `los` where the mask is true, else `nlos`."""
-        return torch.where(
-            line_of_sight,
-            self.los.gain(horizontal_m, rx_height_m, tx_height_m),
-            self.nlos.gain(horizontal_m, rx_height_m, tx_height_m),
+        los, nlos = (
+            model.gain(horizontal_m, station_height_m=station_height_m, user_height_m=user_height_m)
+            for model in (self.los, self.nlos)
         )
+        return torch.where(line_of_sight, los, nlos)
 
     def gain(
-        self, horizontal_m: Tensor, rx_height_m: Tensor, tx_height_m: Tensor
+        self, horizontal_m: Tensor, *, station_height_m: Tensor, user_height_m: Tensor
     ) -> Float[Tensor, "*batch rx tx"]:
         """Mean gain over the state, `p g_los + (1 - p) g_nlos`."""
-        return torch.lerp(
-            self.nlos.gain(horizontal_m, rx_height_m, tx_height_m),
-            self.los.gain(horizontal_m, rx_height_m, tx_height_m),
-            self.los_probability(horizontal_m, rx_height_m, tx_height_m),
+        los, nlos = (
+            model.gain(horizontal_m, station_height_m=station_height_m, user_height_m=user_height_m)
+            for model in (self.los, self.nlos)
         )
+        return torch.lerp(nlos, los, self.los_probability(horizontal_m, user_height_m=user_height_m))
 
 
 def _require_positive(name: str, value: float) -> None:

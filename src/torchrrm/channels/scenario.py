@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.channels.draws import AntennaDraw, ChannelDraw, UrbanDraw
+from torchrrm.channels.ends import heights_by_role
 from torchrrm.channels.fading import Fading, LogNormal, NoFading, Rayleigh
 from torchrrm.channels.pathloss import (
     BoundedPowerLaw,
@@ -172,22 +173,26 @@ class Scenario:
             drop.rx_position_m[..., :, None, :2] - drop.tx_position_m[..., None, :, :2]
         )  # [*batch rx tx 2]
         horizontal_m = torch.hypot(offset[..., 0], offset[..., 1])
-        rx_height_m = drop.rx_position_m[..., :, None, 2]  # [*batch rx 1]
-        tx_height_m = drop.tx_position_m[..., None, :, 2]  # [*batch 1 tx]
+        station_height_m, user_height_m = heights_by_role(
+            self.topology.direction,
+            drop.rx_position_m[..., :, None, 2],  # [*batch rx 1]
+            drop.tx_position_m[..., None, :, 2],  # [*batch 1 tx]
+        )
+        heights = {"station_height_m": station_height_m, "user_height_m": user_height_m}
         shape, dtype = tuple(horizontal_m.shape), horizontal_m.dtype
         shadowing = LogNormal(self.shadowing_db).sample_gain(shape, generator=generator, dtype=dtype)
         if not isinstance(self.path_loss, LosNlos):
-            return self.path_loss.gain(horizontal_m, rx_height_m, tx_height_m) * shadowing
+            return self.path_loss.gain(horizontal_m, **heights) * shadowing
         if isinstance(drop, UrbanDrop):
             line_of_sight = drop.line_of_sight
         else:
-            probability = self.path_loss.los_probability(horizontal_m, rx_height_m, tx_height_m)
+            probability = self.path_loss.los_probability(horizontal_m, user_height_m=user_height_m)
             uniform = torch.rand(shape, generator=generator, dtype=dtype, device=generator.device)
             line_of_sight = uniform < probability
         if self.nlos_shadowing_db is not None:
             blocked = LogNormal(self.nlos_shadowing_db).sample_gain(shape, generator=generator, dtype=dtype)
             shadowing = torch.where(line_of_sight, shadowing, blocked)
-        return self.path_loss.gain_given(line_of_sight, horizontal_m, rx_height_m, tx_height_m) * shadowing
+        return self.path_loss.gain_given(line_of_sight, horizontal_m, **heights) * shadowing
 
 
 def hml_scenario(

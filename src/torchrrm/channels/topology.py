@@ -7,12 +7,13 @@ receiver `k` belongs to transmitter `k`.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from torchrrm.channels.ends import Direction
 from torchrrm.records import tensor_record
 
 __all__ = ["CellularLinks", "Colocated", "DiscCell", "Drop", "PairedLinks", "SquareCell", "Topology"]
@@ -31,6 +32,11 @@ class Drop:
 
 class Topology(Protocol):
     """A random source of positions."""
+
+    @property
+    def direction(self) -> Direction:
+        """Which end of a link is the station."""
+        ...
 
     def sample(
         self,
@@ -61,6 +67,11 @@ class SquareCell:
         _require_at_least("side_m", self.side_m, 0.0, strict=True)
         _require_at_least("station_height_m", self.station_height_m, 0.0)
         _require_at_least("user_height_m", self.user_height_m, 0.0)
+
+    @property
+    def direction(self) -> Direction:
+        """See `Topology.direction`."""
+        return "uplink"
 
     def sample(
         self,
@@ -99,6 +110,11 @@ class DiscCell:
         if self.uniform not in ("area", "distance"):
             raise ValueError(f"uniform: must be 'area' or 'distance', received {self.uniform!r}")
 
+    @property
+    def direction(self) -> Direction:
+        """See `Topology.direction`."""
+        return "uplink"
+
     def sample(
         self,
         *batch_shape: int,
@@ -128,7 +144,7 @@ class PairedLinks:
     Receiver `k` is at a distance uniform in `[min_distance_m, max_distance_m]` from transmitter `k`. The
     direction is uniform, so a receiver near the border may stand outside the square. Transmitters stand at
     least `min_transmitter_spacing_m` apart: whoever is too close to an earlier one is drawn again. The
-    distances are horizontal.
+    distances are horizontal. Nodes are devices; with another `direction` one end is a station, whatever its height.
     """
 
     side_m: float = 500.0
@@ -137,6 +153,7 @@ class PairedLinks:
     transmitter_height_m: float = 0.0
     receiver_height_m: float = 0.0
     min_transmitter_spacing_m: float = 0.0
+    direction: Direction = "device-to-device"
 
     def __post_init__(self) -> None:
         _require_at_least("side_m", self.side_m, 0.0, strict=True)
@@ -145,6 +162,8 @@ class PairedLinks:
         _require_at_least("transmitter_height_m", self.transmitter_height_m, 0.0)
         _require_at_least("receiver_height_m", self.receiver_height_m, 0.0)
         _require_at_least("min_transmitter_spacing_m", self.min_transmitter_spacing_m, 0.0)
+        if self.direction not in (known := get_args(Direction)):
+            raise ValueError(f"direction: must be one of {', '.join(known)}, received {self.direction!r}")
 
     def sample(
         self,
@@ -247,6 +266,11 @@ class CellularLinks:
         site_m = math.sqrt(3.0) * self.radius_m
         return site_m * torch.stack((first + 0.5 * second, 0.5 * math.sqrt(3.0) * second), dim=-1)
 
+    @property
+    def direction(self) -> Direction:
+        """See `Topology.direction`."""
+        return "downlink"
+
     def sample(
         self,
         *batch_shape: int,
@@ -288,6 +312,11 @@ class CellularLinks:
 @dataclass(frozen=True)
 class Colocated:
     """Everybody at the origin: for channels without geometry."""
+
+    @property
+    def direction(self) -> Direction:
+        """See `Topology.direction`."""
+        return "unknown"
 
     def sample(
         self,

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from torchrrm.channels.ends import Direction
 from torchrrm.channels.topology import Drop
 from torchrrm.records import tensor_record
 
@@ -83,6 +84,11 @@ class UrbanSquare:
     def macro_mask(self, stations: int) -> Bool[Tensor, " tx"]:
         """Which of so many transmitters are macro base stations: the first ones."""
         return torch.arange(stations) < self.macro_stations
+
+    @property
+    def direction(self) -> Direction:
+        """See `Topology.direction`."""
+        return "downlink"
 
     def sample(
         self,

@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from torchrrm.cli.options import FileOrNone, Name, Names, OneInstance
+from torchrrm.cli.options import FileOrNone, Name, Names, OneInstance, Reading
 
 if TYPE_CHECKING:
     import torch
@@ -121,14 +122,16 @@ class CellAllocation(OneInstance, ABC):
     def find(self, name: str) -> "Snapshot | Scenario":
         """The scenario of that name, or else the snapshot."""
         from torchrrm.bench.columns import check_format
-        from torchrrm.setups import workbench
 
         if self.stations_out is not None:
             check_format(self.stations_out)
         if self.map is not None and self.map.suffix not in (".png", ".svg", ".pdf"):
             raise ValueError(f"map: must end in .png, .svg or .pdf, received {str(self.map)!r}")
         scenarios = self.setup().scenarios
-        return scenarios[name]() if name in scenarios else workbench.find_snapshot(name)
+        if name not in scenarios:
+            return self.reading.snapshot(name)
+        self.reading.refuse()
+        return scenarios[name]()
 
     def given(
         self, snapshot: "Snapshot | Scenario", drop: int, generator: "torch.Generator"
@@ -167,6 +170,16 @@ class CellDraws(ABC):
     """A scenario that `torchrrm list` names."""
     network: Network = field(default_factory=Network)
     radio: Radio = field(default_factory=Radio)
+    reading: Reading = field(default_factory=Reading)
+
+    @cached_property
+    def found(self) -> "Snapshot | Scenario":
+        """The channels."""
+        from torchrrm.setups import association
+
+        return self.reading.channels(
+            self.snapshot, self.scenario, self.setup().scenarios, association.downlink
+        )
 
     @abstractmethod
     def setup(self) -> "CellSetup": ...
@@ -175,19 +188,14 @@ class CellDraws(ABC):
         return [self.setup()]
 
     def task(self, setup: "CellSetup") -> "Task[CellInstance, AssociationAction]":
-        from torchrrm.setups import workbench
         from torchrrm.setups.association import CellSource, cell_task
 
-        channels = workbench.find_channels(self.snapshot, self.scenario, setup.scenarios)
-        source = CellSource(channels, self.network.users, self.network.stations, self.radio.linear())
+        source = CellSource(self.found, self.network.users, self.network.stations, self.radio.linear())
         return cell_task(source, setup.problem)
 
     def given(self, drawn: "CellInstance", generator: "torch.Generator") -> "Given[CellInstance]":
         """One instance to look at: of a snapshot's first drop, or another one of the scenario with its places."""
-        from torchrrm.setups import workbench
-
-        channels = workbench.find_channels(self.snapshot, self.scenario, self.setup().scenarios)
-        return _given(channels, 0, self.network, self.radio, generator)
+        return _given(self.found, 0, self.network, self.radio, generator)
 
     @property
     def setting(self) -> str:

@@ -1,12 +1,13 @@
 """Options that belong to `--problem urllc`."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from torchrrm.cli.options import FileOrNone, Name, Names, OneInstance
+from torchrrm.cli.options import FileOrNone, Name, Names, OneInstance, Reading, StationOrNone
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +80,8 @@ class Station:
     """How many random users; 6 if not given (to allocate: all of a snapshot)."""
     antennas: Annotated[int | None, arg(metavar="N")] = None
     """Of the station, the first ones of a snapshot's; if not given all of these, 64 of a scenario."""
+    station: StationOrNone = None
+    """Which station of a snapshot; needed if it has several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +104,13 @@ class BeamAllocation(OneInstance):
 
     def find(self, name: str) -> "Snapshot | Scenario":
         """The scenario of that name, or else the snapshot."""
-        from torchrrm.setups import workbench
-
         if self.beams is not None and self.beams.suffix != ".npz":
             raise ValueError(f"beams: must end in .npz, received {str(self.beams)!r}")
         scenarios = _setup().scenarios
-        return scenarios[name]() if name in scenarios else workbench.find_snapshot(name)
+        if name not in scenarios:
+            return self.reading.snapshot(name)
+        self.reading.refuse()
+        return scenarios[name]()
 
     def given(
         self, snapshot: "Snapshot | Scenario", drop: int, generator: "torch.Generator"
@@ -123,6 +127,7 @@ class BeamAllocation(OneInstance):
                 antennas=self.station.antennas,
                 generator=generator,
             )
+        snapshot = beamforming.station_cell(snapshot, self.station.station)
         chosen = None if self.serve is None else _indices(self.serve)
         if self.station.users is not None:
             if chosen is not None:
@@ -155,9 +160,9 @@ class BeamAllocation(OneInstance):
         write_columns(self.beams, {name: value.numpy() for name, value in columns.items()}, about)
 
     def _refuse_of_scenario(self, drop: int) -> None:
-        given = {"drop": drop, "frequency": self.frequency, "serve": self.serve or 0}
-        for name, value in given.items():
-            if value:
+        given = {"drop": drop or None, "frequency": self.frequency or None, "serve": self.serve}
+        for name, value in (given | {"station": self.station.station}).items():
+            if value is not None:
                 raise ValueError(f"{name}: must go with a snapshot, received {value}")
 
 
@@ -171,6 +176,21 @@ class BeamDraws:
     """A scenario that `torchrrm list` names."""
     station: Station = field(default_factory=Station)
     packets: Packets = field(default_factory=Packets)
+    reading: Reading = field(default_factory=Reading)
+
+    @cached_property
+    def found(self) -> "Snapshot | Scenario":
+        """The channels."""
+        from torchrrm.setups.beamforming import station_cell
+
+        station = self.station.station
+        return self.reading.channels(
+            self.snapshot,
+            self.scenario,
+            _setup().scenarios,
+            partial(station_cell, station=station),
+            station=station,
+        )
 
     def setup(self) -> "BeamSetup":
         return _setup()
@@ -179,20 +199,19 @@ class BeamDraws:
         return [_setup()]
 
     def task(self, setup: "BeamSetup") -> "Task[MisoInstance, BeamAction]":
-        from torchrrm.setups import workbench
         from torchrrm.setups.beamforming import BeamSource, beam_task
 
-        channels = workbench.find_channels(self.snapshot, self.scenario, setup.scenarios)
         terms = self.packets.linear(self.scenario)
-        return beam_task(BeamSource(channels, self._users, self.station.antennas, terms), setup.problem)
+        return beam_task(BeamSource(self.found, self._users, self.station.antennas, terms), setup.problem)
 
     def given(self, drawn: "MisoInstance", generator: "torch.Generator") -> "Given[MisoInstance]":
         """One instance to look at: random users of a snapshot's first drop, else the first drawn."""
-        from torchrrm.setups import beamforming, places, workbench
+        from torchrrm.channels import Snapshot
+        from torchrrm.setups import beamforming, places
 
-        if self.snapshot is None:
+        snapshot = self.found
+        if not isinstance(snapshot, Snapshot):
             return places.first_of(drawn, self.setting)
-        snapshot = workbench.find_snapshot(self.snapshot)
         chosen = beamforming.random_users(snapshot, self._users, generator=generator)
         return beamforming.given_beams(
             snapshot, self.packets.linear(None), users=chosen, antennas=self.station.antennas

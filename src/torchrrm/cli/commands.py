@@ -20,6 +20,7 @@ from torchrrm.cli.options import (
     Names,
     ProblemName,
     Run,
+    print_notes,
     settings,
 )
 
@@ -105,7 +106,7 @@ class Allocate(Generic[AllocationCase]):
     """Allocate one instance: all users, or all links, of a snapshot."""
 
     snapshot: Positional[str]
-    """A .npz file, a DeepMIMO folder, or one that is bundled and `torchrrm list` names (of urllc also a scenario)."""
+    """A .npz or .csv file, a DeepMIMO folder, or a bundled one by its name; of cells and urllc also a scenario."""
     out: FilePath
     """The allocation, a user or a link a row: .csv, .npz or .json."""
     problem: ProblemName = "slicing"
@@ -131,6 +132,7 @@ class Allocate(Generic[AllocationCase]):
         allocator = workbench.find_allocator(name, setup)
         given = self.case.given(self.case.find(self.snapshot), self.drop, generator)
         setup.validate(given.instance)
+        print_notes(given.notes)
         with torch.no_grad():
             action = allocator(given.instance)
             columns, told = setup.columns(given, action), workbench.told(setup, given, action)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +16,7 @@ from rich.live import Live
 from tyro.conf import arg
 
 from torchrrm.cli.links import Terms
-from torchrrm.cli.options import FileOrNone, Name, Run, settings
+from torchrrm.cli.options import FileOrNone, Name, Pair, Reading, Run, settings
 from torchrrm.files import locked_file
 
 if TYPE_CHECKING:
@@ -35,11 +36,15 @@ class DemandChannels:
     """Where links come from: random pairs of a snapshot with Rayleigh fading, or a random drop of a scenario."""
 
     snapshot: Annotated[str | None, arg(metavar="FILE")] = None
-    """A .npz file of transmitter-receiver pairs, or munich_d2d, which is bundled."""
+    """A .npz or .csv file of transmitter-receiver pairs, or munich_d2d, which is bundled."""
     scenario: Annotated[str | None, arg(metavar="NAME")] = None
     """A scenario that `torchrrm list` names; rayleigh if there is no snapshot."""
     redraw_every: Annotated[int | None, arg(metavar="SLOTS")] = None
     """Slots after which places are drawn anew; 50 of seven-cells if not given, of others never."""
+    pair: Pair = None
+    """Pairs of a snapshot: by the index of receiver and transmitter (if not given), or, of users and stations, each
+    station with the strongest of the users that it is the strongest station of."""
+    reading: Reading = field(default_factory=Reading)
     terms: Terms = field(default_factory=Terms)
 
     @property
@@ -49,12 +54,14 @@ class DemandChannels:
 
     def source(self, links: int) -> "LinkSource":
         """So many links of these channels."""
-        from torchrrm.setups import workbench
         from torchrrm.setups.demands import DemandNames
-        from torchrrm.setups.links import LinkSource
+        from torchrrm.setups.links import LinkSource, pairs_of
 
         random = None if self.snapshot is not None else self.scenario or "rayleigh"
-        channels = workbench.find_channels(self.snapshot, self.scenario or random, DemandNames.scenarios)
+        prepare = partial(pairs_of, pair=self.pair)
+        channels = self.reading.channels(
+            self.snapshot, self.scenario or random, DemandNames.scenarios, prepare, pair=self.pair
+        )
         slow = 50 if self.redraw_every is None and random == "seven-cells" else self.redraw_every
         return LinkSource(channels, links, self.terms.linear(random), redraw_every=slow)
 

@@ -1,20 +1,20 @@
 """Options that belong to `--problem sum-rate`, `--problem qos-sum-rate` and `--problem ergodic-power`."""
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from torchrrm.cli.options import Name, Names, OneInstance
+from torchrrm.cli.options import Name, Names, OneInstance, Pair, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
 
-    from torchrrm.channels import Snapshot
+    from torchrrm.channels import Scenario, Snapshot
     from torchrrm.policies import PowerGNN, UnrolledPower
     from torchrrm.problems import ErgodicAction, ErgodicInstance, LinkInstance, PowerAction, Task
     from torchrrm.setups.links import ErgodicSetup, LinkSource, LinkTerms, QosSetup, SumRateSetup
@@ -102,11 +102,25 @@ class Channels:
     """Where links come from: random pairs of a snapshot with Rayleigh fading, or random drops of a scenario."""
 
     snapshot: Annotated[str | None, arg(metavar="FILE")] = None
-    """A .npz file of transmitter-receiver pairs, or munich_d2d, which is bundled."""
+    """A .npz or .csv file of transmitter-receiver pairs, or munich_d2d, which is bundled."""
     scenario: Annotated[str | None, arg(metavar="NAME")] = None
     """A scenario that `torchrrm list` names."""
     links: int = 8
     """Links that share the channel."""
+    pair: Pair = None
+    """Pairs of a snapshot: by the index of receiver and transmitter (if not given), or, of users and stations, each
+    station with the strongest of the users that it is the strongest station of."""
+    reading: Reading = field(default_factory=Reading)
+
+    @cached_property
+    def found(self) -> "Snapshot | Scenario":
+        """The channels."""
+        from torchrrm.setups.links import SumRateSetup, pairs_of
+
+        prepare = partial(pairs_of, pair=self.pair)
+        return self.reading.channels(
+            self.snapshot, self.scenario, SumRateSetup.scenarios, prepare, pair=self.pair
+        )
 
     @property
     def random(self) -> str | None:
@@ -115,21 +129,20 @@ class Channels:
 
     def source(self, terms: "LinkTerms") -> "LinkSource":
         """Links of these channels."""
-        from torchrrm.setups import workbench
-        from torchrrm.setups.links import LinkSource, SumRateSetup
+        from torchrrm.setups.links import LinkSource
 
-        channels = workbench.find_channels(self.snapshot, self.scenario, SumRateSetup.scenarios)
-        return LinkSource(channels, self.links, terms)
+        return LinkSource(self.found, self.links, terms)
 
     def given(
         self, drawn: Any, setting: str, make: "Callable[[Snapshot], Given[Any]]", generator: "torch.Generator"
     ) -> "Given[Any]":
         """One instance to look at: random pairs of what is made of a snapshot, else the first drawn."""
-        from torchrrm.setups import places, workbench
+        from torchrrm.channels import Snapshot
+        from torchrrm.setups import places
 
-        if self.snapshot is None:
+        if not isinstance(self.found, Snapshot):
             return places.first_of(drawn, setting)
-        given = make(workbench.find_snapshot(self.snapshot))
+        given = make(self.found)
         return places.some_of(given, self.links, "rx", "tx", generator=generator)
 
     @property
@@ -142,12 +155,15 @@ class Channels:
 class SlotAllocation(OneInstance):
     """All pairs of a drop, in one slot without fading."""
 
+    pair: Pair = None
+    """Pairs: by the index of receiver and transmitter (if not given), or, of users and stations, each station with
+    the strongest of the users that it is the strongest station of."""
     terms: Terms = field(default_factory=Terms)
 
     def given(self, snapshot: "Snapshot", drop: int, generator: "torch.Generator") -> "Given[LinkInstance]":
         from torchrrm.setups import links
 
-        return links.given_links(snapshot, self.terms.linear(), drop=drop)
+        return links.given_links(snapshot, self.terms.linear(), drop=drop, pair=self.pair)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +213,9 @@ class ErgodicAllocation(OneInstance):
 
     allocator: Name = "safeguarded-dual"
     """A solver or policy that `torchrrm list` names, or a file of weights."""
+    pair: Pair = None
+    """Pairs: by the index of receiver and transmitter (if not given), or, of users and stations, each station with
+    the strongest of the users that it is the strongest station of."""
     time: Slots = field(default_factory=Slots)
     terms: Terms = field(default_factory=Terms)
 
@@ -209,7 +228,7 @@ class ErgodicAllocation(OneInstance):
         from torchrrm.setups import links
 
         terms, slots = self.terms.linear(min_rate=self.time.min_rate), self.time.slots
-        return links.given_slots(snapshot, terms, slots=slots, drop=drop, generator=generator)
+        return links.given_slots(snapshot, terms, slots=slots, drop=drop, generator=generator, pair=self.pair)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,18 @@
 """Options that belong to `--problem slicing`."""
 
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from torchrrm.cli.options import Name, Names, OneInstance
+from torchrrm.cli.options import Name, Names, OneInstance, Reading, StationOrNone
 
 if TYPE_CHECKING:
     import torch
 
-    from torchrrm.channels import Snapshot
+    from torchrrm.channels import Scenario, Snapshot
     from torchrrm.policies import SliceGNN
     from torchrrm.problems import SliceAction, SliceInstance, Task
     from torchrrm.setups.slicing import SliceSetup, SliceTerms
@@ -57,18 +58,30 @@ class Channels:
     """Where slices come from: random users of a snapshot, or random drops of a scenario."""
 
     snapshot: Annotated[str | None, arg(metavar="FILE")] = None
-    """A .npz file, a DeepMIMO folder, or munich_cell_uplink, which is bundled."""
+    """A .npz or .csv file, a DeepMIMO folder, or munich_cell_uplink, which is bundled."""
     scenario: Annotated[str | None, arg(metavar="NAME")] = None
     """A scenario that `torchrrm list` names."""
     users: int = 50
     """Users of a slice."""
+    station: StationOrNone = None
+    """Which station of a snapshot; needed if it has several."""
+    reading: Reading = field(default_factory=Reading)
+
+    @cached_property
+    def found(self) -> "Snapshot | Scenario":
+        """The channels."""
+        from torchrrm.setups import slicing
+
+        prepare = partial(slicing.station_uplink, station=self.station)
+        return self.reading.channels(
+            self.snapshot, self.scenario, slicing.SliceSetup.scenarios, prepare, station=self.station
+        )
 
     def task(self, setup: "SliceSetup", terms: Terms) -> "Task[SliceInstance, SliceAction]":
         """Slices of these channels."""
-        from torchrrm.setups import slicing, workbench
+        from torchrrm.setups import slicing
 
-        channels = workbench.find_channels(self.snapshot, self.scenario, setup.scenarios)
-        return slicing.slice_task(setup.problem, slicing.SliceSource(channels, self.users, terms.linear()))
+        return slicing.slice_task(setup.problem, slicing.SliceSource(self.found, self.users, terms.linear()))
 
     @property
     def setting(self) -> str:
@@ -86,6 +99,8 @@ class SliceAllocation(OneInstance):
     """A solver or policy that `torchrrm list` names, or a file of weights."""
     eavesdropper: int = 0
     """Which of its eavesdroppers listens."""
+    station: StationOrNone = None
+    """Which station of the snapshot; needed if it has several."""
     terms: Terms = field(default_factory=Terms)
 
     def setup(self) -> "SliceSetup":
@@ -95,7 +110,8 @@ class SliceAllocation(OneInstance):
         from torchrrm.setups import slicing
 
         terms, listener = self.terms.linear(), self.eavesdropper
-        return slicing.given_cell(snapshot, terms, drop=drop, eavesdropper=listener)
+        cell = slicing.station_uplink(snapshot, self.station)
+        return slicing.given_cell(cell, terms, drop=drop, eavesdropper=listener)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +126,12 @@ class SliceDraws:
 
     def given(self, drawn: "SliceInstance", generator: "torch.Generator") -> "Given[SliceInstance]":
         """One instance to look at: random users of a snapshot's first drop, else the first drawn."""
-        from torchrrm.setups import places, slicing, workbench
+        from torchrrm.channels import Snapshot
+        from torchrrm.setups import places, slicing
 
-        if self.channels.snapshot is None:
+        if not isinstance(self.channels.found, Snapshot):
             return places.first_of(drawn, self.setting)
-        cell = slicing.given_cell(workbench.find_snapshot(self.channels.snapshot), self.terms.linear())
+        cell = slicing.given_cell(self.channels.found, self.terms.linear())
         return places.some_of(cell, self.channels.users, "user", generator=generator)
 
     @property

@@ -20,6 +20,8 @@ __all__ = [
     "choose_split",
     "explore_batch",
     "plant_batch",
+    "pop",
+    "push",
     "settle_batch",
     "sow_batch",
 ]
@@ -33,7 +35,7 @@ _NEAR = 0.98  # of the best sum rate: from better points it is worth to ascend
 
 
 @njit(error_model="numpy", cache=True)
-def _push(key, slot, size, bound):
+def push(key, slot, size, bound):
     """Rank a box, which is in `slot[size]`."""
     place, mine = size, slot[size]
     while place > 0:
@@ -46,7 +48,7 @@ def _push(key, slot, size, bound):
 
 
 @njit(error_model="numpy", cache=True)
-def _pop(key, slot, size):
+def pop(key, slot, size):
     """Take the box of the largest bound out: its slot moves to `slot[size - 1]`, which is free then."""
     freed, bound, mine = slot[0], key[size - 1], slot[size - 1]
     place, below = 0, 1
@@ -129,7 +131,7 @@ def _explore(gain, weight, n, queue, state, power, law, budget):
     spent = 0
     while state[SIZE] > 0 and spent < budget and key[0] > state[BEST] * (1.0 + tolerance):
         bound, size = key[0], int(state[SIZE]) - 1
-        _pop(key, slot, size + 1)
+        pop(key, slot, size + 1)
         parent[:] = box[slot[size]]
         link, whole = int(parent[3 * n]), parent[3 * n] < 0.0
         for side in range(1 if whole else 2):
@@ -144,7 +146,7 @@ def _explore(gain, weight, n, queue, state, power, law, budget):
             found = _judge(child, bound, gain, weight, n, state, power, law, work, scratch)
             if found > state[BEST] * (1.0 + tolerance):
                 box[slot[size]] = child
-                _push(key, slot, size, found)
+                push(key, slot, size, found)
                 size += 1
             else:
                 state[CLOSED] = max(state[CLOSED], found)

@@ -17,7 +17,7 @@ from torchrrm.policies.unrolled import ConstrainedProgram, UPGDNet, at_least, at
 from torchrrm.problems.links import LinkInstance, PowerAction, QosSumRate, relative_gain
 from torchrrm.problems.links.qos_sum_rate import coupling, demanded_rate
 from torchrrm.records import tensor_record
-from torchrrm.solvers.minimum_power import MinimumPower, raised
+from torchrrm.solvers.minimum_power import MinimumPower, minimum_region, restored
 
 __all__ = ["PowerState", "UnrolledPower", "qos_power_program"]
 
@@ -32,7 +32,7 @@ class PowerState:
     Attributes:
         level: `ln(p / p_max)` of each link, the one variable.
         least: `ln` of the least powers that reach every minimum rate, as shares of the limits; floored at -12.
-        safe: shares that reach every minimum rate with the same room for all, where any do.
+        safe: shares that reach every minimum rate with room for all that can have it, where any do.
     """
 
     level: Float[Tensor, "*batch tx 1"]
@@ -135,7 +135,7 @@ class _LinkNet(nn.Module):
 class UnrolledPower(Policy):
     """Layers of `UPGDNet` for `QosSumRate`, for any number of links: [He2022USRMNet]'s method on another problem.
 
-    It starts at the least powers under which every link reaches its minimum rate, raised alike as far as the limits
+    It starts at the least powers under which every link reaches its minimum rate, raised as far as the limits
     allow. At the end powers that leave some rate short are moved towards these, by the least part that mends it:
     minimum rates are linear in the powers, so the part is exact. Where the minimum rates cannot be reached the action
     is that of `MinimumPower`.
@@ -193,7 +193,8 @@ class UnrolledPower(Policy):
         active = instance.active
         limit = torch.where(active, instance.max_power_w, torch.ones_like(instance.max_power_w))
         least = torch.where(active, found.action.power_w / limit, torch.zeros_like(limit))
-        safe = torch.where(found.converged[..., None], raised(least), least)
+        region = minimum_region(instance, self.problem.min_rate_bps_hz)
+        safe = torch.where(region.feasible[..., None], region.highest.to(least), least)
         level = torch.log(safe.clamp_min(math.exp(_FLOOR)))
         return PowerState(
             level=level[..., None], least=torch.log(least.clamp_min(math.exp(_FLOOR))), safe=safe
@@ -211,14 +212,4 @@ class UnrolledPower(Policy):
         self, instance: LinkInstance, share: Float[Tensor, "*batch tx"], safe: Float[Tensor, "*batch tx"]
     ) -> Float[Tensor, "*batch tx"]:
         """`share + t (safe - share)` with the least `t` in [0, 1] that keeps `p >= F p + u`, where `safe` does."""
-        matrix, demand = coupling(instance, self.problem.min_rate_bps_hz)
-
-        def spare(power: Tensor) -> Tensor:
-            power = power.double()
-            return power - (matrix @ power[..., None])[..., 0] - demand
-
-        found, kept = spare(share), spare(safe)
-        short = found < 0
-        part = torch.where(short, -found / torch.where(short, kept.clamp_min(0) - found, 1.0), 0.0)
-        part = part.amax(-1, keepdim=True).clamp(max=1)
-        return (share + part * (safe.double() - share)).to(share.dtype)
+        return restored(*coupling(instance, self.problem.min_rate_bps_hz), share, safe)

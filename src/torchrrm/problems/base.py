@@ -26,7 +26,11 @@ A_co = TypeVar("A_co", covariant=True)
 A_contra = TypeVar("A_contra", contravariant=True)
 
 FEASIBLE_TO = 1e-5
-"""A violation up to this is rounding: single precision leaves less behind."""
+"""An action whose violations are all at most this does not violate; single precision leaves less behind.
+
+The one tolerance of judging, feasibility and bounds: an instance is feasible if some action does not violate, and a
+bound holds for every action that does not.
+"""
 
 
 @dataclass(frozen=True)

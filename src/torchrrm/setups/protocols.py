@@ -1,6 +1,6 @@
 """What each problem brings to be worked on, what somebody brings of it, and the settings in which it is compared."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -29,12 +29,14 @@ class Given(Generic[I]):
         attribution: whom to name with it.
         place: columns of positions, by their names; none if they are not known. Those of the one station of all, whose
             names begin with `station`, are no columns of a table of users.
+        notes: what was assumed of the file, a phrase each.
     """
 
     instance: I
     setting: str
     attribution: str = ""
     place: Mapping[str, Tensor] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 class Known(Protocol[I_contra, A_co]):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchrrm import bench, learning, records
 from torchrrm.bench import Measure, Results, Row, Scene, metrics
 from torchrrm.channels import Scenario
-from torchrrm.channels.snapshot import BUNDLED, Snapshot, bundled_snapshot, load
+from torchrrm.channels.snapshot import BUNDLED, Snapshot, bundled_path, load
 from torchrrm.policies import list_pretrained, load_policy, load_pretrained
 from torchrrm.problems import Allocator, Task
 from torchrrm.setups.protocols import Case, Given, Known, Regime, Selective, Setup, Trainable
@@ -72,22 +72,35 @@ def find(what: str, name: str, known: Mapping[str, Part]) -> Part:
     return known[name]
 
 
-def find_snapshot(name: str) -> Snapshot:
-    """A snapshot from a file or folder, or one that ships with the package by its name."""
-    return bundled_snapshot(name) if name in BUNDLED and not Path(name).exists() else load(name)
+def find_snapshot(name: str, **reading: Any) -> Snapshot:
+    """Return a snapshot from a file or folder, or one that ships with the package by its name.
+
+    Args:
+        name: path or name.
+        reading: what the file does not say itself (see `torchrrm.channels.snapshot.load`).
+    """
+    if name in BUNDLED and not Path(name).exists():
+        with bundled_path(name) as path:
+            return load(path, **reading)
+    return load(name, **reading)
 
 
 def find_channels(
-    snapshot: str | None, scenario: str | None, scenarios: Mapping[str, Callable[[], Scenario]]
+    snapshot: str | None,
+    scenario: str | None,
+    scenarios: Mapping[str, Callable[[], Scenario]],
+    **reading: Any,
 ) -> Snapshot | Scenario:
-    """The snapshot or the scenario of that name, whichever is given.
+    """Return the snapshot or the scenario of that name, whichever is given.
 
     Raises:
-        ValueError: unless exactly one is given, and known.
+        ValueError: unless exactly one is given, and known, or if a scenario comes with how to read a file.
     """
     if snapshot is not None and scenario is None:
-        return find_snapshot(snapshot)
+        return find_snapshot(snapshot, **reading)
     if scenario is not None and snapshot is None:
+        for option, value in reading.items():
+            raise ValueError(f"{option}: must go with a snapshot, received {value}")
         return find("scenario", scenario, scenarios)()
     given = "neither" if snapshot is None else "both"
     raise ValueError(f"snapshot, scenario: exactly one must be given, received {given}")

@@ -2,8 +2,9 @@
 
 import math
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,18 +18,26 @@ from torchrrm.problems.validation import require_numbers
 from torchrrm.records import batch_shape, to
 from torchrrm.solvers.base import Solution
 
-__all__ = ["MOST_LINKS", "BranchAndBound", "ordered_links", "require_few"]
+__all__ = [
+    "AT_ONCE",
+    "MOST_LINKS",
+    "BranchAndBound",
+    "Queue",
+    "Search",
+    "new_queue",
+    "ordered_links",
+    "require_few",
+]
 
 MOST_LINKS = 100
 """Active links above which a search is refused: its starting points alone would take minutes."""
 
 _SCALES = {"linear": kernels.LINEAR, "log": kernels.LOG, "auto": kernels.AUTO}
-_BOXES_A_SLICE = 8192  # between two looks at the clock, over all instances
 _ROOM = 256  # boxes that an instance's queue has room for at first
-_AT_ONCE = 256  # instances, so that their queues fit into some 100 MB
+AT_ONCE = 256  # instances, so that their queues fit into some 100 MB
 _MARGIN = 1e-3  # of the tolerance, kept for the rounding of the result
 
-_Queue = tuple[np.ndarray, np.ndarray, np.ndarray]
+Queue = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -87,9 +96,9 @@ class BranchAndBound:
         count = active.sum(-1)
         power, state = np.zeros(weight.shape), np.zeros((len(count), 4))
         bound = np.zeros(len(count))
-        for first in range(0, len(count), _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            search = _Search(gain[part], weight[part], count[part], self)
+        for first in range(0, len(count), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            search = _PowerSearch(gain[part], weight[part], count[part], self)
             search.run(end)
             power[part], state[part], bound[part] = search.power, search.state, search.bound
         fraction = np.zeros_like(power)
@@ -139,56 +148,104 @@ def ordered_links(instance: LinkInstance) -> tuple[np.ndarray, np.ndarray, np.nd
     return gain, np.take_along_axis(weight, order, -1), active, order
 
 
-class _Search:
-    """Searches of many instances, some boxes of each at a time."""
+class Search(ABC):
+    """Best-first searches of many instances, some boxes of each at a time.
 
-    def __init__(self, gain: np.ndarray, weight: np.ndarray, count: np.ndarray, settings: BranchAndBound):
+    Attributes:
+        state: `[row 4]` by `SIZE`, `BEST`, `CLOSED`, `NODES`; `power` `[row link]`, the best so far.
+        bound: certified bounds `[row]` in nats.
+    """
+
+    slice_: ClassVar[int] = 8192
+    """Boxes between two looks at the clock, over all instances."""
+
+    def __init__(
+        self,
+        gain: np.ndarray,
+        weight: np.ndarray,
+        count: np.ndarray,
+        tolerance: float,
+        max_boxes: int,
+    ):
         rows, links = weight.shape
-        self.gain, self.weight, self.count, self.settings = gain, weight, count, settings
+        self.gain, self.weight, self.count = gain, weight, count
+        self.tolerance, self.max_boxes = tolerance * (1 - _MARGIN), max_boxes
         self.power, self.state = np.zeros((rows, links)), np.zeros((rows, 4))
         self.bound = np.zeros(rows)
-        self.law = (settings.tolerance * (1 - _MARGIN), _SCALES[settings.split])
 
     def run(self, end: float) -> None:
         """Until every gap is closed or the time or the boxes are spent."""
-        kernels.plant_batch(self.gain, self.weight, self.count, self.settings.starts, self.state, self.power)
         running = np.flatnonzero(self.count > 0)
-        queue = self._sow(running)
+        queue = self.begin(running)
         budget = 1  # of boxes of each instance
         while running.size:
             queue = _with_room(queue, int(self.state[running, kernels.SIZE].max()) + budget + 2)
-            self._explore(running, queue, budget)
+            self._advance(running, queue, budget)
             spent = self.state[running, kernels.NODES].max()
-            over = time.perf_counter() >= end or spent >= self.settings.max_boxes
+            over = time.perf_counter() >= end or spent >= self.max_boxes
             waiting = self.state[running, kernels.SIZE] > 0
             top = np.where(waiting, queue[0][:, 0], 0.0)
             best = self.state[running, kernels.BEST]
             self.bound[running] = np.maximum(np.maximum(top, self.state[running, kernels.CLOSED]), best)
-            open_ = (top > best * (1 + self.law[0])) & (not over)
+            open_ = (top > best * (1 + self.tolerance)) & (not over)
             if 2 * open_.sum() <= len(open_):  # the closed ones stay till then: queues are large to copy
                 running, queue = running[open_], (queue[0][open_], queue[1][open_], queue[2][open_])
-            share = max(_BOXES_A_SLICE // max(int(open_.sum()), 1), 32)
-            budget = min(share, self.settings.max_boxes - int(spent))
-        kernels.settle_batch(self.gain, self.weight, self.count, self.state, self.power)
-        self.bound = np.maximum(self.bound, self.state[:, kernels.BEST])
+            share = max(self.slice_ // max(int(open_.sum()), 1), 32)
+            budget = min(share, self.max_boxes - int(spent))
+        self.settle()
 
-    def _sow(self, rows: np.ndarray) -> _Queue:
-        """Queues that hold one box each: all powers."""
-        shape, state = (len(rows), _ROOM), self.state[rows]
-        slot = np.tile(np.arange(_ROOM), (len(rows), 1))
-        queue = np.empty(shape), slot, np.empty((*shape, 3 * self.weight.shape[1] + 2))
+    @abstractmethod
+    def begin(self, rows: np.ndarray) -> Queue:
+        """Queues that hold the first box of each row."""
+
+    @abstractmethod
+    def explore(
+        self, rows: np.ndarray, queue: Queue, state: np.ndarray, power: np.ndarray, budget: int
+    ) -> None:
+        """Bound so many boxes of each row, in place."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Finish powers and bounds."""
+
+    def _advance(self, rows: np.ndarray, queue: Queue, budget: int) -> None:
+        state, power = self.state[rows], self.power[rows]
+        self.explore(rows, queue, state, power, budget)
+        self.state[rows], self.power[rows] = state, power
+
+
+def new_queue(rows: int, width: int) -> Queue:
+    """Bounds, slots and boxes of empty queues."""
+    slot = np.tile(np.arange(_ROOM), (rows, 1))
+    return np.empty((rows, _ROOM)), slot, np.empty((rows, _ROOM, width))
+
+
+class _PowerSearch(Search):
+    """Searches over boxes of powers."""
+
+    def __init__(self, gain: np.ndarray, weight: np.ndarray, count: np.ndarray, settings: BranchAndBound):
+        super().__init__(gain, weight, count, settings.tolerance, settings.max_boxes)
+        self.starts, self.scale = settings.starts, _SCALES[settings.split]
+
+    def begin(self, rows: np.ndarray) -> Queue:
+        kernels.plant_batch(self.gain, self.weight, self.count, self.starts, self.state, self.power)
+        state, queue = self.state[rows], new_queue(len(rows), 3 * self.weight.shape[1] + 2)
         kernels.sow_batch(self.count[rows], queue, state)
         self.state[rows] = state
         return queue
 
-    def _explore(self, rows: np.ndarray, queue: _Queue, budget: int) -> None:
-        state, power = self.state[rows], self.power[rows]
+    def explore(
+        self, rows: np.ndarray, queue: Queue, state: np.ndarray, power: np.ndarray, budget: int
+    ) -> None:
         fixed = self.gain[rows], self.weight[rows], self.count[rows]
-        kernels.explore_batch(*fixed, queue, state, power, self.law, budget)
-        self.state[rows], self.power[rows] = state, power
+        kernels.explore_batch(*fixed, queue, state, power, (self.tolerance, self.scale), budget)
+
+    def settle(self) -> None:
+        kernels.settle_batch(self.gain, self.weight, self.count, self.state, self.power)
+        self.bound = np.maximum(self.bound, self.state[:, kernels.BEST])
 
 
-def _with_room(queue: _Queue, room: int) -> _Queue:
+def _with_room(queue: Queue, room: int) -> Queue:
     """The queues, grown if they have less room than that."""
     key, slot, box = queue
     more = max(2 * key.shape[1], room) - key.shape[1]

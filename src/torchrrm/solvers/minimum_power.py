@@ -1,5 +1,7 @@
 """Least powers under which links reach minimum rates, and whether there are any."""
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from torchrrm.problems.links import LinkInstance, PowerAction
 from torchrrm.problems.links.qos_sum_rate import (
     QosSumRate,
+    allowance,
     compiled_minimum_power,
     coupling,
     is_compilable,
@@ -16,7 +19,20 @@ from torchrrm.problems.links.qos_sum_rate import (
 from torchrrm.problems.structure import require_record
 from torchrrm.solvers.base import Solution
 
-__all__ = ["MinimumPower", "RaisedPower", "is_feasible", "raised", "spectral_radius"]
+__all__ = [
+    "MinimumPower",
+    "MinimumRegion",
+    "RaisedPower",
+    "is_feasible",
+    "minimum_region",
+    "raised",
+    "restored",
+    "spectral_radius",
+]
+
+_ROOM = 1e-9  # of the limit: least room between the least power and the limit that is searched without ease
+_HAIR = 1e-8  # what minima and limits are eased by where there is less
+_SMALL = 1e-6  # of the limit: raising powers ends with a step that adds no more
 
 
 class MinimumPower:
@@ -31,7 +47,8 @@ class MinimumPower:
     Frobenius; [Foschini1993]). Then `p = (I - F)^-1 u` is the componentwise least solution, so the instance is
     feasible if and only if `p <= 1`. The compiled form eliminates without pivoting: `I - F` is a nonsingular
     M-matrix if and only if all pivots are positive. The torch form solves, and finds `p >= u` under the same
-    condition. Links that ask for nothing get no power.
+    condition. Links that ask for nothing get no power. Instances that are feasible only within the tolerance of
+    `QosSumRate` get the least powers that do not violate.
 
     *Where the rates cannot be reached*, the action is the unique fixed point of `p = min(F p + u, 1)`
     ([Yates1995]): who cannot be served even so transmits at the limit, and all others reach their minimum exactly;
@@ -55,7 +72,7 @@ class MinimumPower:
         if is_compilable(instance, self.min_rate_bps_hz):
             share, feasible, steps = compiled_minimum_power(instance, self.min_rate_bps_hz)
         else:
-            share, feasible, steps = least_power(*coupling(instance, self.min_rate_bps_hz))
+            share, feasible, steps = _least_share(instance, self.min_rate_bps_hz)
         limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
         return Solution(PowerAction(power_w=share.to(limit.dtype) * limit), feasible, steps)
 
@@ -64,11 +81,11 @@ class MinimumPower:
 
 
 class RaisedPower:
-    """The least powers, raised alike until one link is at its limit: every SINR is then above what its rate needs.
+    """The least powers, raised as far as the limits allow: every SINR is then at least what its rate needs.
 
     A rule that needs no thought beyond the minimum rates, and keeps all of them wherever that is possible; where it is
-    not, the action is that of `MinimumPower`. Links that ask for nothing get no power, unless nobody asks: then each
-    transmits at its limit.
+    not, the action is that of `MinimumPower`. How powers are raised, `raised` says: links that nobody else's minimum
+    depends on come to their limits.
 
     Args:
         min_rate_bps_hz: a number for all links, or a tensor that broadcasts to `[*batch tx]`, in bit/s/Hz.
@@ -82,23 +99,105 @@ class RaisedPower:
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Raised powers; the rest is as `MinimumPower` says."""
         found = self.minimum.solve(instance)
+        region = minimum_region(instance, self.minimum.min_rate_bps_hz)
         limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
-        share = found.action.power_w / torch.where(instance.active, limit, torch.ones_like(limit))
-        power_w = torch.where(found.converged[..., None], raised(share), share) * limit
+        power_w = torch.where(
+            region.feasible[..., None], region.highest.to(limit.dtype) * limit, found.action.power_w
+        )
         return Solution(PowerAction(power_w=power_w), found.converged, found.iterations)
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
         return self.solve(instance).action
 
 
-def raised(share: Float[Tensor, "*batch tx"]) -> Float[Tensor, "*batch tx"]:
-    """Powers as fractions of their limits, the largest of them scaled to 1; 1 where all are 0."""
-    most = share.amax(-1, keepdim=True)
-    return torch.where(most > 0, share / torch.where(most > 0, most, torch.ones_like(most)), 1.0)
+class MinimumRegion(NamedTuple):
+    """Powers that do not violate: fractions `q >= F q + u`, `q <= 1` of limits that are eased by `ease`; in float64.
+
+    `ease` is 0, except where some link has no room within its limit: then 1e-8, which gives every region an interior,
+    or, where the minima cannot be met without it, the tolerance.
+
+    Attributes:
+        matrix, demand: `F` and `u`, see `coupling`.
+        least: the least of them.
+        top: `raised` ones.
+        feasible: whether there are any; `least` and `top` have no meaning where not.
+        ease: of minima and limits.
+    """
+
+    matrix: Float[Tensor, "*batch rx tx"]
+    demand: Float[Tensor, "*batch tx"]
+    least: Float[Tensor, "*batch tx"]
+    top: Float[Tensor, "*batch tx"]
+    feasible: Bool[Tensor, "*batch"]
+    ease: Float[Tensor, "*batch"]
+
+    @property
+    def highest(self) -> Float[Tensor, "*batch tx"]:
+        """`top` as fractions of the limits themselves."""
+        return (1 + self.ease[..., None]) * self.top
+
+
+def minimum_region(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> MinimumRegion:
+    """The region of an instance, detached from any graph."""
+    with torch.no_grad():
+        matrix, demand = coupling(instance, min_rate_bps_hz)
+        least, feasible = solve_coupling(matrix, demand)
+        tight = ~feasible | (least.amax(-1) > 1 - _ROOM)
+        ease = torch.zeros_like(least[..., 0])
+        if tight.any():
+            most = torch.where(feasible, _HAIR, allowance(instance.gain.dtype))
+            ease = torch.where(tight, most, ease)
+            matrix, demand = coupling(instance, min_rate_bps_hz, ease)
+            least, feasible = solve_coupling(matrix, demand)
+        least = least.clamp(max=1)
+        return MinimumRegion(matrix, demand, least, raised(matrix, least), feasible, ease)
+
+
+def raised(
+    matrix: Float[Tensor, "*batch rx tx"], least: Float[Tensor, "*batch tx"]
+) -> Float[Tensor, "*batch tx"]:
+    """Powers above the least ones that keep every minimum, as far as the limits allow.
+
+    With `Z = (I - F)^-1`, margins `m >= 0` over `p >= F p + u` take powers `Z m` more. Link `k` alone could have the margin
+    `t_k = min_j (1 - p_j) / Z_jk`. All get the same part of theirs, the largest that the limits allow, which is at least `1 / n`;
+    then again, while some link has room. So a link without room holds back only those whose margins it would pay for.
+    """
+    links = least.shape[-1]
+    own = torch.eye(links, dtype=matrix.dtype, device=matrix.device)
+    inverse = torch.linalg.inv_ex(own - matrix)[0].clamp(min=0)
+    share = least
+    for _ in range(links):
+        room = (1 - share).clamp(min=0)
+        margin = torch.where(inverse > 0, room[..., :, None] / inverse, torch.inf).amin(-2)
+        step = (inverse @ margin[..., None])[..., 0]
+        part = torch.where(step > 0, room / step, torch.inf).amin(-1, keepdim=True).clamp(max=1)
+        share = share + part * step
+        if not (part * step > _SMALL).any():
+            break
+    return torch.maximum(share.clamp(max=1), least)
+
+
+def restored(
+    matrix: Float[Tensor, "*batch rx tx"],
+    demand: Float[Tensor, "*batch tx"],
+    share: Float[Tensor, "*batch tx"],
+    safe: Float[Tensor, "*batch tx"],
+) -> Float[Tensor, "*batch tx"]:
+    """`share + t (safe - share)` with the least `t` in [0, 1] that keeps `p >= F p + u`, where `safe` does."""
+
+    def spare(power: Tensor) -> Tensor:
+        power = power.double()
+        return power - (matrix @ power[..., None])[..., 0] - demand
+
+    found, kept = spare(share), spare(safe)
+    short = found < 0
+    part = torch.where(short, -found / torch.where(short, kept.clamp_min(0) - found, 1.0), 0.0)
+    part = part.amax(-1, keepdim=True).clamp(max=1)
+    return (share + part * (safe.double() - share)).to(share.dtype)
 
 
 def is_feasible(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> Bool[Tensor, "*batch"]:
-    """Whether some powers within the limits reach every minimum rate; exact, see `MinimumPower`."""
+    """Whether some powers do not violate the minimum rates and the limits; exact, see `QosSumRate.feasible`."""
     return QosSumRate(min_rate_bps_hz).feasible(instance)
 
 
@@ -121,6 +220,19 @@ def least_power(
         if not feasible.all():
             full, steps = _saturated(matrix, demand, feasible)
     return _hold(matrix, demand, full).clamp(max=1.0), feasible, steps
+
+
+def _least_share(
+    instance: LinkInstance, min_rate_bps_hz: float | Tensor
+) -> tuple[Float[Tensor, "*batch tx"], Bool[Tensor, "*batch"], Tensor]:
+    """`MinimumPower` as fractions of the limits, whether they do not violate, and the linear systems solved."""
+    share, met, steps = least_power(*coupling(instance, min_rate_bps_hz))
+    if not met.all():
+        ease = allowance(instance.gain.dtype)
+        eased, within = solve_coupling(*coupling(instance, min_rate_bps_hz, ease))
+        share = torch.where((within & ~met)[..., None], (1 + ease) * eased.clamp(max=1), share)
+        met, steps = met | within, steps + ~met
+    return share, met, steps
 
 
 def _saturated(matrix: Tensor, demand: Tensor, feasible: Tensor) -> tuple[Tensor, Tensor]:

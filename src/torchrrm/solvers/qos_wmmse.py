@@ -37,16 +37,14 @@ class QosWMMSE(RegionSolver):
 
     Deviations from [Shi2011]: the constraints, in the powers' update alone, and `safeguard`.
 
-    Starts as `GeometricProgram` does: from the least powers and as far above them as the limits allow while all links
-    gain the same margin. Where the minimum rates cannot be reached, the action is that of `MinimumPower` and
-    `converged` is `False`. Where they leave no room (1e-9 of a limit), it is that of `MinimumPower` too. The action
-    carries no gradient.
+    Starts as `GeometricProgram` does, and does the same where the minimum rates cannot be reached or leave no room. The
+    action carries no gradient.
 
     Args:
         min_rate_bps_hz: a number for all links, or a tensor that broadcasts to `[*batch tx]`, in bit/s/Hz.
         max_steps: updates of the powers.
         tolerance: an instance has converged when a step adds no more than this part of the objective; with `None` all
-            steps are taken, and only instances without room count as converged.
+            steps are taken, and nothing counts as converged.
         safeguard: return `MaxPower` or `StrongestLink` where these keep all minimum rates and have a higher objective.
     """
 

@@ -9,14 +9,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torchrrm.problems.links import LinkInstance, PowerAction, relative_gain
-from torchrrm.problems.links.qos_sum_rate import QosSumRate, coupling, require_min_rate, solve_coupling
+from torchrrm.problems.links.qos_sum_rate import QosSumRate, require_min_rate
 from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import map_tensors, tensor_record, to
 from torchrrm.solvers.base import IterativeSolver, Solution, best_action, select
 from torchrrm.solvers.interior_point import BarrierProgram, minimise
 from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
-from torchrrm.solvers.minimum_power import least_power
+from torchrrm.solvers.minimum_power import MinimumPower, minimum_region
 
 __all__ = [
     "PowerShare",
@@ -33,25 +33,22 @@ __all__ = [
     "weighted_rate",
 ]
 
-_ROOM = 1e-9  # of the limit: least room between the least power and the limit that is searched
-
 
 @tensor_record
 class RateRegion:
-    """Powers `p`, fractions of their limits, with `p >= F p + u` and `p <= 1`; all in float64.
+    """Powers `p`, fractions of their limits, with `p >= F p + u` and `p <= 1`, see `MinimumRegion`; all in float64.
 
-    Where the minimum rates cannot be reached, or only just, nothing is asked for and `open` is `False`.
+    Where the minimum rates cannot be reached, nothing is asked for and `feasible` is `False`.
 
     Attributes:
         gain: interference-to-noise ratio at full power.
         weight: of each link's rate, 0 of links that are not active.
         coupling: `F`; rows of links that ask for nothing are zero.
         demand: `u`.
-        least: powers that `MinimumPower` gives.
-        rise: `(I - F)^-1 1`: a step `t rise` leaves each link the same margin `t` over `F p + u`.
-        room: largest `t` for which `least + t rise` is within the limits.
+        least: least of these powers.
+        top: those `raised` as far as the limits allow.
+        scale: the limits that powers are fractions of, over `p_max`.
         feasible: whether the minimum rates can be reached.
-        open: whether there is room.
     """
 
     gain: Float[Tensor, "*batch rx tx"]
@@ -59,15 +56,13 @@ class RateRegion:
     coupling: Float[Tensor, "*batch rx tx"]
     demand: Float[Tensor, "*batch tx"]
     least: Float[Tensor, "*batch tx"]
-    rise: Float[Tensor, "*batch tx"]
-    room: Float[Tensor, "*batch"]
+    top: Float[Tensor, "*batch tx"]
+    scale: Float[Tensor, "*batch"]
     feasible: Bool[Tensor, "*batch"]
-    open: Bool[Tensor, "*batch"]
 
     def inside(self, part: float) -> Float[Tensor, "*batch tx"]:
-        """The point of `least + t rise` at this part of the room; a positive one strictly keeps all rates."""
-        base = torch.where(self.open[..., None], self.least, torch.zeros_like(self.least))
-        return base + part * self.room[..., None] * self.rise
+        """The point at this part of the way from `least` to `top`; between them it strictly keeps all rates."""
+        return self.least + part * (self.top - self.least)
 
 
 @tensor_record
@@ -88,24 +83,18 @@ class PowerShare:
 def rate_region(instance: LinkInstance, min_rate_bps_hz: float | Tensor) -> RateRegion:
     """The region of an instance, detached from any graph."""
     with torch.no_grad():
-        require_numbers(require_record(instance, LinkInstance))
-        matrix, demand = coupling(instance, min_rate_bps_hz)
-        least, feasible, _ = least_power(matrix, demand)
-        room = feasible & (least.amax(-1) < 1 - _ROOM)
-        matrix, demand = matrix * room[..., None, None], demand * room[..., None]
-        rise = solve_coupling(matrix, torch.ones_like(demand))[0]
-        base = torch.where(room[..., None], least, torch.zeros_like(least))
+        found = minimum_region(require_numbers(require_record(instance, LinkInstance)), min_rate_bps_hz)
+        some, scale = found.feasible[..., None], 1 + found.ease
         exact = to(instance, dtype=torch.float64)
         return RateRegion(
-            gain=relative_gain(exact),
+            gain=relative_gain(exact) * scale[..., None, None],
             weight=torch.where(instance.active, exact.weight, torch.zeros_like(exact.weight)),
-            coupling=matrix,
-            demand=demand,
-            least=least,
-            rise=rise,
-            room=((1 - base) / rise).amin(-1),
-            feasible=feasible,
-            open=room,
+            coupling=torch.where(some[..., None], found.matrix, torch.zeros_like(found.matrix)),
+            demand=torch.where(some, found.demand, torch.zeros_like(found.demand)),
+            least=torch.where(some, found.least, torch.zeros_like(found.least)),
+            top=torch.where(some, found.top, torch.ones_like(found.top)),
+            scale=scale,
+            feasible=found.feasible,
         )
 
 
@@ -129,17 +118,17 @@ def weighted_rate(region: RateRegion, share: Float[Tensor, "*batch tx"]) -> Floa
 
 
 def first_state(region: RateRegion) -> PowerShare:
-    """The least powers, raised alike until one is at its limit: full power where nothing is asked for."""
+    """The least powers, raised as far as the limits allow: full power where nothing is asked for."""
     share = region.inside(1.0)
     value = weighted_rate(region, share)
-    progress = torch.where(region.open, torch.inf, 0.0).to(value)  # nothing to do where there is no room
+    progress = torch.where(region.feasible, torch.inf, 0.0).to(value)  # nothing to do elsewhere
     return PowerShare(share=share, value=value, progress=progress)
 
 
 def next_state(region: RateRegion, old: PowerShare, share: Float[Tensor, "*batch tx"]) -> PowerShare:
     """The state of new powers, or the old one where they are worse, by rounding, or not asked for."""
     value = weighted_rate(region, share)
-    better = region.open & (value >= old.value)
+    better = region.feasible & (value >= old.value)
     value = torch.where(better, value, old.value)
     return PowerShare(
         share=torch.where(better[..., None], share, old.share),
@@ -173,14 +162,22 @@ def solve_where(
 
 
 def region_solution(
-    instance: LinkInstance, region: RateRegion, state: PowerShare, converged: Tensor, steps: Tensor
+    instance: LinkInstance,
+    min_rate_bps_hz: float | Tensor,
+    region: RateRegion,
+    iterated: tuple[PowerShare, Tensor, Tensor],
 ) -> Solution[PowerAction]:
-    """The powers found; those of `MinimumPower` where the region is empty or has no room."""
-    share = torch.where(region.open[..., None], state.share, region.least)
-    share = torch.where(instance.active, share, torch.zeros_like(share))
-    limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
-    action = PowerAction(power_w=share.to(limit.dtype) * limit.detach())
-    return Solution(action, torch.where(region.open, converged, region.feasible), steps)
+    """The powers found; those of `MinimumPower` where the region is empty."""
+    state, converged, steps = iterated
+    limit = torch.where(
+        instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w)
+    ).detach()
+    power_w = (region.scale[..., None] * state.share).to(limit.dtype) * limit
+    if not region.feasible.all():
+        power_w = torch.where(
+            region.feasible[..., None], power_w, MinimumPower(min_rate_bps_hz)(instance).power_w
+        )
+    return Solution(PowerAction(power_w=power_w), region.feasible & converged, steps)
 
 
 class RegionSolver(IterativeSolver[Any, PowerAction, PowerShare]):
@@ -190,7 +187,7 @@ class RegionSolver(IterativeSolver[Any, PowerAction, PowerShare]):
         min_rate_bps_hz: a number for all links, or a tensor that broadcasts to `[*batch tx]`, in bit/s/Hz.
         max_steps: at most.
         tolerance: an instance has converged when a step adds no more than this part of the objective; with `None` all
-            steps are taken, and only instances without room count as converged.
+            steps are taken, and nothing counts as converged.
         safeguard: return `MaxPower` or `StrongestLink` where these keep all minimum rates and have a higher objective.
     """
 
@@ -205,7 +202,7 @@ class RegionSolver(IterativeSolver[Any, PowerAction, PowerShare]):
         """Run to convergence."""
         with torch.no_grad():
             region = rate_region(instance, self.min_rate_bps_hz)
-            found = region_solution(instance, region, *self.iterate(region))
+            found = region_solution(instance, self.min_rate_bps_hz, region, self.iterate(region))
             if not self.safeguard:
                 return found
             actions = [found.action, MaxPower()(instance), StrongestLink()(instance)]

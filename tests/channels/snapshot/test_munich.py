@@ -162,7 +162,7 @@ def test_dense_network(tmp_path):
     raw = dense_network()
     snapshot = load(write(tmp_path, raw))
     torch.testing.assert_close(snapshot.gain, linear(raw["gain_db"]))
-    assert snapshot.tx_kind.tolist() == [0, 1, 1, 1]
+    assert snapshot.tx_kind == ("macro", "small", "small", "small")
     assert snapshot.channel is None
     assert np.array_equal(present(snapshot.tx_position_m)[1], raw["bs_pos"])
     assert np.array_equal(present(snapshot.rx_position_m), raw["ue_pos"])
@@ -178,8 +178,8 @@ def test_dense_network_is_user_by_station(tmp_path):
     assert float(snapshot.gain[1, 0, 2]) == pytest.approx(10.0**-6.2)
     assert float(snapshot.gain[1, 2, 0]) == pytest.approx(10.0**-6.8)
     assert present(snapshot.los)[1].nonzero().tolist() == [[0, 2]]
-    assert snapshot.tx_kind.tolist() == [1, 0, 1, 0]
-    assert snapshot.rx_kind.tolist() == [0, 0, 0, 0]
+    assert snapshot.tx_kind == ("small", "macro", "small", "macro")
+    assert snapshot.rx_role == ("user",) * 4
 
 
 def test_device_to_device(tmp_path):
@@ -289,7 +289,7 @@ class TestBundled:
         snapshot = bundled_snapshot(f"munich_hudn_{side_m}m")
         assert snapshot.name == f"munich_hudn_{side_m}m"
         assert snapshot.gain.shape == present(snapshot.los).shape == (drops, 120, 105)
-        assert snapshot.tx_kind.tolist() == [0] * 5 + [1] * 100
+        assert snapshot.tx_kind == ("macro",) * 5 + ("small",) * 100
         assert not bool(snapshot.eavesdropper.any())
         assert snapshot.channel is None
         assert snapshot.carrier_hz == 3.5e9

@@ -16,8 +16,9 @@ def channel_of(gain: torch.Tensor, frequencies: int = 2) -> torch.Tensor:
 
 def test_defaults():
     snapshot = Snapshot(gain=GAIN)
-    assert snapshot.rx_kind.tolist() == [0, 0]
-    assert snapshot.tx_kind.tolist() == [0, 0, 0]
+    assert snapshot.rx_role == snapshot.rx_kind == ("unknown", "unknown")
+    assert snapshot.tx_role == snapshot.tx_kind == ("unknown", "unknown", "unknown")
+    assert (snapshot.direction, snapshot.notes) == ("unknown", ())
     assert snapshot.noise_psd_w_per_hz == THERMAL_NOISE_PSD_W_PER_HZ == pytest.approx(3.981e-21, rel=1e-3)
     assert snapshot.drop_shape == ()
     assert not snapshot.eavesdropper.any()
@@ -29,7 +30,7 @@ def test_converts_what_it_is_given():
         channel=channel_of(GAIN).to(torch.complex128),
         frequency_offset_hz=[0, 1000],  # pyright: ignore[reportArgumentType]
         rx_position_m=np.zeros((2, 3), dtype=">f8"),  # pyright: ignore[reportArgumentType]
-        rx_kind=[0, 1],  # pyright: ignore[reportArgumentType]
+        rx_role=np.array([b"station", b"eavesdropper"]),  # pyright: ignore[reportArgumentType]
         los=np.ones((2, 3), dtype=np.uint8),  # pyright: ignore[reportArgumentType]
         carrier_hz=np.float64(3.5e9),
     )
@@ -59,7 +60,7 @@ class TestReciprocal:
         rx_position_m=torch.rand(2, 3),
         tx_position_m=torch.rand(3, 3),
         los=GAIN.expand(5, 2, 3) > 3e-8,
-        tx_kind=torch.tensor([0, 1, 1]),
+        tx_kind=("macro", "small", "unknown"),
         carrier_hz=2e9,
         name="links",
     )
@@ -75,7 +76,9 @@ class TestReciprocal:
         assert self.SNAPSHOT.tx_position_m is not None
         assert torch.equal(back.rx_position_m, self.SNAPSHOT.tx_position_m)
         assert (back.name, back.carrier_hz) == ("links", 2e9)
-        assert back.rx_kind.tolist() == [0, 0, 0]
+        assert (self.SNAPSHOT.direction, back.direction) == ("downlink", "uplink")
+        assert (back.rx_kind, back.tx_kind) == (self.SNAPSHOT.tx_kind, ("unknown", "unknown"))
+        assert (back.rx_role, back.tx_role) == (("station",) * 3, ("user",) * 2)
 
     def test_twice_is_the_same(self):
         again = self.SNAPSHOT.reciprocal().reciprocal()
@@ -85,9 +88,61 @@ class TestReciprocal:
         assert torch.equal(again.channel, self.SNAPSHOT.channel)
 
     def test_eavesdroppers_do_not_transmit(self):
-        snapshot = Snapshot(gain=GAIN, rx_kind=torch.tensor([0, 1]))
+        snapshot = Snapshot(gain=GAIN, rx_role=("station", "eavesdropper"))
         with pytest.raises(SnapshotError, match="must name no eavesdropper to turn links round, received 1"):
             snapshot.reciprocal()
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        ({"tx_role": "station"}, ("user", "station", "downlink")),
+        ({"rx_role": "station"}, ("station", "user", "uplink")),
+        ({"tx_role": "user"}, ("station", "user", "uplink")),
+        ({"rx_role": "device"}, ("device", "device", "device-to-device")),
+        ({"tx_kind": ("small", "unknown", "unknown")}, ("user", "station", "downlink")),
+        ({"rx_kind": "macro"}, ("station", "user", "uplink")),
+        ({"tx_role": ["unknown", "user", "unknown"]}, ("station", "user", "uplink")),
+    ],
+)
+def test_roles_follow_from_the_other_end_and_from_kinds(fields, ends):
+    snapshot = Snapshot(gain=GAIN, **fields)
+    assert (*set(snapshot.rx_role), *set(snapshot.tx_role), snapshot.direction) == ends
+
+
+class TestDirection:
+    def test_is_stated_where_it_is_unknown(self):
+        snapshot = Snapshot(gain=GAIN, rx_role=("unknown", "eavesdropper"))
+        known = snapshot.with_direction("uplink")
+        assert (known.rx_role, known.tx_role) == (("station", "eavesdropper"), ("user",) * 3)
+        assert snapshot.with_direction("unknown") is snapshot
+        assert known.with_direction("uplink") is known
+
+    def test_is_refused_against_the_roles(self):
+        with pytest.raises(
+            SnapshotError, match=r"^direction: must be uplink, as the data say, received downlink$"
+        ):
+            Snapshot(gain=GAIN, tx_role="user").with_direction("downlink")
+
+
+def test_select_and_one_drop_keep_nodes_together():
+    whole = TestReciprocal.SNAPSHOT
+    part = whole.select(rx=torch.tensor([1]), tx=torch.tensor([2, 0])).one_drop(3)
+    assert whole.channel is not None
+    assert part.channel is not None
+    assert whole.tx_position_m is not None
+    assert part.tx_position_m is not None
+    assert torch.equal(part.gain, whole.gain[3, 1:][:, [2, 0]])
+    assert torch.equal(part.channel[:, 0, :, 1], whole.channel[3, :, 1, :, 0])
+    assert torch.equal(part.tx_position_m, whole.tx_position_m[3, [2, 0]])
+    assert (part.tx_kind, part.rx_role) == (("unknown", "macro"), ("user",))
+    with pytest.raises(SnapshotError, match=r"^drop: must be 0 to 4, received 5$"):
+        whole.one_drop(5)
+
+
+def test_notes_are_kept_once():
+    snapshot = Snapshot(gain=GAIN).with_notes("a", "b").with_notes("a")
+    assert snapshot.reciprocal().notes == ("a", "b")
 
 
 def changed(place: tuple[int, int], value: float) -> torch.Tensor:
@@ -135,9 +190,37 @@ def changed(place: tuple[int, int], value: float) -> torch.Tensor:
             {"tx_position_m": torch.full((3, 3), math.nan)},
             r"tx_position_m: must be finite, received nan at \[0, 0\]",
         ),
-        ({"rx_kind": torch.zeros(3)}, r"rx_kind: must hold integers, received values of type torch.float32"),
-        ({"rx_kind": torch.tensor([0])}, r"rx_kind: must have shape \(2,\), received \(1,\)"),
-        ({"tx_kind": torch.tensor([0, 1, 2])}, r"tx_kind: must be 0 or 1, received 2 at \[2\]"),
+        (
+            {"tx_kind": torch.zeros(3)},
+            "tx_kind: must be of unknown, macro, small, received values of type float32",
+        ),
+        ({"tx_kind": [0, 1, 1]}, "tx_kind: must be of unknown, macro, small, received values of type int64"),
+        ({"rx_role": ["user"]}, r"rx_role: must have shape \(2,\) or be one word, received \(1,\)"),
+        (
+            {"tx_role": "mast"},
+            "tx_role: must be of unknown, station, user, device, eavesdropper, received 'mast'",
+        ),
+        ({"tx_role": "eavesdropper"}, "tx_role: must name no eavesdropper, which only receives"),
+        (
+            {"tx_role": ["user", "device", "unknown"]},
+            "tx_role: must be one role besides eavesdroppers, received device and user",
+        ),
+        (
+            {"tx_role": "user", "tx_kind": "macro"},
+            "tx_role: must be one role besides eavesdroppers, received station and user; macro and small are .*",
+        ),
+        (
+            {"rx_role": "eavesdropper", "rx_kind": "small"},
+            "rx_role: must be station where the kind is macro or small, received eavesdropper",
+        ),
+        (
+            {"rx_role": "station", "tx_role": "device"},
+            "rx_role, tx_role: must be stations and users, or devices at both ends, received station and device",
+        ),
+        (
+            {"carrier_hz": 3.5},
+            r"carrier_hz: 3.5 Hz is below 1 MHz; give the carrier in Hz \(3.5 GHz is 3.5e9\)",
+        ),
         (
             {"los": torch.ones(3, 2, dtype=torch.bool)},
             r"los: must have the gain's shape \(2, 3\), received \(3, 2\)",

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from torchrrm.channels.snapshot import Snapshot, SnapshotError, load, load_snapshot, save_snapshot
 
-MARK: dict[str, Any] = {"schema": "torchrrm-snapshot", "version": 1}
+MARK: dict[str, Any] = {"schema": "torchrrm-snapshot", "version": 2}
+OLD: dict[str, Any] = {**MARK, "version": 1}
 GAIN = np.array([[1e-8, 2e-9, 0.0], [4e-8, 5e-8, 6e-8]])
 
 
@@ -29,6 +30,14 @@ def assert_same(first: Snapshot, second: Snapshot) -> None:
             assert one == two, field
 
 
+ENDS: list[dict[str, Any]] = [
+    {},
+    {"rx_role": "station"},
+    {"tx_role": "station", "tx_kind": "small"},
+    {"rx_role": "device", "tx_role": "device"},
+]
+
+
 @st.composite
 def snapshots(draw) -> Snapshot:
     drop = draw(st.lists(st.integers(1, 2), max_size=2))
@@ -43,7 +52,10 @@ def snapshots(draw) -> Snapshot:
         fields["frequency_offset_hz"] = random.normal(size=frequency) * 1e6
     if draw(st.booleans()):
         fields |= {"rx_position_m": random.normal(size=(rx, 3)), "tx_position_m": random.normal(size=(tx, 3))}
-        fields |= {"los": gain > 1e-8, "rx_kind": random.integers(0, 2, rx), "carrier_hz": 3.5e9}
+        fields |= {"los": gain > 1e-8, "carrier_hz": 3.5e9}
+        fields |= draw(st.sampled_from(ENDS))
+        if fields.get("rx_role") == "station":
+            fields["rx_role"] = random.choice(["station", "eavesdropper"], rx)
         fields |= {"noise_psd_w_per_hz": 8e-21, "attribution": "measured by (c) someone"}
     return Snapshot(**fields)
 
@@ -67,6 +79,36 @@ def test_compact_round_trip(snapshot, tmp_path_factory):
         amplitude = snapshot.gain.sqrt()[..., None, :, None, :, None]
         error = (again.channel - snapshot.channel).abs()
         assert bool((error <= 5e-4 * snapshot.channel.abs() + 1e-7 * amplitude).all())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rx_role", "tx_role", "tx_kind"),
+    [
+        ({}, ("unknown",) * 2, ("unknown",) * 3, ("unknown",) * 3),
+        ({"rx_kind": [0, 0], "tx_kind": [0, 0, 0]}, ("unknown",) * 2, ("unknown",) * 3, ("unknown",) * 3),
+        ({"rx_kind": [0, 1]}, ("station", "eavesdropper"), ("user",) * 3, ("unknown",) * 3),
+        ({"tx_kind": [0, 1, 0]}, ("user",) * 2, ("station",) * 3, ("macro", "small", "macro")),
+        (
+            {"rx_kind": [0, 1], "tx_kind": [0, 1, 0]},
+            ("user", "eavesdropper"),
+            ("station",) * 3,
+            ("macro", "small", "macro"),
+        ),
+    ],
+)
+def test_version_1_means_what_it_meant(kinds, rx_role, tx_role, tx_kind, tmp_path):
+    """Eavesdroppers tell an uplink; small stations tell a downlink, in which the others are macro stations."""
+    snapshot = load_snapshot(file_of(tmp_path, **OLD, gain=GAIN, **kinds))
+    assert (snapshot.rx_role, snapshot.tx_role, snapshot.tx_kind) == (rx_role, tx_role, tx_kind)
+    again = load_snapshot(save_snapshot(tmp_path / "new.npz", snapshot))
+    assert_same(again, snapshot)
+    with np.load(tmp_path / "new.npz") as arrays:
+        assert arrays["version"] == 2
+
+
+def test_one_word_tells_the_role_of_all(tmp_path):
+    snapshot = load_snapshot(file_of(tmp_path, **MARK, gain=GAIN, tx_role="station", tx_kind="macro"))
+    assert (snapshot.rx_role, snapshot.tx_kind) == (("user",) * 2, ("macro",) * 3)
 
 
 class TestSaving:
@@ -128,8 +170,16 @@ class TestUnits:
             {"schema": 7, "version": 1, "gain": GAIN},
             r"schema: must be a text without axes, received int64 of shape \(\)",
         ),
-        ({"schema": "torchrrm-snapshot", "gain": GAIN}, "version: must be 1, received none"),
-        ({**MARK, "version": 2, "gain": GAIN}, "version: must be 1, received 2"),
+        ({"schema": "torchrrm-snapshot", "gain": GAIN}, "version: must be 1 or 2, received none"),
+        ({**MARK, "version": 3, "gain": GAIN}, "version: must be 1 or 2, received 3"),
+        (
+            {**MARK, "gain": GAIN, "tx_kind": [0, 1, 1]},
+            "tx_kind: must be of unknown, macro, small, received values of type int64",
+        ),
+        ({**OLD, "gain": GAIN, "tx_kind": ["small"] * 3}, "tx_kind: must hold integers, received .* <U5"),
+        ({**OLD, "gain": GAIN, "rx_kind": [0, 2]}, "rx_kind: must be 0 or 1, received 2"),
+        ({**OLD, "gain": GAIN, "rx_kind": [1]}, r"rx_role: must have shape \(2,\) or be one word, .*"),
+        ({**OLD, "gain": GAIN, "rx_role": "user"}, "rx_role: must go with version 2, received version 1"),
         (
             {**MARK, "version": [1], "gain": GAIN},
             r"version: must be a number without axes, received int64 of shape \(1,\)",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchrrm.channels.snapshot import SnapshotError, from_sionna_cir, from_sionna_h_freq
+from torchrrm.channels.snapshot import SnapshotError, from_sionna_cir, from_sionna_h_freq, load
 
 BATCH, RX, RX_ANT, TX, TX_ANT, PATHS, TIMES, FREQUENCIES = 2, 3, 2, 4, 5, 6, 7, 8
 OFFSET_HZ = torch.linspace(-1e6, 1e6, FREQUENCIES, dtype=torch.float64)
@@ -160,7 +160,10 @@ class TestImpulseResponse:
                 lambda a, tau: (a, tau + 0j),
                 "tau: must hold real numbers, received values of type torch.complex128",
             ),
-            (lambda a, tau: (a * 1e6, tau), r"gain: must be at most 1 \(linear, .*"),
+            (
+                lambda a, tau: (a * 1e6, tau),
+                r"a: mean of \|h\|\^2 must be at most 1, received .*; give large_scale_gain .*",
+            ),
         ],
     )
     def test_bad_input(self, a, tau, change, message):
@@ -170,3 +173,83 @@ class TestImpulseResponse:
     def test_no_frequency(self, a, tau):
         with pytest.raises(SnapshotError, match="must hold at least one frequency, received none"):
             from_sionna_cir(a, tau, frequency_offset_hz=[])
+
+
+def test_normalised_paths_need_their_gain(a, tau):
+    normalised = a / 1e-4
+    with pytest.raises(
+        SnapshotError, match=r"^a: mean of \|h\|\^2 must be at most 1, .*; give large_scale_gain"
+    ):
+        from_sionna_cir(normalised, tau, frequency_offset_hz=OFFSET_HZ)
+    scaled = from_sionna_cir(normalised, tau, frequency_offset_hz=OFFSET_HZ, large_scale_gain=1e-8)
+    plain = from_sionna_cir(a, tau, frequency_offset_hz=OFFSET_HZ)
+    torch.testing.assert_close(scaled.gain, plain.gain)
+    assert scaled.channel is not None
+    torch.testing.assert_close(scaled.channel, plain.channel)
+
+
+class TestFiles:
+    """Arrays under Sionna's names in a `.npz` file."""
+
+    @staticmethod
+    def same(path, expected):
+        snapshot = load(path)
+        assert torch.equal(snapshot.gain, expected.gain)
+        assert snapshot.channel is not None
+        assert torch.equal(snapshot.channel, expected.channel)
+        assert (snapshot.name, snapshot.direction) == ("scene", "unknown")
+        return snapshot.notes
+
+    def test_paths(self, a, tau, tmp_path):
+        path = tmp_path / "scene.npz"
+        np.savez(path, a=a, tau=tau, frequency_offset_hz=OFFSET_HZ, cfr=np.zeros(3), other=np.zeros(2))
+        (note,) = self.same(path, from_sionna_cir(a, tau, frequency_offset_hz=OFFSET_HZ))
+        assert note.endswith(
+            "gain is the power of all paths, averaged over antennas and times; left out cfr, other"
+        )
+        np.savez(path, a=a, tau=tau)
+        self.same(path, from_sionna_cir(a, tau, frequency_offset_hz=[0.0]))
+
+    def test_responses(self, h_freq, tmp_path):
+        path, expected = tmp_path / "scene.npz", from_sionna_h_freq(h_freq, frequency_offset_hz=OFFSET_HZ)
+        np.savez(path, h_freq=h_freq, frequency_offset_hz=OFFSET_HZ)
+        (note,) = self.same(path, expected)
+        assert (
+            note
+            == "read as h_freq of Sionna: gain is |h|^2, averaged over antennas and times and 8 frequencies"
+        )
+        np.savez(path, cfr=h_freq[0], frequency_offset_hz=OFFSET_HZ)
+        self.same(path, from_sionna_h_freq(h_freq[:1], frequency_offset_hz=OFFSET_HZ))
+
+    def test_fields_may_stand_beside(self, h_freq, tmp_path):
+        path = tmp_path / "scene.npz"
+        beside = {"tx_role": "station", "carrier_hz": 2e9, "rx_position_m": np.ones((RX, 3))}
+        np.savez(path, h_freq=h_freq, frequency_offset_hz=OFFSET_HZ, **beside)  # pyright: ignore[reportArgumentType]
+        snapshot = load(path)
+        assert (snapshot.direction, snapshot.carrier_hz) == ("downlink", 2e9)
+        assert snapshot.rx_position_m is not None
+        assert load(path, direction="downlink").direction == "downlink"
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ({"h_freq": np.zeros(3), "frequency_offset_hz": [0.0]}, r"h_freq: must have the 7 axes .*"),
+            (
+                {"cfr": np.zeros((2, 3)), "frequency_offset_hz": [0.0]},
+                r"cfr: must have the 6 axes .* \(2, 3\)",
+            ),
+            (
+                {"cfr": np.zeros((1,) * 6)},
+                "frequency_offset_hz: must be in the file beside cfr, received none",
+            ),
+            ({"a": ["x"], "tau": [0.0]}, "a: must hold numbers, received values of type <U1"),
+            (
+                {"cfr": np.zeros((1,) * 6), "frequency_offset_hz": 0.0},
+                "frequency_offset_hz: must have shape .*",
+            ),
+        ],
+    )
+    def test_bad_files(self, arrays, message, tmp_path):
+        np.savez(tmp_path / "scene.npz", **arrays)
+        with pytest.raises(SnapshotError, match=rf"^scene\.npz: {message}$"):
+            load(tmp_path / "scene.npz")

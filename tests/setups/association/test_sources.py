@@ -1,6 +1,5 @@
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,7 +11,6 @@ from torchrrm.setups.association import (
     cell_task,
     downlink,
     draw_cells,
-    is_uplink,
     macros_of,
     snapshot_cells,
 )
@@ -82,7 +80,8 @@ class TestSnapshots:
     def test_users_and_stations_are_different_ones(self, generator: torch.Generator) -> None:
         users, stations, drops = 4, 6, 3
         code = torch.arange(1, 1 + drops * users * stations).reshape(drops, users, stations) / 100
-        kind = torch.tensor([0, 1, 0, 1, 1, 1], dtype=torch.int8)
+        kind = ("macro", "small", "macro", "unknown", "small", "small")
+        macro = torch.tensor([word == "macro" for word in kind])
         snapshot = Snapshot(gain=code, tx_kind=kind)
         drawn = draw_cells(CellSource(snapshot, 3, (2, 5), drops=(1, 3)), 200, generator=generator)
         told = (100 * drawn.gain).round().long() - 1
@@ -95,39 +94,58 @@ class TestSnapshots:
             assert bool((user == user[:, :1]).all())
             assert bool((user[:, 0].diff() > 0).all())
             assert bool((station.diff() > 0).all())
-            assert torch.equal(limit[active] == 100.0, kind[station] == 0)
+            assert torch.equal(limit[active] == 100.0, macro[station])
             seen |= {(int(drop[0, 0]), *station.tolist())}
         assert {place[0] for place in seen} == {1, 2}
         assert {index for place in seen for index in place[1:]} == set(range(stations))
 
     def test_an_uplink_is_turned_round(self) -> None:
         uplink = bundled_snapshot()  # one station hears 200 users, and 50 eavesdroppers do
-        assert is_uplink(uplink)
         cells = snapshot_cells(uplink)
         assert cells.gain.shape == (1, 200, 1)
         assert torch.equal(cells.gain[0, :, 0], uplink.gain[0])
         assert cells.max_power_w.tolist() == [[pytest.approx(0.1)]]
 
-    def test_heights_tell_directions(self) -> None:
-        gain = np.full((2, 3), 1e-9)
-        high, low = np.full((3, 3), 25.0), np.full((2, 3), 1.5)
-        down = Snapshot(gain=gain, rx_position_m=low, tx_position_m=high)  # pyright: ignore[reportArgumentType]
-        assert not is_uplink(down)
-        assert is_uplink(down.reciprocal())
-        assert downlink(down.reciprocal()).gain.shape == (2, 3)
-        assert not is_uplink(Snapshot(gain=gain))  # pyright: ignore[reportArgumentType]
+    @pytest.mark.parametrize(("station_m", "user_m"), [(25.0, 1.5), (10.0, 22.5)])
+    def test_roles_tell_directions_and_heights_do_not(self, station_m: float, user_m: float) -> None:
+        down = Snapshot(
+            gain=torch.rand(2, 3),
+            rx_position_m=torch.full((2, 3), user_m),
+            tx_position_m=torch.full((3, 3), station_m),
+            tx_role="station",
+        )
+        assert downlink(down) is not down.reciprocal()
+        assert torch.equal(downlink(down).gain, down.gain)
+        turned = downlink(down.reciprocal())
+        assert torch.equal(turned.gain, down.gain)
+        assert turned.notes == ("turned round from uplink to downlink",)
+
+    def test_unknown_roles_are_assumed_or_refused(self) -> None:
+        assumed = downlink(Snapshot(gain=torch.rand(3, 2)))
+        assert assumed.direction == "downlink"
+        assert "assumed downlink: transmitters (columns of a table) are 2 stations" in assumed.notes[0]
+        for gain in (torch.rand(2, 3), torch.rand(2, 2)):
+            with pytest.raises(
+                ValueError, match=r"^direction: .* --direction uplink .* or --direction downlink"
+            ):
+                downlink(Snapshot(gain=gain))
+        with pytest.raises(
+            ValueError, match=r"^direction: must be uplink or downlink, received device-to-device"
+        ):
+            downlink(bundled_snapshot("munich_d2d"))
 
     def test_kinds(self) -> None:
-        kinds = torch.tensor([0, 1, 1], dtype=torch.int8)
         gain = torch.full((2, 3), 1e-9)
+        kinds = ("macro", "small", "unknown")
         assert macros_of(Snapshot(gain=gain, tx_kind=kinds), 3).tolist() == [True, False, False]
+        assert macros_of(Snapshot(gain=gain, tx_kind="macro"), 3).tolist() == [True] * 3
         assert macros_of(Snapshot(gain=gain), 3).tolist() == [False] * 3
         assert macros_of(HUDN, 7).tolist() == [True] * 5 + [False] * 2
         assert macros_of(rayleigh_scenario(), 2).tolist() == [False] * 2
 
     def test_eavesdroppers_alone(self) -> None:
         with pytest.raises(ValueError, match="channels: must have a receiver that is no eavesdropper"):
-            downlink(Snapshot(gain=torch.full((1, 2), 1e-9), rx_kind=torch.ones(1, dtype=torch.int8)))
+            downlink(Snapshot(gain=torch.full((1, 2), 1e-9), rx_role="eavesdropper"))
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torchrrm.setups.beamforming import (
     BeamTerms,
     beam_task,
     draw_beams,
+    station_cell,
     station_channel,
     terms_of,
 )
@@ -104,6 +107,28 @@ class TestSnapshots:
         channel = np.full((5, 2, 3, 1, 1, 4), 1e-3)
         many = Snapshot(gain=np.full((5, 3, 1), 1e-6), channel=channel, frequency_offset_hz=np.zeros(2))  # pyright: ignore[reportArgumentType]
         assert station_channel(many).shape == (5, 2, 3, 4)
+
+    def test_one_of_several_stations_is_chosen(self):
+        gain = torch.full((3, 2), 1e-6)
+        heard = 1e-3 * torch.randn(1, 3, 1, 2, 4, dtype=torch.complex64)
+        two = Snapshot(gain=gain, channel=heard, frequency_offset_hz=torch.zeros(1), tx_role="station")
+        for snapshot in (two, two.reciprocal()):
+            channel = station_channel(station_cell(snapshot, 1))
+            torch.testing.assert_close(channel, heard[None, :, :, 0, 1].conj())
+            with pytest.raises(SnapshotError, match=r"^station: must be chosen with --station, 0 to 1"):
+                station_channel(snapshot)
+
+    def test_without_roles_the_single_node_is_the_station(self):
+        channel = np.full((1, 3, 1, 1, 4), 1e-3)
+        bare = Snapshot(gain=np.full((3, 1), 1e-6), channel=channel, frequency_offset_hz=np.zeros(1))  # pyright: ignore[reportArgumentType]
+        assert station_cell(bare).direction == "downlink"
+        assert station_cell(bare).notes == (
+            "assumed that the one transmitter, of 4 antennas, is the station",
+        )
+        assert station_cell(bare.reciprocal()).direction == "uplink"
+        known = dataclasses.replace(bare, tx_role="user")  # three stations hear one user of four antennas
+        with pytest.raises(SnapshotError, match=r"^station: must be chosen with --station, 0 to 2"):
+            station_cell(known)
 
     def test_eavesdroppers_are_no_users(self):
         assert station_channel(bundled_snapshot()).shape == (1, 8, 200, 1)

@@ -208,7 +208,7 @@ def test_paused_links_are_on_with_their_probability(generator):
     [
         (
             lambda: LinkSource(bundled_snapshot("munich_cell_uplink"), 5),
-            "channels: must be a snapshot of pairs, as many receivers as transmitters, received 51 and 200",
+            r"gain: expected a square matrix \[rx, tx\], got \[1, 200\]. .* use --pair strongest",
         ),
         (
             lambda: LinkSource(blocked(), 5),

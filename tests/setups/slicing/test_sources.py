@@ -6,10 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from torchrrm.channels import SCENARIOS, bundled_snapshot
+from torchrrm.channels import SCENARIOS, Snapshot, bundled_snapshot
 from torchrrm.problems import KINDS
 from torchrrm.records import index
-from torchrrm.setups.slicing import SliceSource, SliceTerms, cell_slice, given_cell, slice_task
+from torchrrm.setups.slicing import (
+    SliceSource,
+    SliceTerms,
+    cell_slice,
+    given_cell,
+    slice_task,
+    station_uplink,
+)
 
 MUNICH = bundled_snapshot("munich_cell_uplink")
 
@@ -52,6 +59,48 @@ def test_a_cell_has_its_users_in_order_and_where_they_stand() -> None:
     ratio = MUNICH.gain.reshape(-1, *MUNICH.gain.shape[-2:])[0, 0] / given.instance.cn0_hz
     torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
     assert set(given.place) == {"x_m", "y_m", "station_x_m", "station_y_m"}
+
+
+class TestEnds:
+    """Who is the station: 3GPP users on upper floors are above it, so heights do not tell."""
+
+    GAIN = torch.tensor([[1e-9, 2e-9], [3e-9, 4e-9], [5e-9, 6e-9]])
+    DOWN = Snapshot(
+        gain=GAIN,
+        tx_role="station",
+        rx_position_m=torch.tensor([[0.0, 0, 22.5], [1, 0, 22.5], [2, 0, 22.5]]),
+        tx_position_m=torch.tensor([[9.0, 0, 10.0], [8, 0, 10.0]]),
+    )
+
+    @pytest.mark.parametrize("station", [0, 1])
+    def test_a_downlink_is_turned_round_to_one_station(self, station: int) -> None:
+        for snapshot in (self.DOWN, self.DOWN.reciprocal()):
+            given = given_cell(station_uplink(snapshot, station), SliceTerms())
+            own = self.GAIN[:, station]
+            torch.testing.assert_close(given.instance.cn0_hz / given.instance.cn0_hz[0], own / own[0])
+            assert given.place["x_m"].tolist() == [0, 1, 2]
+            assert given.place["station_x_m"].tolist() == [9 - station]
+            assert f"station {station} of 2, with all users" in given.notes
+
+    def test_several_stations_must_be_told_apart(self) -> None:
+        for make in (lambda: SliceSource(self.DOWN), lambda: cell_slice(self.DOWN, SliceTerms())):
+            with pytest.raises(ValueError, match=r"^station: must be chosen with --station, 0 to 1"):
+                make()
+
+    def test_what_is_no_uplink_is_refused(self) -> None:
+        with pytest.raises(
+            ValueError, match=r"^direction: .* does not say which of its 3 receivers and 1 transmitter "
+        ):
+            SliceSource(Snapshot(gain=self.GAIN[:, :1]))
+        with pytest.raises(
+            ValueError, match=r"^direction: must be uplink or downlink, received device-to-device"
+        ):
+            SliceSource(bundled_snapshot("munich_d2d"))
+
+    def test_one_receiver_of_several_transmitters_is_assumed_to_be_the_station(self) -> None:
+        given = given_cell(Snapshot(gain=self.GAIN.mT[:1]), SliceTerms())
+        assert len(given.instance.cn0_hz) == 3
+        assert given.notes[0].startswith("assumed uplink: ")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ matrix, `{matrix}_t{x:03}_tx{y:03}_r{z:03}.npz` with the one array `{matrix}`. R
 | `tx_pos` | [1 3] | metres |
 
 and of `params.json` `rt_params.frequency` (Hz), `scene.num_scenes` and `txrx_sets`. Stations transmit and
-users receive; `Snapshot.reciprocal` turns that into an uplink. Not read: `.mat` files, dynamic scenarios
+users receive, unless every set transmits: roles are unknown then. Not read: `.mat` files, dynamic scenarios
 (several scenes), angles.
 """
 
@@ -65,7 +65,9 @@ def load_deepmimo(folder: str | os.PathLike[str], *, frequency_offset_hz: Any = 
 def _load(folder: Path, frequency_offset_hz: Any) -> Snapshot:
     params = _params(folder)
     codes = _codes(folder)
-    receiver_sets = _receiver_sets(params, sorted({code[2] for code in codes}))
+    present = sorted({code[2] for code in codes})
+    users = _receiver_sets(params, present)
+    receiver_sets = users or present
     transmitters = sorted({code[:2] for code in codes})
     grid = [[(*transmitter, receiver_set) for receiver_set in receiver_sets] for transmitter in transmitters]
     missing = [code for row in grid for code in row if code not in codes]
@@ -78,6 +80,8 @@ def _load(folder: Path, frequency_offset_hz: Any) -> Snapshot:
         "rx_position_m": _receiver_positions(columns),
         "tx_position_m": np.concatenate([column["tx_position_m"] for column in columns]),
     }
+    if users:
+        fields |= {"rx_role": "user", "tx_role": "station"}
     if all("los" in column for column in columns):
         fields["los"] = np.stack([column["los"] for column in columns], axis=-1)
     if offset_hz is not None:
@@ -136,7 +140,7 @@ def _receiver_sets(params: dict[str, Any], present: list[int]) -> list[int]:
     sets = params.get("txrx_sets")
     sets = sets.values() if isinstance(sets, dict) else []
     transmitting = [entry.get("id") for entry in sets if isinstance(entry, dict) and entry.get("is_tx")]
-    return [number for number in present if number not in transmitting] or present
+    return [number for number in present if number not in transmitting]
 
 
 def _carrier_hz(params: dict[str, Any]) -> float:

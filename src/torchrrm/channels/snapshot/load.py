@@ -1,17 +1,21 @@
 """One way in: recognise what a path holds and load it."""
 
 import os
+from contextlib import AbstractContextManager
 from importlib import resources
 from pathlib import Path
 
+from torchrrm.channels.ends import Direction
 from torchrrm.channels.snapshot.archive import SnapshotError, read_archive
 from torchrrm.channels.snapshot.deepmimo import load_deepmimo
 from torchrrm.channels.snapshot.munich import parse_munich, recognise_munich
+from torchrrm.channels.snapshot.quantity import Quantity
 from torchrrm.channels.snapshot.record import Snapshot
 from torchrrm.channels.snapshot.schema import SCHEMA, load_snapshot, parse_schema
+from torchrrm.channels.snapshot.sionna import parse_sionna, recognise_sionna
 from torchrrm.channels.snapshot.table import load_table
 
-__all__ = ["BUNDLED", "bundled_snapshot", "load"]
+__all__ = ["BUNDLED", "bundled_path", "bundled_snapshot", "load"]
 
 BUNDLED = (
     "munich_cell_uplink",
@@ -23,30 +27,54 @@ BUNDLED = (
 """Names of the snapshots that ship with the package."""
 
 
-def load(path: str | os.PathLike[str]) -> Snapshot:
-    """The snapshot in a file or folder.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    quantity: Quantity | None = None,
+    reference_dbm: float | None = None,
+    direction: Direction = "unknown",
+) -> Snapshot:
+    """Load the snapshot in a file or folder.
 
-    Known are our own schema (`load_snapshot`), the raw arrays of the Munich sets, a `.csv` file of gains in dB
-    (`load_table`) and a DeepMIMO scenario folder (`load_deepmimo`).
+    Known are our own schema (`load_snapshot`), the raw arrays of the Munich sets, arrays of Sionna under their names
+    (`parse_sionna`), a `.csv` file (`load_table`) and a DeepMIMO scenario folder (`load_deepmimo`).
+
+    Args:
+        path: the file or folder.
+        quantity: what the numbers of a table are (see `load_table`); other files say it themselves.
+        reference_dbm: power sent on one resource element, of a table of RSRP.
+        direction: of the gains, for a file that does not say it.
 
     Raises:
         SnapshotError: in one line, the file, the array, the rule and what was received.
     """
     path = Path(path)
-    if path.is_dir():
-        return load_deepmimo(path)
-    if path.suffix == ".csv":
-        return load_table(path)
+    if path.suffix == ".csv" and not path.is_dir():
+        snapshot = load_table(path, quantity=quantity, reference_dbm=reference_dbm)
+    else:
+        if (quantity, reference_dbm) != (None, None):
+            rule = "must go with a table (.csv); other files say what they hold"
+            raise SnapshotError(f"quantity: {rule}, received {quantity} for {path.name}")
+        snapshot = load_deepmimo(path) if path.is_dir() else _load_archive(path)
+    try:
+        return snapshot.with_direction(direction)
+    except SnapshotError as error:
+        raise SnapshotError(f"{path.name}: {error}") from None
+
+
+def _load_archive(path: Path) -> Snapshot:
     arrays = read_archive(path)
     try:
         if "schema" in arrays:
             return parse_schema(arrays)
         if recognise_munich(arrays):
             return parse_munich(arrays)
+        if recognise_sionna(arrays):
+            return parse_sionna(arrays, name=path.stem)
     except SnapshotError as error:
         raise SnapshotError(f"{path.name}: {error}") from None
     names = ", ".join(sorted(arrays)[:8]) + (", ..." if len(arrays) > 8 else "")
-    rule = f"must have a schema ('{SCHEMA}') or be the raw arrays of a Munich set"
+    rule = f"must have a schema ('{SCHEMA}'), or be raw arrays of a Munich set or of Sionna (a and tau, h_freq, cfr)"
     raise SnapshotError(f"{path.name}: {rule}, received arrays {names}")
 
 
@@ -66,7 +94,16 @@ def bundled_snapshot(name: str = "munich_cell_uplink") -> Snapshot:
     Raises:
         SnapshotError: if there is none of that name.
     """
+    with bundled_path(name) as path:
+        return load_snapshot(path)
+
+
+def bundled_path(name: str) -> AbstractContextManager[Path]:
+    """Return the file of a snapshot that ships with the package, as a context.
+
+    Raises:
+        SnapshotError: if there is none of that name.
+    """
     if name not in BUNDLED:
         raise SnapshotError(f"name: must be one of {', '.join(BUNDLED)}, received {name!r}")
-    with resources.as_file(resources.files("torchrrm.channels").joinpath("data", f"{name}.npz")) as path:
-        return load_snapshot(path)
+    return resources.as_file(resources.files("torchrrm.channels").joinpath("data", f"{name}.npz"))

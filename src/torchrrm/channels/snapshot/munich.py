@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from torchrrm.channels.snapshot.archive import SnapshotError
-from torchrrm.channels.snapshot.record import EAVESDROPPER, Snapshot
+from torchrrm.channels.snapshot.record import Snapshot
 from torchrrm.channels.snapshot.schema import complex_from_pairs, gain_from_db
 
 __all__ = ["MUNICH_ATTRIBUTION", "parse_munich", "recognise_munich"]
@@ -97,7 +97,8 @@ def _uplink_cell(arrays: Arrays) -> dict[str, Any]:
         "frequency_offset_hz": offset_hz,
         "rx_position_m": np.concatenate((arrays["bs_pos"], arrays["eve_pos"])),
         "tx_position_m": arrays["user_pos"],
-        "rx_kind": np.array([0] + [EAVESDROPPER] * len(arrays["eve_pos"])),
+        "rx_role": ["station"] + ["eavesdropper"] * len(arrays["eve_pos"]),
+        "tx_role": "user",
         "los": np.concatenate((arrays["los_bs"][None], arrays["los_eve"].T)),
         "name": "munich_cell_uplink",
     }
@@ -131,10 +132,18 @@ def _dense_network(arrays: Arrays) -> dict[str, Any]:
         "gain": gain_from_db(arrays["gain_db"]),
         "rx_position_m": arrays["ue_pos"],
         "tx_position_m": arrays["bs_pos"],
-        "tx_kind": arrays["bs_type"],
+        "tx_kind": _station_kinds(arrays["bs_type"]),
         "los": arrays["los"],
         "name": "munich_hudn",
     }
+
+
+def _station_kinds(bs_type: np.ndarray) -> np.ndarray:
+    """Kinds of stations, of which 0 is a macro and 1 a small one."""
+    if bs_type.dtype.kind not in "iub" or bool(((bs_type != 0) & (bs_type != 1)).any()):
+        received = f"{bs_type.dtype} values {np.unique(bs_type)[:4].tolist()}"
+        raise SnapshotError(f"bs_type: must hold integers 0 or 1, received {received}")
+    return np.where(bs_type == 1, "small", "macro")
 
 
 def _device_to_device(arrays: Arrays) -> dict[str, Any]:
@@ -148,6 +157,8 @@ def _device_to_device(arrays: Arrays) -> dict[str, Any]:
         "frequency_offset_hz": arrays["freq_offset_hz"],
         "rx_position_m": arrays["rx_pos"],
         "tx_position_m": arrays["tx_pos"],
+        "rx_role": "device",
+        "tx_role": "device",
         "los": arrays["los"],
         "name": "munich_d2d",
     }
@@ -162,6 +173,8 @@ def _antenna_array(arrays: Arrays) -> dict[str, Any]:
         "frequency_offset_hz": arrays["freq_offset_hz"],
         "rx_position_m": arrays["ue_pos"],
         "tx_position_m": arrays["bs_pos"][None],
+        "rx_role": "user",
+        "tx_role": "station",
         "los": arrays["los"][:, None],
         "name": "munich_miso",
     }

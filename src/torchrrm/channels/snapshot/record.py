@@ -1,25 +1,23 @@
 """The snapshot itself: channels that somebody brings, checked once when they come in."""
 
+import copy
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex64, Float32, Float64, Int8
+from jaxtyping import Bool, Complex64, Float32, Float64, Int64
 from torch import Tensor
 
+from torchrrm.channels.ends import Direction, Role
 from torchrrm.channels.snapshot.archive import SnapshotError
-from torchrrm.units import dbm_to_watt
+from torchrrm.channels.snapshot.roles import checked_kinds, checked_roles, direction_of
+from torchrrm.units import dbm_to_watt, require_carrier_hz
 
-__all__ = ["EAVESDROPPER", "SMALL_STATION", "THERMAL_NOISE_PSD_W_PER_HZ", "Snapshot"]
-
-EAVESDROPPER = 1
-"""Kind of a receiver that listens without right; the others are 0."""
-
-SMALL_STATION = 1
-"""Kind of a transmitter that is a small cell's station; users and macro stations are 0."""
+__all__ = ["THERMAL_NOISE_PSD_W_PER_HZ", "Snapshot"]
 
 THERMAL_NOISE_PSD_W_PER_HZ = dbm_to_watt(-174.0)
 """Single-sided density of thermal noise at 290 K, -174 dBm/Hz, with no noise figure."""
@@ -38,13 +36,17 @@ class Snapshot:
         frequency_offset_hz: `[frequency]`, of the channel's samples from the carrier; None without a channel.
         rx_position_m: `[*drop rx 3]` (or `[rx 3]` for all drops), or None.
         tx_position_m: `[*drop tx 3]` (or `[tx 3]` for all drops), or None.
-        rx_kind: `[rx]`, 0 a station or receiver, 1 an eavesdropper (default 0).
-        tx_kind: `[tx]`, 0 a user or macro station, 1 a small cell's station (default 0).
+        rx_role: `[rx]`, "station", "user", "device" or "unknown", the same of all receivers but eavesdroppers, which
+            are "eavesdropper"; one word stands for all. What is not given follows from the other end and from kinds.
+        tx_role: `[tx]`, the same of the transmitters, of which none is an eavesdropper.
+        rx_kind: `[rx]`, "macro", "small" or "unknown" for each receiver that is a station.
+        tx_kind: `[tx]`, the same of the transmitters.
         los: `[*drop rx tx]`, whether a link has line of sight; or None.
         carrier_hz: carrier frequency, or None if it is not known.
         noise_psd_w_per_hz: single-sided noise power density at the receivers, noise figure included.
         name: what the snapshot is called in tables.
         attribution: whom to name with every use of the data.
+        notes: what was assumed when the data were read or turned round, a phrase each; not saved.
 
     Raises:
         SnapshotError: naming the argument, the rule and what was received.
@@ -55,13 +57,16 @@ class Snapshot:
     frequency_offset_hz: Float64[Tensor, " frequency"] | None = None
     rx_position_m: Float32[Tensor, "*drop rx 3"] | None = None
     tx_position_m: Float32[Tensor, "*drop tx 3"] | None = None
-    rx_kind: Int8[Tensor, " rx"] = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.int8))
-    tx_kind: Int8[Tensor, " tx"] = dataclasses.field(default_factory=lambda: torch.zeros(0, dtype=torch.int8))
+    rx_role: Sequence[str] | str = "unknown"
+    tx_role: Sequence[str] | str = "unknown"
+    rx_kind: Sequence[str] | str = "unknown"
+    tx_kind: Sequence[str] | str = "unknown"
     los: Bool[Tensor, "*drop rx tx"] | None = None
     carrier_hz: float | None = None
     noise_psd_w_per_hz: float = THERMAL_NOISE_PSD_W_PER_HZ
     name: str = "snapshot"
     attribution: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         gain = _checked_gain(self.gain)
@@ -70,13 +75,17 @@ class Snapshot:
             "gain": gain,
             "rx_position_m": _checked_position("rx_position_m", self.rx_position_m, (*drop, rx)),
             "tx_position_m": _checked_position("tx_position_m", self.tx_position_m, (*drop, tx)),
-            "rx_kind": _checked_kind("rx_kind", self.rx_kind, rx),
-            "tx_kind": _checked_kind("tx_kind", self.tx_kind, tx),
+            "rx_kind": checked_kinds("rx_kind", self.rx_kind, rx),
+            "tx_kind": checked_kinds("tx_kind", self.tx_kind, tx),
             "los": _checked_los(self.los, gain),
             "frequency_offset_hz": _checked_frequencies(self.frequency_offset_hz, self.channel),
-            "carrier_hz": None if self.carrier_hz is None else _checked_scalar("carrier_hz", self.carrier_hz),
+            "carrier_hz": _checked_carrier(self.carrier_hz),
             "noise_psd_w_per_hz": _checked_noise(self.noise_psd_w_per_hz),
         }
+        roles = checked_roles(
+            {"rx": (self.rx_role, checked["rx_kind"]), "tx": (self.tx_role, checked["tx_kind"])}
+        )
+        checked |= {f"{end}_role": role for end, role in roles.items()}
         checked["channel"] = _checked_channel(self.channel, gain, checked["frequency_offset_hz"])
         for field, value in checked.items():
             object.__setattr__(self, field, value)
@@ -87,22 +96,88 @@ class Snapshot:
         return self.gain.shape[:-2]
 
     @property
+    def direction(self) -> Direction:
+        """Which end transmits, by the roles."""
+        return direction_of(self.tx_role)
+
+    @property
     def eavesdropper(self) -> Bool[Tensor, " rx"]:
         """Which receivers are eavesdroppers."""
-        return self.rx_kind == EAVESDROPPER
+        return torch.tensor([role == "eavesdropper" for role in self.rx_role], device=self.gain.device)
+
+    def with_direction(self, direction: Direction) -> "Snapshot":
+        """Return the snapshot with the roles of a direction that is stated, if they are not known.
+
+        Raises:
+            SnapshotError: if they are known to be of another direction.
+        """
+        if direction in ("unknown", self.direction):
+            return self
+        if self.direction != "unknown":
+            rule = f"must be {self.direction}, as the data say"
+            raise SnapshotError(f"direction: {rule}, received {direction}")
+        rx, tx = _ROLES[direction]
+        rx_role = ["eavesdropper" if role == "eavesdropper" else rx for role in self.rx_role]
+        return dataclasses.replace(self, rx_role=rx_role, tx_role=tx)
+
+    def with_notes(self, *notes: str) -> "Snapshot":
+        """Return the snapshot with further notes, none of them twice."""
+        noted = copy.copy(self)  # nothing else changes, so nothing is checked again
+        object.__setattr__(noted, "notes", tuple(dict.fromkeys((*self.notes, *notes))))
+        return noted
+
+    def one_drop(self, drop: int) -> "Snapshot":
+        """Return one of the drops, counted over all axes of drops, as a snapshot without such axes.
+
+        Raises:
+            SnapshotError: if there is no such drop.
+        """
+        drops = self.drop_shape.numel()
+        if not 0 <= drop < drops:
+            raise SnapshotError(f"drop: must be 0 to {drops - 1}, received {drop}")
+
+        def part(array: Tensor | None) -> Tensor | None:
+            return None if array is None else array.flatten(0, axes - 1)[drop] if axes else array
+
+        axes = len(self.drop_shape)
+        names = ("gain", "channel", "los", "rx_position_m", "tx_position_m")
+        return dataclasses.replace(self, **{name: part(getattr(self, name)) for name in names})
+
+    def select(
+        self, *, rx: Int64[Tensor, " rx"] | None = None, tx: Int64[Tensor, " tx"] | None = None
+    ) -> "Snapshot":
+        """Return the snapshot of some receivers and transmitters, by their indices; all by default."""
+        every_rx, every_tx = (torch.arange(count) for count in self.gain.shape[-2:])
+        rx, tx = every_rx if rx is None else rx, every_tx if tx is None else tx
+
+        def part(array: Tensor | None, rx_axis: int | None, tx_axis: int | None) -> Tensor | None:
+            for axis, index in ((rx_axis, rx), (tx_axis, tx)):
+                if array is not None and axis is not None:
+                    array = array.index_select(axis, index.to(array.device))
+            return array
+
+        return dataclasses.replace(
+            self,
+            gain=part(self.gain, -2, -1),
+            channel=part(self.channel, -4, -2),
+            los=part(self.los, -2, -1),
+            rx_position_m=part(self.rx_position_m, -2, None),
+            tx_position_m=part(self.tx_position_m, None, -2),
+            **{name: [getattr(self, name)[i] for i in rx.tolist()] for name in ("rx_role", "rx_kind")},
+            **{name: [getattr(self, name)[j] for j in tx.tolist()] for name in ("tx_role", "tx_kind")},
+        )
 
     def reciprocal(self) -> "Snapshot":
-        """The other direction of the same links: receivers transmit and transmitters receive, `gain^T`.
+        """Return the other direction of the same links: receivers transmit and transmitters receive, `gain^T`.
 
-        Turns a downlink (stations transmit, as in DeepMIMO) into an uplink and back. Kinds of transmitters
-        are lost.
+        Turns a downlink (stations transmit, as in DeepMIMO) into an uplink and back.
 
         Raises:
             SnapshotError: if there is an eavesdropper, which does not transmit.
         """
         if bool(self.eavesdropper.any()):
             count = int(self.eavesdropper.sum())
-            raise SnapshotError(f"rx_kind: must name no eavesdropper to turn links round, received {count}")
+            raise SnapshotError(f"rx_role: must name no eavesdropper to turn links round, received {count}")
         channel = self.channel
         if channel is not None:
             channel = channel.movedim((-4, -3), (-2, -1))  # [*drop frequency tx tx_ant rx rx_ant]
@@ -113,9 +188,18 @@ class Snapshot:
             los=None if self.los is None else self.los.mT,
             rx_position_m=self.tx_position_m,
             tx_position_m=self.rx_position_m,
-            rx_kind=torch.zeros_like(self.tx_kind),
-            tx_kind=torch.zeros_like(self.rx_kind),
+            rx_role=self.tx_role,
+            tx_role=self.rx_role,
+            rx_kind=self.tx_kind,
+            tx_kind=self.rx_kind,
         )
+
+
+_ROLES: dict[str, tuple[Role, Role]] = {
+    "uplink": ("station", "user"),
+    "downlink": ("user", "station"),
+    "device-to-device": ("device", "device"),
+}
 
 
 def _as_tensor(name: str, value: Any, dtype: torch.dtype, kinds: str) -> Tensor:
@@ -137,7 +221,6 @@ def _as_tensor(name: str, value: Any, dtype: torch.dtype, kinds: str) -> Tensor:
 _KIND_WORDS = {
     "fiu": "real numbers",
     "cfiu": "complex numbers",
-    "iub": "integers",
     "bui": "truth values",
 }
 
@@ -176,18 +259,6 @@ def _checked_position(name: str, value: Any, shape: tuple[int, ...]) -> Tensor |
     if not bool(position.isfinite().all()):
         raise SnapshotError(f"{name}: must be finite, received {_where(~position.isfinite(), position)}")
     return position.expand(*shape, 3)
-
-
-def _checked_kind(name: str, value: Any, count: int) -> Tensor:
-    kind = _as_tensor(name, value, torch.int64, "iub")
-    if not kind.numel():
-        return torch.zeros(count, dtype=torch.int8)
-    if tuple(kind.shape) != (count,):
-        raise SnapshotError(f"{name}: must have shape {(count,)}, received {tuple(kind.shape)}")
-    bad = (kind != 0) & (kind != 1)
-    if bool(bad.any()):
-        raise SnapshotError(f"{name}: must be 0 or 1, received {_where(bad, kind)}")
-    return kind.to(torch.int8)
 
 
 def _checked_los(value: Any, gain: Tensor) -> Tensor | None:
@@ -242,6 +313,17 @@ def _checked_channel(value: Any, gain: Tensor, frequency_offset_hz: Tensor | Non
 
 def _shape_text(shape: tuple[int | str, ...]) -> str:
     return f"({', '.join(map(str, shape))})"
+
+
+def _checked_carrier(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = _checked_scalar("carrier_hz", value)
+    try:
+        require_carrier_hz(number)
+    except ValueError as error:
+        raise SnapshotError(str(error)) from None
+    return number
 
 
 def _checked_scalar(name: str, value: Any) -> float:

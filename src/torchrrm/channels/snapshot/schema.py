@@ -1,19 +1,28 @@
-"""Our own file of a snapshot: a `.npz` archive of the schema "torchrrm-snapshot", version 1.
+"""Our own file of a snapshot: a `.npz` archive of the schema "torchrrm-snapshot", version 2.
 
-| array | shape | what |
+| array | shape | content |
 | --- | --- | --- |
 | `schema` | () text | "torchrrm-snapshot" |
-| `version` | () integer | 1 |
+| `version` | () integer | 2 |
 | `gain` | [*drop rx tx] | linear power gain in [0, 1], 0 = no path; exactly one of `gain` and `gain_db` |
 | `gain_db` | [*drop rx tx] | the same in dB, at most 0; -200 dB and below (also -inf) = no path |
-| `channel` | [*drop frequency rx rx_ant tx tx_ant] or [... 2] | optional: complex, or real pairs (re, im) on
-a last axis | | `channel_scale` | () text | "absolute" (default), or "sqrt_gain": multiply by the amplitude
-sqrt(gain) | | `frequency_offset_hz` | [frequency] | of the channel's samples from the carrier; comes with
-`channel` | | `rx_position_m`, `tx_position_m` | [*drop n 3] or [n 3] | optional | | `rx_kind` | [rx] integer
-| optional: 0 station or receiver (default), 1 eavesdropper | | `tx_kind` | [tx] integer | optional: 0 user or
-macro station (default), 1 small cell's station | | `los` | [*drop rx tx] bool | optional | | `carrier_hz` |
-() | optional | | `noise_psd_w_per_hz` | () | optional, default 10^-20.4 (-174 dBm/Hz) | | `name`,
-`attribution` | () text | optional |
+| `channel` | [*drop frequency rx rx_ant tx tx_ant] or [... 2] | optional: complex, or pairs (re, im) on a last axis |
+| `channel_scale` | () text | "absolute" (default), or "sqrt_gain": multiply by the amplitude sqrt(gain) |
+| `frequency_offset_hz` | [frequency] | of the channel's samples from the carrier; comes with `channel` |
+| `rx_position_m`, `tx_position_m` | [*drop n 3] or [n 3] | optional |
+| `rx_role`, `tx_role` | [n] or () text | "station", "user", "device", "eavesdropper" (receivers only), "unknown" |
+| `rx_kind`, `tx_kind` | [n] or () text | of stations: "macro", "small", "unknown" (default) |
+| `los` | [*drop rx tx] bool | optional |
+| `carrier_hz` | () | optional, at least 1 MHz |
+| `noise_psd_w_per_hz` | () | optional, default 10^-20.4 (-174 dBm/Hz) |
+| `name`, `attribution` | () text | optional |
+
+The roles say which direction the gains are: of stations to users (downlink), of users to stations (uplink) or of
+devices to devices. Roles of one end that are not given follow from those of the other end and from kinds.
+
+Version 1 is read, too. It has no roles, and its kinds are integers: `rx_kind` 1 is an eavesdropper; `tx_kind` 1 is a
+small cell's station and then 0 a macro station. A file with small stations is a downlink, one with eavesdroppers
+only an uplink, and of the others the roles are unknown.
 
 Numbers may have any real precision (a float16 channel wants "sqrt_gain"). Other arrays are refused, so that a
 misspelt one is not left out in silence.
@@ -33,14 +42,16 @@ from torchrrm.files import atomic_write_bytes
 __all__ = ["NO_PATH_DB", "SCHEMA", "VERSION", "load_snapshot", "save_snapshot"]
 
 SCHEMA = "torchrrm-snapshot"
-VERSION = 1
+VERSION = 2
+"""Version that is written; version 1 is read, too."""
 NO_PATH_DB = -200.0
 """Gains in dB from here down say that there is no path."""
 
-_TENSORS = ("gain", "frequency_offset_hz", "rx_position_m", "tx_position_m", "rx_kind", "tx_kind", "los")
+_TENSORS = ("gain", "frequency_offset_hz", "rx_position_m", "tx_position_m", "los")
+_ENDS = ("rx_role", "tx_role", "rx_kind", "tx_kind")
 _SCALARS = ("carrier_hz", "noise_psd_w_per_hz")
 _TEXTS = ("name", "attribution")
-_KNOWN = {"schema", "version", "gain_db", "channel", "channel_scale", *_TENSORS, *_SCALARS, *_TEXTS}
+_KNOWN = {"schema", "version", "gain_db", "channel", "channel_scale", *_TENSORS, *_ENDS, *_SCALARS, *_TEXTS}
 
 
 def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, *, compact: bool = False) -> Path:
@@ -56,10 +67,10 @@ def save_snapshot(path: str | os.PathLike[str], snapshot: Snapshot, *, compact: 
         OSError: if the file cannot be written; an existing one is then untouched.
     """
     arrays: dict[str, Any] = {"schema": SCHEMA, "version": VERSION}
-    for field in (*_TENSORS, *_SCALARS, *_TEXTS):
+    for field in (*_TENSORS, *_ENDS, *_SCALARS, *_TEXTS):
         value = getattr(snapshot, field)
         if value is not None:
-            arrays[field] = value.cpu().numpy() if field in _TENSORS else value
+            arrays[field] = value.cpu().numpy() if field in _TENSORS else np.asarray(value)
     if snapshot.channel is not None:
         channel = snapshot.channel.cpu().numpy()
         if compact:
@@ -92,23 +103,61 @@ def parse_schema(arrays: dict[str, np.ndarray]) -> Snapshot:
     if _text(arrays, "schema") != SCHEMA:
         raise SnapshotError(f"schema: must be '{SCHEMA}', received {_text(arrays, 'schema')!r}")
     version = _scalar(arrays, "version")
-    if version != VERSION:
+    if version not in (1, VERSION):
         received = "none" if version is None else version
-        raise SnapshotError(f"version: must be {VERSION}, received {received}")
+        raise SnapshotError(f"version: must be 1 or {VERSION}, received {received}")
     unknown = sorted(set(arrays) - _KNOWN)
     if unknown:
         raise SnapshotError(f"arrays: must be of {', '.join(sorted(_KNOWN))}, received {unknown[0]!r}")
-    fields: dict[str, Any] = {field: arrays[field] for field in _TENSORS if field in arrays}
-    fields |= {field: _scalar(arrays, field) for field in _SCALARS if field in arrays}
-    fields |= {field: _text(arrays, field) for field in _TEXTS if field in arrays}
+    fields = known_fields(arrays)
     fields["gain"] = _gain(arrays)
+    if version == 1:
+        fields |= _ends_of_version_1(arrays)
     if "channel" in arrays:
         fields["channel"] = _channel(arrays, fields["gain"])
     return Snapshot(**fields)
 
 
-def gain_from_db(gain_db: np.ndarray, name: str = "gain_db") -> np.ndarray:
-    """Linear gain, float64, of a gain in dB; `NO_PATH_DB` and below is 0.
+def known_fields(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the fields of a snapshot that arrays of their names tell, but for gains and channels."""
+    fields: dict[str, Any] = {field: arrays[field] for field in (*_TENSORS[1:], *_ENDS) if field in arrays}
+    fields |= {field: _scalar(arrays, field) for field in _SCALARS if field in arrays}
+    return fields | {field: _text(arrays, field) for field in _TEXTS if field in arrays}
+
+
+def _ends_of_version_1(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return roles and kinds of the integers of version 1 (see the module's text)."""
+    if unknown := [name for name in ("rx_role", "tx_role") if name in arrays]:
+        raise SnapshotError(f"{unknown[0]}: must go with version {VERSION}, received version 1")
+    listens, small = (_flags(arrays, name) for name in ("rx_kind", "tx_kind"))
+    ends: dict[str, Any] = {"rx_kind": "unknown", "tx_kind": "unknown"}
+    if listens.any():
+        other = "user" if small.any() else "station"
+        ends["rx_role"] = np.where(listens, "eavesdropper", other)
+    if small.any():
+        ends["tx_kind"] = np.where(small, "small", "macro")
+    elif listens.any():
+        ends["tx_role"] = "user"
+    return ends
+
+
+def _flags(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Return which nodes are of kind 1, not 0, by an array of version 1."""
+    kind = arrays.get(name, np.zeros(0, np.int8))
+    if kind.dtype.kind not in "iub":
+        raise SnapshotError(f"{name}: must hold integers, received values of type {kind.dtype}")
+    if bad := [value for value in kind.ravel().tolist() if value not in (0, 1)]:
+        raise SnapshotError(f"{name}: must be 0 or 1, received {bad[0]}")
+    return kind == 1
+
+
+def gain_from_db(gain_db: np.ndarray, name: str = "gain_db", note: str = "") -> np.ndarray:
+    """Linear gain of a gain in dB; -200 dB and below are 0.
+
+    Args:
+        gain_db: the gain.
+        name: of the array, for messages.
+        note: how to mend a value above 0 dB, for messages.
 
     Raises:
         SnapshotError: for NaN and for values above 0 dB.
@@ -117,13 +166,14 @@ def gain_from_db(gain_db: np.ndarray, name: str = "gain_db") -> np.ndarray:
     if gain_db.dtype.kind not in "fiu":
         raise SnapshotError(f"{name}: must hold real numbers, received values of type {gain_db.dtype}")
     gain_db = gain_db.astype(np.float64)
-    for bad, rule, note in (
+    note = note or "a loss is a negative gain, linear gains are named gain"
+    for bad, rule, hint in (
         (np.isnan(gain_db), "must be no NaN (no path is -250 or -inf)", ""),
-        (gain_db > 0.0, "must be at most 0 dB", "; a loss is a negative gain, linear gains are named gain"),
+        (gain_db > 0.0, "must be at most 0 dB", f"; {note}"),
     ):
         if bad.any():
             place = np.argwhere(bad)[0].tolist()
-            raise SnapshotError(f"{name}: {rule}, received {gain_db[tuple(place)]:g} at {place}{note}")
+            raise SnapshotError(f"{name}: {rule}, received {gain_db[tuple(place)]:g} at {place}{hint}")
     return np.where(gain_db > NO_PATH_DB, 10.0 ** (np.maximum(gain_db, NO_PATH_DB) / 10.0), 0.0)
 
 

@@ -1,8 +1,19 @@
-"""Channels of Sionna [SionnaRT], as tensors or arrays; Sionna itself is not imported.
+"""Channels of Sionna [SionnaRT], as tensors, arrays or files of arrays; Sionna itself is not imported.
 
-Both of its layouts put the receiver before the transmitter, as this package does.
+Its layouts put the receiver before the transmitter, as this package does. They do not say which end is the station:
+roles are unknown unless they are given. A `.npz` file of arrays under Sionna's names is read by `parse_sionna`:
+
+| arrays | axes |
+| --- | --- |
+| `a`, `tau` | those of `from_sionna_cir`; used if there are several of these |
+| `h_freq` | [batch, num_rx, num_rx_ant, num_tx, num_tx_ant, num_ofdm_symbols, num_subcarriers] |
+| `cfr` | [num_rx, num_rx_ant, num_tx, num_tx_ant, num_time_steps, num_subcarriers], of `sionna.rt.Paths.cfr` |
+| `frequency_offset_hz` | [frequency]; for `a` and `tau` optional, the carrier alone by default |
+
+Fields of a snapshot may stand beside them under their own names (`rx_role`, `tx_position_m`, `carrier_hz`, ...).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +22,9 @@ from torch import Tensor
 
 from torchrrm.channels.snapshot.archive import SnapshotError
 from torchrrm.channels.snapshot.record import Snapshot
+from torchrrm.channels.snapshot.schema import known_fields
 
-__all__ = ["from_sionna_cir", "from_sionna_h_freq"]
+__all__ = ["from_sionna_cir", "from_sionna_h_freq", "parse_sionna", "recognise_sionna"]
 
 
 def from_sionna_h_freq(
@@ -38,18 +50,14 @@ def from_sionna_h_freq(
         axes = "[batch, num_rx, num_rx_ant, num_tx, num_tx_ant, num_ofdm_symbols, num_subcarriers]"
         raise SnapshotError(f"h_freq: must have the 7 axes {axes}, received shape {tuple(response.shape)}")
     gain = response.abs().square().mean(dim=(2, 4, 5, 6))  # [batch rx tx]
-    if large_scale_gain is not None:
-        factor = _broadcast("large_scale_gain", large_scale_gain, gain)
-        gain = gain * factor
-        response = response * factor.sqrt()[:, :, None, :, None, None, None]
-    elif gain.numel() and float(gain.max()) > 1.0:
-        hint = "give large_scale_gain for normalised responses"
-        raise SnapshotError(f"h_freq: mean of |h|^2 must be at most 1, received {gain.max():g}; {hint}")
+    gain, response = _scaled("h_freq", gain, response, large_scale_gain)
     channel = response.permute(0, 5, 6, 1, 2, 3, 4)  # [batch symbol frequency rx rx_ant tx tx_ant]
     return _snapshot(gain, channel, frequency_offset_hz, fields)
 
 
-def from_sionna_cir(a: Any, tau: Any, *, frequency_offset_hz: Any, **fields: Any) -> Snapshot:
+def from_sionna_cir(
+    a: Any, tau: Any, *, frequency_offset_hz: Any, large_scale_gain: Any = None, **fields: Any
+) -> Snapshot:
     """A snapshot from channel impulse responses, `h(f) = sum_i a_i exp(-j 2 pi f tau_i)`.
 
     The gain is the power of the paths, `sum_i |a_i|^2`, averaged over antennas and time steps: free of the
@@ -62,6 +70,8 @@ def from_sionna_cir(a: Any, tau: Any, *, frequency_offset_hz: Any, **fields: Any
         tau: delays in seconds, `[batch, num_rx, num_tx, num_paths]`, with antenna axes `[batch, num_rx,
             num_rx_ant, num_tx, num_tx_ant, num_paths]`, or either without batch. Paths with `a = 0` may have any delay.
         frequency_offset_hz: `[frequency]` from the carrier, at which to sample `h`.
+        large_scale_gain: linear, broadcast against `[batch, num_rx, num_tx]`, to multiply into `|h|^2`: for
+            responses that were normalised to unit energy.
         fields: further fields of the snapshot (positions, `carrier_hz`, `name`, ...).
 
     Raises:
@@ -82,9 +92,67 @@ def from_sionna_cir(a: Any, tau: Any, *, frequency_offset_hz: Any, **fields: Any
     delay_s = torch.where(present, delay_s, torch.zeros_like(delay_s))
     if not bool(delay_s.isfinite().all()):
         raise SnapshotError("tau: must be finite for every path of non-zero amplitude, received nan or inf")
-    channel = _frequency_response(amplitude, delay_s, offset_hz)
     gain = amplitude.abs().square().sum(dim=5).mean(dim=(2, 4, 5))  # [batch rx tx]
+    gain, amplitude = _scaled("a", gain, amplitude, large_scale_gain)
+    channel = _frequency_response(amplitude, delay_s, offset_hz)
     return _snapshot(gain, channel, offset_hz, fields, batched=batched)
+
+
+def recognise_sionna(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Return whether the arrays have Sionna's names."""
+    return {"a", "tau"} <= set(arrays) or "h_freq" in arrays or "cfr" in arrays
+
+
+@np.errstate(all="ignore")  # values that are not finite are reported with their place later
+def parse_sionna(arrays: dict[str, np.ndarray], *, name: str) -> Snapshot:
+    """Return the snapshot of arrays under Sionna's names (see the module's text).
+
+    Args:
+        arrays: by name; those that are not used are left out, and the snapshot's notes name them.
+        name: of the snapshot, if no array tells it.
+
+    Raises:
+        SnapshotError: naming the array, the rule and what was received.
+    """
+    fields = {"name": name, **known_fields(arrays)}
+    offset_hz = fields.pop("frequency_offset_hz", None)
+    used = {"frequency_offset_hz", *fields}
+    averaged = "averaged over antennas and times"
+    if {"a", "tau"} <= set(arrays):
+        used |= {"a", "tau"}
+        note = f"read as paths of Sionna: gain is the power of all paths, {averaged}"
+        offset_hz = np.zeros(1) if offset_hz is None else offset_hz
+        snapshot = from_sionna_cir(arrays["a"], arrays["tau"], frequency_offset_hz=offset_hz, **fields)
+    else:
+        source = "h_freq" if "h_freq" in arrays else "cfr"
+        used.add(source)
+        if offset_hz is None:
+            raise SnapshotError(f"frequency_offset_hz: must be in the file beside {source}, received none")
+        note = f"read as {source} of Sionna: gain is |h|^2, {averaged} and {offset_hz.size} frequencies"
+        response = arrays[source] if source == "h_freq" else _with_batch(arrays[source])
+        snapshot = from_sionna_h_freq(response, frequency_offset_hz=offset_hz, **fields)
+    if unused := sorted(set(arrays) - used):
+        note += f"; left out {', '.join(unused)}"
+    return snapshot.with_notes(note)
+
+
+def _with_batch(cfr: np.ndarray) -> np.ndarray:
+    """Return a response of Sionna RT with the batch axis of `h_freq`."""
+    if cfr.ndim != 6:
+        axes = "[num_rx, num_rx_ant, num_tx, num_tx_ant, num_time_steps, num_subcarriers]"
+        raise SnapshotError(f"cfr: must have the 6 axes {axes}, received shape {cfr.shape}")
+    return cfr[None]
+
+
+def _scaled(name: str, gain: Tensor, response: Tensor, large_scale_gain: Any) -> tuple[Tensor, Tensor]:
+    """Gain `[batch rx tx]` and response `[batch rx rx_ant tx tx_ant ...]` with a large-scale gain in both."""
+    if large_scale_gain is not None:
+        factor = _broadcast("large_scale_gain", large_scale_gain, gain)
+        return gain * factor, response * factor.sqrt()[:, :, None, :, None, None, None]
+    if gain.numel() and float(gain.max()) > 1.0:
+        hint = "give large_scale_gain for normalised responses"
+        raise SnapshotError(f"{name}: mean of |h|^2 must be at most 1, received {gain.max():g}; {hint}")
+    return gain, response
 
 
 def _frequency_response(amplitude: Tensor, delay_s: Tensor, offset_hz: Tensor) -> Tensor:

@@ -268,7 +268,8 @@ def _residual(
 
 def _gain(path_loss: PathLoss, away: Tensor, user: Tensor, station: Tensor) -> Tensor:
     """Gains over horizontal distances `[user station]` or `[user degree]`."""
-    return path_loss.gain(away, user[:, 2:3].expand_as(away), station[..., 2].expand_as(away))
+    station_height_m, user_height_m = station[..., 2].expand_as(away), user[:, 2:3].expand_as(away)
+    return path_loss.gain(away, station_height_m=station_height_m, user_height_m=user_height_m)
 
 
 def _require_neighbours(neighbours: int, stations: int) -> None:

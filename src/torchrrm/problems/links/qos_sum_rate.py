@@ -1,4 +1,11 @@
-"""Weighted sum rate of interference links, each with a minimum rate in every slot."""
+"""Weighted sum rate of interference links, each with a minimum rate in every slot.
+
+**Tolerance.** An action does not violate if all rates are at least `(1 - e) r_min` and all powers in `[0, (1 + e) p_max]` with
+`e = FEASIBLE_TO`; of powers down to `-e p_max`, which do not violate either, the rates are those of 0. An instance is
+feasible if there are such powers: if the least ones for the minima `(1 - e) r_min` are within `(1 + e) p_max`. Feasibility and
+actions keep aside what an action's rounding in the precision of the instance may add (`allowance`); bounds add it, so
+that they hold for every action that does not violate. Solvers use the tolerance only where the minima cannot be met without it.
+"""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +18,7 @@ from torch import Tensor
 
 from torchrrm.kernels.minimum_power import minimum_power, minimum_power_batch
 from torchrrm.kernels.signs import negative_links
-from torchrrm.problems.base import Evaluation
+from torchrrm.problems.base import FEASIBLE_TO, Evaluation
 from torchrrm.problems.links.records import LinkInstance, PowerAction
 from torchrrm.problems.links.weighted_sum_rate import WeightedSumRate, relative_gain
 from torchrrm.problems.structure import require_record
@@ -20,6 +27,7 @@ from torchrrm.records import is_plain, to
 
 __all__ = [
     "QosSumRate",
+    "allowance",
     "compiled_minimum_power",
     "coupling",
     "demanded_rate",
@@ -31,6 +39,7 @@ __all__ = [
 _SUM_RATE = WeightedSumRate()
 _ROUNDING = 1e-9  # of the limit: what the least power may exceed it by
 _LEAST_GAIN = 1e-100
+_ROUNDINGS = 8  # of the precision of an instance, in which powers are given and violations computed
 _MOST_RATE = 300.0  # bit/s/Hz: above, nothing is feasible, and `2^r` would overflow
 
 
@@ -75,12 +84,13 @@ class QosSumRate:
         return Evaluation(score.objective, score.utility, {**score.violation, "min_rate": relative})
 
     def feasible(self, instance: LinkInstance) -> Bool[Tensor, "*batch"]:
-        """Whether some powers within the limits reach every minimum rate; exact, see `MinimumPower`."""
+        """Whether some powers do not violate, with the tolerance that is described above; exact, see `MinimumPower`."""
         require_record(instance, LinkInstance)
         if is_compilable(instance):
             return compiled_minimum_power(instance, self.min_rate_bps_hz)[1]
         with torch.no_grad():
-            return solve_coupling(*coupling(instance, self.min_rate_bps_hz))[1]
+            ease = allowance(instance.gain.dtype)
+            return solve_coupling(*coupling(instance, self.min_rate_bps_hz, ease))[1]
 
     def validate(self, instance: LinkInstance) -> LinkInstance:
         """The instance, if it is one and the minimum rates fit it.
@@ -111,18 +121,29 @@ def demanded_rate(
     return torch.where(instance.active, least, torch.zeros_like(least))
 
 
+def allowance(dtype: torch.dtype, *, outer: bool = False) -> float:
+    """`FEASIBLE_TO` less the rounding of an action in that precision; with `outer` more, which bounds must hold for."""
+    rounding = _ROUNDINGS * torch.finfo(dtype).eps
+    return FEASIBLE_TO + (rounding if outer else -rounding)
+
+
 def coupling(
-    instance: LinkInstance, min_rate_bps_hz: float | Tensor
+    instance: LinkInstance, min_rate_bps_hz: float | Tensor, ease: float | Float[Tensor, "*batch"] = 0.0
 ) -> tuple[Float[Tensor, "*batch rx tx"], Float[Tensor, "*batch tx"]]:
     """`F` and `u` in float64, with which powers `p`, as fractions of the limits, reach the rates if `p >= F p + u`.
 
         F_kj = gamma_k g_kj p_max,j / (g_kk p_max,k),   u_k = gamma_k n / (g_kk p_max,k),   gamma_k = 2^r_min,k - 1.
 
-    Rows of links that ask for nothing or are not active are zero.
+    Rows of links that ask for nothing or are not active are zero. With `ease` the minima are `(1 - ease) r_min`, and the
+    limits `(1 + ease) p_max`.
     """
     gain = relative_gain(to(instance, dtype=torch.float64))
     rate = demanded_rate(instance, min_rate_bps_hz, torch.float64).clamp(max=_MOST_RATE)
-    scale = torch.expm1(rate * math.log(2)) / gain.diagonal(dim1=-2, dim2=-1).clamp(min=_LEAST_GAIN)
+    less = torch.as_tensor(ease, dtype=rate.dtype, device=rate.device)[..., None]
+    gain = gain * (1 + less[..., None])
+    scale = torch.expm1(rate * (1 - less) * math.log(2)) / gain.diagonal(dim1=-2, dim2=-1).clamp(
+        min=_LEAST_GAIN
+    )
     own = torch.eye(gain.shape[-1], dtype=torch.bool, device=gain.device)
     return scale[..., None] * gain.masked_fill(own, 0.0), scale
 
@@ -148,15 +169,31 @@ def is_compilable(instance: LinkInstance, min_rate_bps_hz: float | Tensor = 0.0)
 def compiled_minimum_power(
     instance: LinkInstance, min_rate_bps_hz: float | Tensor
 ) -> tuple[Float[Tensor, "*batch tx"], Bool[Tensor, "*batch"], Tensor]:
-    """Powers as fractions of the limits in float64, feasibility, and linear systems solved, by the kernel."""
+    """Powers as fractions of the limits in float64, feasibility, and linear systems solved, by the kernel.
+
+    Where the minima can be met with the tolerance alone, the powers are the least that do.
+    """
+    power, met, steps = _compiled_least(instance, min_rate_bps_hz, 0.0)
+    if not met.all():
+        ease = allowance(instance.gain.dtype)
+        eased, within, _ = _compiled_least(instance, min_rate_bps_hz, ease)
+        power = torch.where((within & ~met)[..., None], (1 + ease) * eased, power)
+        met, steps = met | within, steps + ~met
+    return power, met, steps
+
+
+def _compiled_least(
+    instance: LinkInstance, min_rate_bps_hz: float | Tensor, ease: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`compiled_minimum_power` for eased minima and limits."""
     shape, links = instance.active.shape, instance.active.shape[-1]
 
     def rows(tensor: Tensor, *size: int) -> Any:
         values = tensor.reshape(-1, *size).numpy()
         return np.ascontiguousarray(values, np.bool_ if tensor.dtype == torch.bool else np.float64)
 
-    least = demanded_rate(instance, min_rate_bps_hz, torch.float64).detach()
-    gain, limit = rows(instance.gain, links, links), rows(instance.max_power_w, links)
+    least = (1 - ease) * demanded_rate(instance, min_rate_bps_hz, torch.float64).detach()
+    gain, limit = rows(instance.gain, links, links), (1 + ease) * rows(instance.max_power_w, links)
     noise, active = rows(instance.noise_power_w), rows(instance.active, links)
     if np.any(noise < 0) or negative_links(gain, limit, limit, active):
         require_signs(instance)

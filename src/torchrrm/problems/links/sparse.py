@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from torchrrm.channels.ends import heights_by_role
 from torchrrm.channels.pathloss import PathLoss
 from torchrrm.channels.topology import Drop
 from torchrrm.kernels.neighbours import nearest
@@ -182,7 +183,8 @@ def sparse_links(
     neighbours may be asked for.
 
     Args:
-        drop: positions of as many receivers as transmitters, without batch axes, receiver `k` of transmitter `k`.
+        drop: positions of as many devices that receive as that transmit, without batch axes, receiver `k` of
+            transmitter `k`.
         path_loss: mean gain over the distance.
         degree: neighbours of each link.
         noise_power_w: noise power at a receiver in W.
@@ -204,9 +206,9 @@ def sparse_links(
     away = torch.from_numpy(horizontal).to(receiver)
     links = receiver.shape[:1]
     instance = SparseLinkInstance(
-        direct_gain=path_loss.gain(own, height, other),
+        direct_gain=_gain(path_loss, own, height, other),
         neighbour=neighbour,
-        neighbour_gain=path_loss.gain(away, height[:, None].expand_as(away), other[neighbour]),
+        neighbour_gain=_gain(path_loss, away, height[:, None].expand_as(away), other[neighbour]),
         noise_power_w=filled("noise_power_w", noise_power_w, (), receiver),
         max_power_w=filled("max_power_w", max_power_w, links, receiver),
         weight=receiver.new_ones(links),
@@ -225,6 +227,12 @@ def ground_m(name: str, position_m: Float[Tensor, "node 3"]) -> np.ndarray:
     if not np.isfinite(ground).all():
         raise ValueError(f"{name}: must be finite, received {ground[~np.isfinite(ground)][0]}")
     return ground
+
+
+def _gain(path_loss: PathLoss, away: Tensor, rx_height_m: Tensor, tx_height_m: Tensor) -> Tensor:
+    """Gains between devices over horizontal distances."""
+    station, user = heights_by_role("device-to-device", rx_height_m, tx_height_m)
+    return path_loss.gain(away, station_height_m=station, user_height_m=user)
 
 
 def _require_degree(degree: int, links: int) -> None:

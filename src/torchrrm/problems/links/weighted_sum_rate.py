@@ -79,7 +79,7 @@ class WeightedSumRate:
 
 
 def _rate(instance: LinkInstance, power_w: Tensor) -> Tensor:
-    power = torch.where(instance.active, power_w, torch.zeros_like(power_w))
+    power = torch.where(instance.active, power_w.clamp(min=0), torch.zeros_like(power_w))
     rate = interference_rate(saturated_gain(instance), power, instance.noise_power_w)
     return torch.where(instance.active, rate, torch.zeros_like(rate))
 

@@ -18,7 +18,6 @@ from torchrrm.setups.association.sources import (
     downlink,
     draw_cells,
     instance_of,
-    is_uplink,
     macros_of,
     snapshot_cells,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "drawn_cells",
     "given_cells",
     "instance_of",
-    "is_uplink",
     "macros_of",
     "network_figure",
     "new_policy",

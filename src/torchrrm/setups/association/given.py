@@ -15,7 +15,6 @@ from torchrrm.setups.association.sources import (
     CellTerms,
     downlink,
     instance_of,
-    is_uplink,
     macros_of,
 )
 from torchrrm.setups.counts import chosen_ones, random_ones
@@ -50,10 +49,18 @@ def given_cells(
     notes = [f"{snapshot.name}, drop {drop}"]
     notes += [f"{len(user)} users"] if users is not None else []
     notes += [f"{len(station)} stations"] if stations is not None else []
-    notes += ["turned round"] if is_uplink(snapshot) else []
+    notes += ["turned round"] if snapshot.direction == "uplink" else []
     notes += [] if bool(macro.any()) else ["all stations small"]
     place = _place(down.rx_position_m, down.tx_position_m, drop, user, station)
-    return Given(instance, ", ".join(notes), snapshot.attribution, place | {"macro": macro})
+    setting, place = ", ".join(notes), place | {"macro": macro}
+    return Given(instance, setting, snapshot.attribution, place, (*down.notes, *_limits(down)))
+
+
+def _limits(down: Snapshot) -> list[str]:
+    """Return a note of which limits stations of unknown kind have."""
+    unknown = down.tx_kind.count("unknown")
+    stations = "1 station" if unknown == 1 else f"{unknown} stations"
+    return [f"{stations} of unknown kind with the limit of small ones"] if unknown else []
 
 
 def some_cells(

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from torchrrm.channels import Scenario, Snapshot, UrbanSquare
-from torchrrm.channels.snapshot import SMALL_STATION, THERMAL_NOISE_PSD_W_PER_HZ
+from torchrrm.channels.snapshot import THERMAL_NOISE_PSD_W_PER_HZ, oriented
 from torchrrm.problems import Problem, Task
 from torchrrm.problems.association import (
     BANDWIDTH_HZ,
@@ -28,7 +28,6 @@ __all__ = [
     "downlink",
     "draw_cells",
     "instance_of",
-    "is_uplink",
     "macros_of",
     "snapshot_cells",
 ]
@@ -70,50 +69,30 @@ class CellTerms:
 _TERMS = CellTerms()
 
 
-def is_uplink(snapshot: Snapshot) -> bool:
-    """Whether stations receive in the snapshot: there are eavesdroppers, or receivers stand higher than transmitters.
-
-    Nothing else tells; without positions transmitters are stations.
-    """
-    if bool(snapshot.eavesdropper.any()):
-        return True
-    if bool((snapshot.tx_kind == SMALL_STATION).any()):
-        return False
-    rx, tx = snapshot.rx_position_m, snapshot.tx_position_m
-    return rx is not None and tx is not None and bool(rx[..., 2].mean() > tx[..., 2].mean())
-
-
 def downlink(snapshot: Snapshot) -> Snapshot:
     """The snapshot's gains with stations as transmitters and users as receivers: an uplink is turned round.
 
     Eavesdroppers, and complex channels, are left out.
+
+    Raises:
+        SnapshotError: if the snapshot is neither an uplink nor a downlink (see `oriented`).
     """
     kept = ~snapshot.eavesdropper
     if not bool(kept.any()):
         raise ValueError(
             "channels: must have a receiver that is no eavesdropper, received eavesdroppers only"
         )
-    position = snapshot.rx_position_m
-    plain = replace(
-        snapshot,
-        gain=snapshot.gain[..., kept, :],
-        channel=None,
-        frequency_offset_hz=None,
-        rx_position_m=None if position is None else position[..., kept, :],
-        rx_kind=snapshot.rx_kind[kept],
-        los=None if snapshot.los is None else snapshot.los[..., kept, :],
-    )
-    return plain.reciprocal() if is_uplink(snapshot) else plain
+    plain = replace(snapshot, channel=None, frequency_offset_hz=None)
+    return oriented(plain if bool(kept.all()) else plain.select(rx=kept.nonzero()[:, 0]), "downlink")
 
 
 def macros_of(channels: Scenario | Snapshot, stations: int) -> Bool[Tensor, " bs"]:
     """Which of so many stations are macro base stations: the first ones of `UrbanSquare`, and those a snapshot tells.
 
-    All are small in a snapshot without small ones: kinds that are not told are the same zeros.
+    Stations of unknown kind are not macro base stations.
     """
     if isinstance(channels, Snapshot):
-        small = channels.tx_kind == SMALL_STATION
-        return ~small & small.any()
+        return torch.tensor([kind == "macro" for kind in channels.tx_kind])
     if isinstance(channels.topology, UrbanSquare):
         return channels.topology.macro_mask(stations)
     return torch.zeros(stations, dtype=torch.bool)

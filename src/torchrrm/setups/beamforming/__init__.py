@@ -9,8 +9,8 @@ from torchrrm.setups.beamforming.sources import (
     beam_task,
     draw_beams,
     instance_of,
+    station_cell,
     station_channel,
-    station_transmits,
     terms_of,
 )
 
@@ -28,7 +28,7 @@ __all__ = [
     "instance_of",
     "new_policy",
     "random_users",
+    "station_cell",
     "station_channel",
-    "station_transmits",
     "terms_of",
 ]

@@ -15,8 +15,8 @@ from torchrrm.setups.beamforming.sources import (
     BeamTerms,
     draw_beams,
     instance_of,
+    station_cell,
     station_channel,
-    station_transmits,
 )
 from torchrrm.setups.counts import chosen_ones, random_ones
 from torchrrm.setups.places import station_place
@@ -39,7 +39,8 @@ def given_beams(
     Raises:
         ValueError: if there is no such drop, frequency, user or antenna, or if it is no snapshot of one station.
     """
-    channel = station_channel(snapshot)
+    cell = station_cell(snapshot)
+    channel = station_channel(cell)
     drops, frequencies, count, most = channel.shape
     for name, value, end in (("drop", drop, drops), ("frequency", frequency, frequencies)):
         if not 0 <= value < end:
@@ -50,8 +51,8 @@ def given_beams(
     taken = channel[drop, frequency, chosen, :antennas]
     instance = instance_of(taken, terms, torch.ones(len(chosen), dtype=torch.bool))
     setting = f"{snapshot.name}, drop {drop}, frequency {frequency}"
-    place = {"user": chosen} | _place(snapshot, drop, chosen)
-    return Given(instance, setting, snapshot.attribution, place)
+    place = {"user": chosen} | _place(cell, drop, chosen)
+    return Given(instance, setting, snapshot.attribution, place, cell.notes)
 
 
 def drawn_beams(
@@ -74,12 +75,10 @@ def random_users(snapshot: Snapshot, count: int, *, generator: torch.Generator) 
     return random_ones("users", count, station_channel(snapshot).shape[2], generator)
 
 
-def _place(snapshot: Snapshot, drop: int, users: Tensor) -> dict[str, Tensor]:
+def _place(cell: Snapshot, drop: int, users: Tensor) -> dict[str, Tensor]:
     """Positions of the users as columns, and of the station, where the snapshot has them."""
-    heard = snapshot.rx_position_m
-    heard = None if heard is None else heard[..., ~snapshot.eavesdropper, :]
-    ends = (heard, snapshot.tx_position_m)
-    position, station = ends if station_transmits(snapshot) else ends[::-1]
+    ends = (cell.rx_position_m, cell.tx_position_m)
+    position, station = ends if cell.direction == "downlink" else ends[::-1]
     place: dict[str, Tensor] = {}
     if position is not None:
         chosen = position.reshape(-1, *position.shape[-2:])[drop, users]

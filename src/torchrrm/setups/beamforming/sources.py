@@ -9,7 +9,7 @@ from jaxtyping import Bool, Complex
 from torch import Tensor
 
 from torchrrm.channels import Scenario, Snapshot
-from torchrrm.channels.snapshot import SnapshotError
+from torchrrm.channels.snapshot import SnapshotError, one_station
 from torchrrm.problems import Task
 from torchrrm.problems.beamforming import BeamAction, MisoInstance, UrllcBeamforming
 from torchrrm.setups.counts import active_of, span_of
@@ -22,8 +22,8 @@ __all__ = [
     "beam_task",
     "draw_beams",
     "instance_of",
+    "station_cell",
     "station_channel",
-    "station_transmits",
     "terms_of",
 ]
 
@@ -78,20 +78,32 @@ def terms_of(scenario: str | None) -> BeamTerms:
     return CITY_TERMS if scenario is None else BeamTerms()
 
 
-def station_transmits(snapshot: Snapshot) -> bool:
-    """Whether the one station that `snapshot` must be of is its transmitter, not its receiver.
+def station_cell(snapshot: Snapshot, station: int | None = None) -> Snapshot:
+    """Return the snapshot of one station, at either end of the links, without eavesdroppers.
+
+    Without roles the end of a single node is the station, or of two single nodes the one with more antennas; a note
+    says so.
 
     Raises:
-        SnapshotError: if neither end has a single node, or if there are no complex channels.
+        SnapshotError: if there are no complex channels, if the roles do not tell a station and neither end has a
+            single node, or if there are several stations and none is chosen.
     """
     if snapshot.channel is None:
         raise SnapshotError("channel: must be in the snapshot for beams, received none")
-    *_, _, rx_antennas, tx, tx_antennas = snapshot.channel.shape
-    rx = int((~snapshot.eavesdropper).sum())
-    if min(rx, tx) != 1:
-        received = f"{rx} receivers and {tx} transmitters"
+    heard = (~snapshot.eavesdropper).nonzero()[:, 0]
+    users = snapshot if len(heard) == len(snapshot.eavesdropper) else snapshot.select(rx=heard)
+    if users.direction in ("uplink", "downlink"):
+        return one_station(users, station)
+    *_, rx, rx_antennas, tx, tx_antennas = cast(Tensor, users.channel).shape
+    if users.direction == "device-to-device" or min(rx, tx) != 1:
+        hint = "" if users.direction == "device-to-device" else "; state which end it is with --direction"
+        received = f"{rx} receivers and {tx} transmitters{hint}"
         raise SnapshotError(f"channel: must have one station at one end of all links, received {received}")
-    return tx == 1 and (rx > 1 or tx_antennas >= rx_antennas)
+    transmits = tx == 1 and (rx > 1 or tx_antennas >= rx_antennas)
+    end, antennas = ("transmitter", tx_antennas) if transmits else ("receiver", rx_antennas)
+    note = f"assumed that the one {end}, of {antennas} antennas, is the station"
+    known = users.with_direction("downlink" if transmits else "uplink").with_notes(note)
+    return one_station(known, station)
 
 
 def station_channel(snapshot: Snapshot) -> Complex[Tensor, "drop frequency user ant"]:
@@ -101,12 +113,12 @@ def station_channel(snapshot: Snapshot) -> Complex[Tensor, "drop frequency user 
     since the downlink of a reciprocal channel is the same. Eavesdroppers are left out.
 
     Raises:
-        SnapshotError: if there are no complex channels, not one station, or users of several antennas.
+        SnapshotError: if it is no snapshot of one station (see `station_cell`), or if users have several antennas.
     """
-    transmits = station_transmits(snapshot)
-    channel = cast(Tensor, snapshot.channel)
+    cell = station_cell(snapshot)
+    transmits = cell.direction == "downlink"
+    channel = cast(Tensor, cell.channel)
     channel = channel.reshape(-1, *channel.shape[-5:])  # [drop frequency rx rx_ant tx tx_ant]
-    channel = channel[:, :, ~snapshot.eavesdropper]
     user_antennas = channel.shape[3 if transmits else 5]
     if user_antennas != 1:
         raise SnapshotError(f"channel: must have one antenna at each user, received {user_antennas}")

@@ -14,21 +14,23 @@ from torchrrm.problems import (
     ergodic_instance,
     link_instance,
 )
-from torchrrm.setups.links.sources import LinkTerms
+from torchrrm.setups.links.sources import LinkTerms, Pairing, pairs_of
 from torchrrm.setups.workbench import Given
 
 __all__ = ["drop_task", "given_links", "given_slots"]
 
 
-def given_links(snapshot: Snapshot, terms: LinkTerms, *, drop: int = 0) -> Given[LinkInstance]:
+def given_links(
+    snapshot: Snapshot, terms: LinkTerms, *, drop: int = 0, pair: Pairing | None = None
+) -> Given[LinkInstance]:
     """All pairs of one drop of a snapshot in one slot without fading, every link of weight 1.
 
     Raises:
-        ValueError: if there is no such drop, or if the gains are not those of pairs.
+        ValueError: if there is no such drop, or if the gains are not those of pairs (see `pairs_of`).
     """
-    gain = _drop(snapshot, drop)
-    links = link_instance(gain, noise_power_w=terms.noise_power_w, max_power_w=terms.max_power_w)
-    return Given(links, f"{snapshot.name}, drop {drop}", snapshot.attribution, _place(snapshot, drop))
+    pairs = pairs_of(snapshot.one_drop(drop), pair)
+    links = link_instance(pairs.gain, noise_power_w=terms.noise_power_w, max_power_w=terms.max_power_w)
+    return Given(links, f"{snapshot.name}, drop {drop}", snapshot.attribution, _place(pairs), pairs.notes)
 
 
 def drop_task(
@@ -43,18 +45,24 @@ def drop_task(
 
 
 def given_slots(
-    snapshot: Snapshot, terms: LinkTerms, *, slots: int, generator: torch.Generator, drop: int = 0
+    snapshot: Snapshot,
+    terms: LinkTerms,
+    *,
+    slots: int,
+    generator: torch.Generator,
+    drop: int = 0,
+    pair: Pairing | None = None,
 ) -> Given[ErgodicInstance]:
     """All pairs of one drop of a snapshot over slots of independent Rayleigh fading.
 
     Raises:
         ValueError: if there is no such drop, or if the gains are not those of pairs.
     """
-    gain = _drop(snapshot, drop)
+    pairs = pairs_of(snapshot.one_drop(drop), pair)
     draw = snapshot_slots(
-        snapshot,
-        drop=torch.tensor([drop]),
-        link=torch.arange(gain.shape[-1])[None],
+        pairs,
+        drop=torch.tensor([0]),
+        link=torch.arange(pairs.gain.shape[-1])[None],
         slots=slots,
         fading=Rayleigh(),
         generator=generator,
@@ -67,24 +75,13 @@ def given_slots(
         min_rate_bps_hz=terms.min_rate_bps_hz,
     )
     setting = f"{snapshot.name}, drop {drop}, {slots} slots"
-    return Given(instance, setting, snapshot.attribution, _place(snapshot, drop))
+    return Given(instance, setting, snapshot.attribution, _place(pairs), pairs.notes)
 
 
-def _drop(snapshot: Snapshot, drop: int) -> Tensor:
-    """Gains of a drop `[rx tx]`, as many receivers as transmitters."""
-    gain = snapshot.gain.reshape(-1, *snapshot.gain.shape[-2:])
-    if not 0 <= drop < len(gain):
-        raise ValueError(f"drop: must be 0 to {len(gain) - 1}, received {drop}")
-    if gain.shape[-1] != gain.shape[-2]:
-        raise ValueError(f"gain: must be square, a receiver a transmitter, received {list(gain.shape[1:])}")
-    return gain[drop]
-
-
-def _place(snapshot: Snapshot, drop: int) -> dict[str, Tensor]:
-    """Positions of transmitters and receivers as columns, where the snapshot has them."""
+def _place(pairs: Snapshot) -> dict[str, Tensor]:
+    """Positions of transmitters and receivers of one drop as columns, where the snapshot has them."""
     columns: dict[str, Tensor] = {}
-    for end, position in (("tx", snapshot.tx_position_m), ("rx", snapshot.rx_position_m)):
+    for end, position in (("tx", pairs.tx_position_m), ("rx", pairs.rx_position_m)):
         if position is not None:
-            chosen = position.reshape(-1, *position.shape[-2:])[drop]
-            columns |= {f"{end}_x_m": chosen[:, 0], f"{end}_y_m": chosen[:, 1]}
+            columns |= {f"{end}_x_m": position[:, 0], f"{end}_y_m": position[:, 1]}
     return columns

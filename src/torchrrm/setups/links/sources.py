@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +18,7 @@ from torchrrm.channels import (
     bundled_snapshot,
     snapshot_slots,
 )
+from torchrrm.channels.snapshot import strongest_pairs
 from torchrrm.problems import (
     ErgodicAction,
     ErgodicInstance,
@@ -37,15 +39,21 @@ __all__ = [
     "SEVEN_CELL_TERMS",
     "LinkSource",
     "LinkTerms",
+    "Pairing",
     "draw_configurations",
     "draw_links",
     "ergodic_task",
     "named_channels",
+    "pairs_of",
     "paused",
     "qos_task",
     "sum_rate_task",
     "terms_of",
 ]
+
+
+Pairing = Literal["index", "strongest"]
+"""How receivers and transmitters of a snapshot are paired."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,8 @@ class LinkSource:
             raise ValueError(f"redraw_every: must be None or at least 1 slot, received {self.redraw_every}")
         most = float("inf")
         if isinstance(self.channels, Snapshot):
-            _require_pairs(self.channels)
+            object.__setattr__(self, "channels", _require_pairs(self.channels))
+            _require_paths(self.channels)
             most = self.channels.gain.shape[-1]
         span_of("links", self.links, most)
         if self.drops is not None:
@@ -189,13 +198,39 @@ class LinkSource:
             raise ValueError(f"drops: must be an ascending range in 0 to {most}, received {self.drops}")
 
 
-def _require_pairs(snapshot: Snapshot) -> None:
-    """As many receivers as transmitters, and a path within each pair."""
-    rx, tx = snapshot.gain.shape[-2:]
+def pairs_of(snapshot: Snapshot, pair: Pairing | None = None) -> Snapshot:
+    """Return the snapshot of pairs, receiver `k` belonging to transmitter `k`.
+
+    Args:
+        snapshot: of pairs, or of users and stations.
+        pair: "index" takes receivers and transmitters of one index as pairs, and so does None; "strongest" makes pairs
+            of users and their strongest stations (see `strongest_pairs`).
+
+    Raises:
+        ValueError: if pairs by index are not possible, or if the snapshot has no users and stations to pair.
+    """
+    if pair == "strongest":
+        return strongest_pairs(snapshot)
+    links = _require_pairs(snapshot)
+    if pair == "index" or links.direction == "device-to-device":
+        return links
+    return links.with_notes(
+        "link k is from transmitter k to receiver k; users and stations are paired by --pair strongest"
+    )
+
+
+def _require_pairs(snapshot: Snapshot) -> Snapshot:
+    """As many receivers as transmitters, eavesdroppers left out."""
+    heard = (~snapshot.eavesdropper).nonzero()[:, 0]
+    rx, tx = len(heard), snapshot.gain.shape[-1]
     if rx != tx:
-        raise ValueError(
-            f"channels: must be a snapshot of pairs, as many receivers as transmitters, received {rx} and {tx}"
-        )
+        hint = "For users and stations use --pair strongest"
+        raise ValueError(f"gain: expected a square matrix [rx, tx], got [{rx}, {tx}]. {hint}")
+    return snapshot if rx == len(snapshot.eavesdropper) else snapshot.select(rx=heard)
+
+
+def _require_paths(snapshot: Snapshot) -> None:
+    """A path within each pair."""
     blocked = snapshot.gain.diagonal(dim1=-2, dim2=-1) == 0.0
     if blocked.any():
         place = blocked.nonzero()[0].tolist()

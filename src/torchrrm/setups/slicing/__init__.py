@@ -2,7 +2,7 @@
 
 from torchrrm.setups.slicing.given import cell_slice, given_cell, positions
 from torchrrm.setups.slicing.setup import SliceSetup, find_kinds, new_policy, policy_loss
-from torchrrm.setups.slicing.sources import SliceSource, SliceTerms, slice_task
+from torchrrm.setups.slicing.sources import SliceSource, SliceTerms, slice_task, station_uplink
 
 __all__ = [
     "SliceSetup",
@@ -15,4 +15,5 @@ __all__ = [
     "policy_loss",
     "positions",
     "slice_task",
+    "station_uplink",
 ]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.channels import Scenario
-from torchrrm.channels.snapshot import THERMAL_NOISE_PSD_W_PER_HZ, Snapshot
+from torchrrm.channels.snapshot import THERMAL_NOISE_PSD_W_PER_HZ, Snapshot, one_station, oriented
 from torchrrm.problems import (
     QoS,
     SliceAction,
@@ -17,7 +17,7 @@ from torchrrm.problems import (
 )
 from torchrrm.units import dbm_to_watt
 
-__all__ = ["SliceSource", "SliceTerms", "slice_task"]
+__all__ = ["SliceSource", "SliceTerms", "slice_task", "station_uplink"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class SliceSource:
     """Random slices: of a scenario's users or of random users of a snapshot, each with its own eavesdropper.
 
     Attributes:
-        channels: where gains come from; receiver 0 is the base station. Without eavesdroppers nobody listens.
+        channels: where gains come from, a snapshot of one station (see `station_uplink`). Without eavesdroppers
+            nobody listens.
         users: in a slice.
         terms: of the slice.
         fading: whether gains have their small-scale part, where the channels tell it apart.
@@ -68,7 +69,10 @@ class SliceSource:
     fading: bool = True
 
     def __post_init__(self) -> None:
-        most = self.channels.gain.shape[-1] if isinstance(self.channels, Snapshot) else float("inf")
+        most = float("inf")
+        if isinstance(self.channels, Snapshot):
+            object.__setattr__(self, "channels", station_uplink(self.channels))
+            most = self.channels.gain.shape[-1]
         if not 1 <= self.users <= most:
             raise ValueError(f"users: must be 1 to {most}, received {self.users}")
 
@@ -80,6 +84,15 @@ class SliceSource:
         draw = self.channels.sample(batch_size, transmitters=self.users, receivers=2, generator=generator)
         gain, listened = (draw.gain if self.fading else draw.large_scale_gain).unbind(dim=-2)
         return self.terms.instance(gain, listened, THERMAL_NOISE_PSD_W_PER_HZ)
+
+
+def station_uplink(snapshot: Snapshot, station: int | None = None) -> Snapshot:
+    """Return the snapshot as an uplink of one station, receiver 0; the other receivers are eavesdroppers.
+
+    Raises:
+        SnapshotError: if it is neither uplink nor downlink, or if there are several stations and none is chosen.
+    """
+    return one_station(oriented(snapshot, "uplink"), station)
 
 
 def _snapshot_gains(

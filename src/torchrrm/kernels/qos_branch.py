@@ -1,0 +1,249 @@
+"""Branch and bound for the weighted sum rate of interference links under minimum rates, in the units of `qos_ranges`.
+
+A box of `s = ln SINR` is shrunk, relaxed and cut (`qos_bounds`), and split, the largest bound first. The relaxation keeps all minimum
+rates, so its powers are candidates; the best are improved by condensation [Chiang2007]: the tangent of `ln(1 + e^s)` at the last `s`
+is below it and makes the problem a convex one of the same form, whose solution is at least as good.
+
+A link without a minimum rate begins with `lo = -inf`. Its box is split where the rate is a part of what it can be at most: below,
+it counts as that rate and is silent; above, it has a least SINR. So a link that is off at the optimum is shown to be so
+by steps that each leave a part of its rate, and links of small minimum rates need no other treatment.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from torchrrm.kernels.link_branch import BEST, CLOSED, NODES, SIZE, pop, push
+from torchrrm.kernels.qos_bounds import advance, begin, cut, received, relax
+from torchrrm.kernels.qos_ranges import log_sinr, new_work, softplus, tighten, weighted_rate
+
+__all__ = ["explore_batch", "plant_batch"]
+
+_BELOW = -30.0  # ln SINR to which a link without a minimum rate may fall in a condensation
+_SILENT = 1e-9  # SINR below which it is turned off
+_CUTS = 3  # times that a box is shrunk and bounded
+_WORTHWHILE = 0.5  # part of a side that cuts leave: a box that they shrink less is not bounded anew
+_TOWARDS = 0.7  # from the middle of a side to where the relaxation is: the point where it is split
+_OFF = 0.5  # part of its largest rate at which the side of a link that may be off is split
+_TANGENTS, _STEPS = 20, 14  # condensations at most, and steps of each
+
+
+@njit(error_model="numpy", cache=True)
+def _condense(power, inside, first, gain, weight, n, work):
+    """Improve powers that keep all minimum rates, in place; links at zero stay there. Returns the weighted sum rate."""
+    m, best = 0, weighted_rate(power, gain, weight, n)
+    for k in range(n):
+        if power[k] > 0.0:
+            work.link[m], work.low[m] = k, max(first[k], _BELOW)
+            work.high[m] = math.log(gain[k, k]) + 1.0
+            m += 1
+    for k in range(m):
+        for j in range(m):
+            work.gain[k, j] = gain[work.link[k], work.link[j]]
+    rows, point = work.rows, np.empty(m)
+    for i in range(m):
+        point[i] = math.log(power[work.link[i]])
+    for _ in range(_TANGENTS):
+        received(point, work.gain, m, rows[0], rows[1], rows[7])
+        for i in range(m):
+            k = work.link[i]
+            work.slope[i] = weight[k] / (1.0 + math.exp(-rows[7, i]))
+            work.x[i] = math.log(0.9 * math.exp(point[i]) + 0.1 * inside[k])
+        received(work.x, work.gain, m, rows[0], rows[1], rows[7])
+        for i in range(m):
+            work.s[i] = work.low[i] + 0.9 * (rows[7, i] - work.low[i])
+            if not rows[7, i] > work.low[i]:
+                return best
+        length = 0.0
+        begin(0.1 * best, m, work)
+        for _ in range(_STEPS):
+            length = advance(m, 0.5 if length < 0.7 else 0.1, work)
+        total = _total(work.x, m, gain, weight, n, work)
+        if not total > best:
+            break
+        point[:] = work.x[:m]
+        power[:n] = rows[11, :n]
+        small = total - best < 1e-5 * best
+        best = total
+        if small:
+            break
+    return best
+
+
+@njit(error_model="numpy", cache=True)
+def _total(x, m, gain, weight, n, work):
+    """Weighted sum rate at `x` of the links listed, the others silent; powers in row 11."""
+    power = work.rows[11]
+    power[:n] = 0.0
+    for i in range(m):
+        power[work.link[i]] = min(math.exp(x[i]), 1.0)
+    return weighted_rate(power, gain, weight, n)
+
+
+@njit(error_model="numpy", cache=True)
+def _keep(power, inside, first, gain, weight, n, state, best_power, work):
+    """Improve powers and keep them if they are the best."""
+    total = _condense(power, inside, first, gain, weight, n, work)
+    for k in range(n):
+        if first[k] == -math.inf and 0.0 < power[k] < _SILENT / gain[k, k]:
+            power[k] = 0.0
+            total = weighted_rate(power, gain, weight, n)
+    if total > state[BEST]:
+        state[BEST] = total
+        best_power[:n] = power[:n]
+
+
+@njit(error_model="numpy", cache=True)
+def _choose(lo, hi, gain, weight, n, m, work, out):
+    """Link whose rate the relaxation exceeds most, and where to split its side."""
+    chosen, most = -1, -1.0
+    if m > 0:
+        received(work.x, work.gain, m, work.rows[0], work.rows[1], work.rows[7])
+    for i in range(m):
+        k, width = work.link[i], hi[work.link[i]] - lo[work.link[i]]
+        if width < 1e-9:
+            continue
+        s = min(max(work.rows[7, i], lo[k]), hi[k])
+        least, high = softplus(lo[k]), softplus(hi[k])
+        over = weight[k] * (least + (high - least) * (s - lo[k]) / width - softplus(s)) + 1e-9 * width
+        if over > most:
+            chosen, most = k, over
+            at = _TOWARDS * s + (1.0 - _TOWARDS) * 0.5 * (lo[k] + hi[k])
+            out[1] = min(max(at, lo[k] + 0.1 * width), hi[k] - 0.1 * width)
+    for k in range(n):
+        over = weight[k] * softplus(hi[k]) if lo[k] == -math.inf < hi[k] else -2.0
+        if over > most:
+            chosen, most = k, over
+            out[1] = log_sinr(_OFF * softplus(hi[k]))
+    if chosen < 0:
+        for k in range(n):
+            if hi[k] > -math.inf and (chosen < 0 or hi[k] - lo[k] > hi[chosen] - lo[chosen]):
+                chosen = k
+        out[1] = 0.5 * (lo[chosen] + hi[chosen])
+    out[0] = chosen
+
+
+@njit(error_model="numpy", cache=True)
+def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, works, out):
+    """Bound a box, in place shrink it and choose where to split it; improve on the powers of its relaxation."""
+    m, work = 0, works[0]
+    for _ in range(_CUTS):
+        goal = state[BEST] * (1.0 + tolerance)
+        found, known = tighten(root[0], lo, hi, gain, weight, n, goal, work)
+        bound, m = min(bound, found), 0
+        if bound <= goal:
+            return bound
+        if not known:
+            break
+        bound, last, m = relax(
+            lo, hi, bound, goal, state[BEST], tolerance * state[BEST], gain, weight, n, work
+        )
+        if bound <= goal or m == 0:
+            break
+        total = _total(work.x, m, gain, weight, n, work)
+        if total > state[BEST] or state[NODES] < 3:
+            power = work.rows[11]
+            _keep(power, root[1], root[0], gain, weight, n, state, best_power, works[1])
+            goal = state[BEST] * (1.0 + tolerance)
+        if bound <= goal or cut(lo, hi, last, goal, weight, n, m, work) > _WORTHWHILE:
+            break
+    _choose(lo, hi, gain, weight, n, m, work, out)
+    return bound
+
+
+@njit(error_model="numpy", cache=True)
+def _plant(gain, weight, first, n, root, queue, state, best_power):
+    """Begin a search: one box, and the least powers raised as far as the limits allow, improved."""
+    key, slot, box = queue
+    work, lo, hi = new_work(n), box[0, :n], box[0, n : 2 * n]
+    slot[0], box[0, 2 * n], key[0] = 0, -1.0, math.inf
+    root[0, :n] = first[:n]
+    for k in range(n):
+        lo[k], hi[k] = first[k], math.log(gain[k, k]) + 1e-6
+    bound, known = tighten(first, lo, hi, gain, weight, n, -1.0, work)
+    state[SIZE] = 1.0 if bound >= 0.0 else 0.0
+    state[CLOSED] = 0.0 if bound >= 0.0 else -math.inf
+    key[0] = bound
+    if bound < 0.0 or not known:
+        return
+    inside, step, power = root[1], work.x, work.s
+    inside[:n] = work.least[:n]
+    for _ in range(n):  # links that others have no room for go on by themselves
+        room = 1.0
+        for k in range(n):
+            step[k] = 0.0
+            for j in range(n):
+                step[k] += work.inverse[k, j] * work.margin[j]
+            if step[k] > 0.0:
+                room = min(room, max(1.0 - inside[k], 0.0) / step[k])
+        for k in range(n):
+            inside[k] += room * step[k]
+        for k in range(n):
+            work.margin[k] = math.inf
+            for j in range(n):
+                if work.inverse[j, k] > 0.0:
+                    work.margin[k] = min(work.margin[k], max(1.0 - inside[j], 0.0) / work.inverse[j, k])
+    for k in range(n):
+        power[k] = min(inside[k], 1.0)
+        inside[k] = 0.5 * (work.least[k] + inside[k])
+    state[BEST] = weighted_rate(power, gain, weight, n)
+    best_power[:n] = power[:n]
+    for k in range(n):
+        power[k] = 0.01 * inside[k] + 0.99 * power[k]
+    _keep(power.copy(), inside, first, gain, weight, n, state, best_power, new_work(n))
+
+
+@njit(error_model="numpy", cache=True)
+def _explore(gain, weight, n, root, queue, state, best_power, tolerance, budget):
+    """Split boxes, the largest bound first, until the gap is closed or the budget of boxes is spent."""
+    key, slot, box = queue
+    works, parent = (new_work(n), new_work(n)), np.empty(2 * n + 2)
+    spent = 0
+    while state[SIZE] > 0 and spent < budget and key[0] > state[BEST] * (1.0 + tolerance):
+        bound, size = key[0], int(state[SIZE]) - 1
+        pop(key, slot, size + 1)
+        parent[:] = box[slot[size]]
+        k, whole = int(parent[2 * n]), parent[2 * n] < 0.0
+        for side in range(1 if whole else 2):
+            child = box[slot[size]]
+            child[:] = parent
+            if not whole:
+                child[n + k if side == 0 else k] = parent[2 * n + 1]
+            lo, hi, out = child[:n], child[n : 2 * n], child[2 * n :]
+            spent += 1
+            found = _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, works, out)
+            state[NODES] += 1
+            if found > state[BEST] * (1.0 + tolerance):
+                push(key, slot, size, found)
+                size += 1
+            else:
+                state[CLOSED] = max(state[CLOSED], found)
+        state[SIZE] = size
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def plant_batch(gain, weight, first, count, root, queue, state, power):
+    """Begin searches: `first` `[row link]` the least `ln SINR`; the others as in `explore_batch`.
+
+    Where the minimum rates cannot be reached, no box is left and `CLOSED` is `-inf`.
+    """
+    for row in prange(gain.shape[0]):
+        n = count[row]
+        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 2 * n + 2])
+        _plant(gain[row], weight[row], first[row], n, root[row], mine, state[row], power[row])
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def explore_batch(gain, weight, count, root, queue, state, power, tolerance, budget):
+    """Up to `budget` boxes for each row, whose queue must have room for as many and two more.
+
+    `gain` `[row link link]`, `weight` `[row link]` and `count`, the number of a row's links, which come first; `root`
+    `[row 2 link]`: the least `ln SINR`, and powers that exceed all minimum rates; `queue`: bounds `[row place]`, slots `[row place]` and
+    boxes `[row slot 2 n + 2]` of lo, hi, the link to split at or -1, and where; `state` `[row 4]` by `SIZE`, `BEST`,
+    `CLOSED`, `NODES`; `power` `[row link]`, the best so far; `tolerance`: relative.
+    """
+    for row in prange(gain.shape[0]):
+        n = count[row]
+        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 2 * n + 2])
+        _explore(gain[row], weight[row], n, root[row], mine, state[row], power[row], tolerance, budget)

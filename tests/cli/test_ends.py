@@ -1,0 +1,269 @@
+"""Which end of a file is the station, and what its numbers are: through the commands."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.cli.refused import check_refused
+from tests.tables import rows
+
+from torchrrm import cli
+
+CELLS, LINKS, BEAMS = (["--problem", name] for name in ("association", "sum-rate", "urllc"))
+NOISE_W = 20e6 * 10**-20.4
+BARE = 10.0 ** (
+    -np.array([[94.5, 109.2, 118.4], [119.3, 87.5, 83.5], [95.7, 90.8, 98.3], [82.6, 87.4, 119.9]]) / 10
+)
+"""Gains of three stations at four users."""
+
+
+def table(path: Path, gain_db: np.ndarray, header: str = "") -> str:
+    lines = [",".join(f"{value:.10f}" for value in row) for row in gain_db]
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def scene(folder: Path, users: int = 6, stations: int = 1, antennas: int = 8) -> dict[str, Any]:
+    """Paths in the layout of Sionna: users receive from stations; written as a downlink and as its transpose."""
+    rng = np.random.default_rng(7)
+    shape = (2, users, 1, stations, antennas, 5, 1)
+    a = (
+        1e-5
+        * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
+        * np.arange(1, users + 1)[:, None, None, None, None, None]
+    )
+    tau = rng.uniform(0, 1e-6, (2, users, stations, 5))
+    np.savez(folder / "down.npz", a=a, tau=tau, h_freq=np.zeros(1))
+    np.savez(folder / "up.npz", a=a.transpose(0, 3, 4, 1, 2, 5, 6), tau=tau.transpose(0, 2, 1, 3))
+    return {
+        "gain": (np.abs(a) ** 2).sum(5).mean((2, 4, 5)),
+        "down": str(folder / "down.npz"),
+        "up": str(folder / "up.npz"),
+    }
+
+
+def allocated(
+    line: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[list[dict[str, str]], str]:
+    """The table of an allocation, and what was printed."""
+    out = folder / "out.csv"
+    assert cli.run(["allocate", *line, "--out", str(out)]) == 0, capsys.readouterr().err
+    return rows(out), capsys.readouterr().out
+
+
+def rates(found: list[dict[str, str]]) -> list[float]:
+    return [float(row["rate_bps_hz"]) for row in found]
+
+
+def test_macro_stations_without_small_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """46 dBm are 39.8 W each; with 110 - 91 = 19 and 120 - 95 = 25 dB the sum of rates is 14.64 bit/s/Hz."""
+    plan = table(tmp_path / "plan.csv", np.array([[-91.0, -110], [-120, -95]]), "macro,macro")
+    cells = tmp_path / "cells.csv"
+    line = [plan, *CELLS, "--macro-dbm", "46", "--allocator", "max-gain", "--stations-out", str(cells)]
+    found, shown = allocated(line, tmp_path, capsys)
+    assert [float(row["max_power_w"]) for row in rows(cells)] == pytest.approx([39.81, 39.81], rel=1e-3)
+    assert [float(row["sinr_db"]) for row in found] == pytest.approx([19.0, 25.0], abs=0.01)
+    assert "sum of rates 14.64 bit/s/Hz" in shown
+    assert shown.startswith("note: read as gain in dB (no --quantity given)\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "power_w"), [("", 0.1), ("station,station,station", 0.1), ("macro,macro,macro", 100.0)]
+)
+def test_an_unknown_kind_is_not_a_macro_station(
+    header: str, power_w: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, cells = table(tmp_path / "plan.csv", 10 * np.log10(BARE), header), tmp_path / "cells.csv"
+    _, shown = allocated([plan, *CELLS, "--stations-out", str(cells)], tmp_path, capsys)
+    assert [float(row["max_power_w"]) for row in rows(cells)] == pytest.approx([power_w] * 3)
+    assert ("3 stations of unknown kind with the limit of small ones" in shown) == (power_w == 0.1)
+
+
+def test_rsrp_of_one_station(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """-91 dBm with 46 dBm over 1200 resource elements is -106.2 dB, or 40.8 dB over 20 MHz of -174 dBm/Hz."""
+    plan = table(tmp_path / "rsrp.csv", np.array([[-91.0]]), "small")
+    line = [plan, *CELLS, "--small-dbm", "46"]
+    reference = 46 - 10 * math.log10(1200)
+    reading = ["--quantity", "rsrp", "--reference-dbm", f"{reference:.4f}"]
+    found, shown = allocated([*line, *reading], tmp_path, capsys)
+    assert float(found[0]["sinr_db"]) == pytest.approx(40.8, abs=0.05)
+    assert shown.startswith("note: read as RSRP of a reference signal of 15.2082 dBm\n")
+    found, shown = allocated(line, tmp_path, capsys)
+    assert float(found[0]["sinr_db"]) == pytest.approx(56.0, abs=0.05)
+    assert shown.startswith("note: read as gain in dB (no --quantity given)\n")
+
+
+@pytest.mark.parametrize(
+    ("offset_db", "sign", "reading"),
+    [(18.0, 1, ["--quantity", "rsrp", "--reference-dbm", "18"]), (0.0, -1, ["--quantity", "pathloss"])],
+)
+@pytest.mark.parametrize("line", [[*CELLS, "--allocator", "max-gain"], [*LINKS, "--pair", "strongest"]])
+def test_quantities_are_the_same_gains(
+    line: list[str], offset_db: float, sign: int, reading: list[str], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    gain_db = 10 * np.log10(BARE)
+    plain, _ = allocated([table(tmp_path / "a.csv", gain_db), *line], tmp_path, capsys)
+    other, _ = allocated(
+        [table(tmp_path / "b.csv", sign * gain_db + offset_db), *line, *reading], tmp_path, capsys
+    )
+    assert rates(other) == pytest.approx(rates(plain), rel=1e-5)
+
+
+class TestSionna:
+    """Files of Sionna's arrays, which do not say which end is the station."""
+
+    @pytest.mark.parametrize("form", ["down", "up"])
+    def test_slicing(self, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        cell = scene(tmp_path)
+        line = [
+            cell[form],
+            "--drop",
+            "1",
+            "--min-rate-bps",
+            "1e5",
+            "--direction",
+            {"down": "downlink", "up": "uplink"}[form],
+        ]
+        found, shown = allocated(line, tmp_path, capsys)
+        assert "6 of 6 users scheduled" in shown
+        assert ("turned round from downlink to uplink" in shown) == (form == "down")
+        band, rate = (np.array([float(row[name]) for row in found]) for name in ("bandwidth_hz", "rate_bps"))
+        snr = 10**-0.7 * cell["gain"][1, :, 0] / (10**-20.4 * band)
+        np.testing.assert_allclose(rate, band * np.log2(1 + snr), rtol=1e-4)
+
+    @pytest.mark.parametrize("form", ["down", "up"])
+    def test_association(self, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        cell = scene(tmp_path)
+        line = [
+            cell[form],
+            *CELLS,
+            "--allocator",
+            "max-signal",
+            "--direction",
+            {"down": "downlink", "up": "uplink"}[form],
+        ]
+        found, shown = allocated(line, tmp_path, capsys)
+        assert "6 of 6 users served by 1 of 1 stations" in shown
+        snr = 0.1 * cell["gain"][0, :, 0] / NOISE_W
+        np.testing.assert_allclose(rates(found), np.log2(1 + snr) / 6, rtol=1e-4)
+
+    @pytest.mark.parametrize("form", ["down", "up"])
+    def test_beams(self, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        cell = scene(tmp_path)
+        beams = [*BEAMS, "--allocator", "equal-power", "--noise-dbm", "-110"]
+        _, shown = allocated([cell[form], *beams], tmp_path, capsys)
+        end = {"down": "transmitter", "up": "receiver"}[form]
+        assert f"assumed that the one {end}, of 8 antennas, is the station" in shown
+
+    def test_pairs(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Each station serves the strongest of the users that it is the strongest station of."""
+        cell = scene(tmp_path, stations=2)
+        gain = cell["gain"][1]
+        best = gain.argmax(1)
+        served = {
+            station: int(np.where(best == station, gain.max(1), 0).argmax()) for station in best.tolist()
+        }
+        station, user = zip(*sorted(served.items(), key=lambda pair: -gain[pair[1], pair[0]]), strict=True)
+        line = [cell["down"], *LINKS, "--pair", "strongest", "--direction", "downlink", "--drop", "1"]
+        found, shown = allocated([*line, "--allocator", "max-power"], tmp_path, capsys)
+        assert f"left out {6 - len(user)} users and" in shown
+        heard = 0.01 * gain[np.ix_(user, station)]
+        own = np.diag(heard)
+        expected = np.log2(1 + own / (10**-13.4 + heard.sum(1) - own))
+        np.testing.assert_allclose(rates(found), expected, rtol=1e-4)
+
+
+def test_no_wrong_direction_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "out.csv")]
+    one, bare, square = scene(tmp_path), str(tmp_path / "bare.csv"), str(tmp_path / "square.csv")
+    (tmp_path / "two").mkdir()
+    two = scene(tmp_path / "two", stations=2)
+    table(Path(bare), 10 * np.log10(BARE))
+    table(Path(square), 10 * np.log10(BARE[:3]))
+    state = "--direction uplink .* or --direction downlink"
+    evaluate = ["evaluate", "--instances", "1"]
+    bad = {
+        "downlink to slicing": (["allocate", one["down"], *out], state),
+        "uplink to association": (["allocate", one["up"], *CELLS, *out], state),
+        "table to slicing": (["allocate", bare, *out], state),
+        "square table to association": (["allocate", square, *CELLS, *out], state),
+        "users and stations to pairs": (["allocate", one["up"], *LINKS, "--pair", "strongest", *out], state),
+        "table to sum-rate": (["allocate", bare, *LINKS, *out], r"got \[4, 3\]\. .* use --pair strongest"),
+        "stations of a slice": (
+            ["allocate", two["down"], *out, "--direction", "downlink"],
+            "station: must be chosen with --station, 0 to 1",
+        ),
+        "stations of beams": (
+            ["allocate", two["down"], *BEAMS, *out],
+            "channel: must have one station .* --direction",
+        ),
+        "no such station": (
+            ["allocate", two["down"], *out, "--direction", "downlink", "--station", "2"],
+            "station: must be 0 to 1, received 2",
+        ),
+        "against the roles": (
+            ["allocate", "munich_cell_uplink", *CELLS, "--direction", "downlink", *out],
+            "direction: must be uplink, as the data say, received downlink",
+        ),
+        "quantity of a file": (
+            ["allocate", "munich_cell_uplink", "--quantity", "gain", *out],
+            "quantity: must go with a table",
+        ),
+        "devices": (
+            ["allocate", "munich_d2d", *CELLS, *out],
+            "direction: must be uplink or downlink, received device",
+        ),
+        "dense network of slices": (
+            ["allocate", "munich_hudn_200m", *out],
+            "station: must be chosen with --station",
+        ),
+        "no reference": (
+            ["allocate", bare, *CELLS, "--quantity", "rsrp", *out],
+            "reference_dbm: must be given",
+        ),
+        "negative loss": (
+            ["allocate", bare, *CELLS, "--quantity", "pathloss", *out],
+            "pathloss: .* --quantity gain",
+        ),
+        "of a scenario": (
+            ["allocate", "hudn", *CELLS, "--direction", "uplink", *out],
+            "direction: must go with a snap",
+        ),
+        "of draws": (
+            [*evaluate, "--scenario", "hml", "--quantity", "gain"],
+            "quantity: must go with a snapshot",
+        ),
+        "station of draws": (
+            [*evaluate, "--scenario", "hml", "--station", "0"],
+            "station: must go with a snapshot",
+        ),
+        "pairs of draws": (
+            [*evaluate, *LINKS, "--scenario", "metagnn", "--pair", "strongest"],
+            "pair: must go with a snapshot",
+        ),
+        "draws of an unknown end": ([*evaluate, "--snapshot", one["down"], "--users", "2"], state),
+        "draws of cells": ([*evaluate, *CELLS, "--snapshot", one["up"]], state),
+    }
+    check_refused(bad, tmp_path / "out.csv", capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        (["--users", "3", "--station", "1"], "turned round from downlink to uplink; station 1 of 2, with all users"),
+        ([*CELLS, "--users", "3", "--allocators", "max-gain"], "averaged over antennas and times"),
+        ([*LINKS, "--links", "1", "--pair", "strongest", "--allocators", "max-power"], "of users and their strongest"),
+    ],
+)  # fmt: skip
+def test_evaluate_says_once_what_was_assumed(
+    line: list[str], note: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = scene(tmp_path, stations=2)
+    command = ["evaluate", "--snapshot", cell["down"], "--direction", "downlink", "--instances", "2", *line]
+    assert cli.run(command) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("note: ") == 1
+    assert note in shown
