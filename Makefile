@@ -78,6 +78,7 @@ bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_links.py
 	$(BIN)/python benchmarks/bench_links_gnn.py
 	$(BIN)/python benchmarks/bench_bounds.py
+	$(BIN)/python benchmarks/bench_qos_bound.py
 	$(BIN)/python benchmarks/bench_demands.py
 	$(BIN)/python benchmarks/bench_demands_front.py
 	$(BIN)/python benchmarks/bench_beams.py

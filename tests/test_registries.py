@@ -18,7 +18,6 @@ NO_SOLVERS = {
     "IterativeSolver": "an interface",
     "Solution": "what solvers return",
     "ErgodicBound": "what `ErgodicDualBound` returns",
-    "QosBound": "a bound",
     "SparseWMMSE": "of lists of neighbours, which no command makes; tests/solvers/test_sparse_wmmse.py",
 }
 NO_POLICIES = {
@@ -28,6 +27,7 @@ NO_POLICIES = {
     "Guarded": "made of allocators",
     "LocalMemory": "a state of `LocalPower`",
     "OnlineDual": "made of an allocator",
+    "Policy": "the base class",
     "PreparedSlice": "an instance",
     "ProportionalFair": "made of an allocator",
     "Refined": "made of a policy and a solver",

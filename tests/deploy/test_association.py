@@ -262,8 +262,8 @@ print(session.allocate(**{GOOD!r}, refine=2).action["station"].tolist())
 
 def test_ratios_above_150_db_saturate_as_in_the_problem():
     gain = 10 ** (24 * torch.rand(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
-    terms = {"noise_power_w": 0.5, "max_power_w": 2.0}
-    _, prepared = AssociationService({"kind": "association"}).prepare(gain=gain, **terms)
+    service = AssociationService({"kind": "association"})
+    _, prepared = service.prepare(gain=gain, noise_power_w=0.5, max_power_w=2.0)
     wanted = relative_snr(cell_instance(gain, max_power_w=torch.full((2,), 2.0).double(), noise_power_w=0.5))
     assert (wanted == 1e15).any()
     np.testing.assert_allclose(prepared.relative_snr[0], wanted)

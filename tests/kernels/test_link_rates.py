@@ -47,6 +47,18 @@ def test_curves_are_those_of_rates(name):
     assert not any(np.any(value[~well]) for value in found)
 
 
+@pytest.mark.parametrize("rate_bps", [1e-9, 1e-3, 1e2, 1e5])
+def test_effective_capacity_of_low_rates_is_their_mean(rate_bps):
+    # At exponents far below 1 the capacity is the mean rate less `theta / 2` times the variance.
+    gain, weight = (x.numpy() for x in KINDS["effective-capacity"].quadrature)
+    width, cn0 = np.array([rate_bps]), np.array([rate_bps])
+    rate = width * np.log1p(gain) / np.log(2)
+    theta, mean = KINDS["effective-capacity"].qos_exponent_per_bit, weight @ rate / weight.sum()
+    expected = mean - theta / 2 * (weight @ (rate - mean) ** 2)
+    found = curves(width, cn0, np.zeros(1), KINDS["effective-capacity"].law)[0]
+    assert found == pytest.approx(expected, rel=1e-12 + 0.1 * (theta * rate_bps) ** 2)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_no_bandwidth_no_rate(name):
     found = curves(np.zeros(1), np.ones(1), np.zeros(1), KINDS[name].law)

@@ -198,7 +198,7 @@ def test_sparse_makers():
     message = "drop.rx_position_m: must be finite, received nan"
     assert refused(lambda: sparse_links(lost, path_loss, 3)) == message
     assert refused(lambda: sparse_cells(lost, path_loss, limit, 3, residual=False)) == message
-    slot = link_instance(torch.rand(4, 4))
+    slot: Any = link_instance(torch.rand(4, 4))
     assert refused(lambda: sparsify_cells(slot, 2)).startswith("instance: expected CellInstance (users and")
-    cells = cell_instance(torch.rand(4, 4))
+    cells: Any = cell_instance(torch.rand(4, 4))
     assert refused(lambda: sparsify(cells, 2)).startswith("instance: expected LinkInstance (links in one")

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from torchrrm.records import tensor_record
 from torchrrm.solvers import IterativeSolver
+from torchrrm.solvers.base import rounded_up
 
 
 @tensor_record
@@ -79,3 +80,13 @@ def test_unrolled_steps_carry_gradients():
 def test_needs_a_step():
     with pytest.raises(ValueError, match="max_steps: must be at least 1, received 0"):
         SquareRoot(max_steps=0).solve(Number(value=VALUES))
+
+
+def test_bounds_are_rounded_up():
+    exact = torch.tensor([1 / 3, -1 / 3, 1.0, 0.0, -torch.inf, 1e300], dtype=torch.float64)
+    rounded = rounded_up(exact, torch.float32)
+    assert rounded.dtype == torch.float32
+    assert (rounded.double() >= exact).all()
+    assert (rounded.double() - exact)[:4].max() < 1e-7
+    assert rounded[2:].tolist() == [1.0, 0.0, -torch.inf, torch.inf]
+    assert torch.equal(rounded_up(exact, torch.float64), exact)

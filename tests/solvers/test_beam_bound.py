@@ -176,3 +176,23 @@ def test_batches_and_limits() -> None:
 
 def test_conformance() -> None:
     check_solver(BeamformingBound(tolerance=0.01), PROBLEM, sample, expected=replace(BEAMS, extremes=False))
+
+
+@pytest.mark.parametrize("users", [1, 2, 3])
+def test_minima_that_all_power_just_reaches_are_not_called_infeasible(users: int) -> None:
+    instance = draw(5, users, 2, batch=40, payload_bits=0.0)
+    share = torch.full((40, users), 1 / users, dtype=torch.float64)
+    theta = packet_back_off(instance.error_probability, instance.blocklength)[..., None]
+    rate = packet_rate(mmse_sinr(relative_gram(instance), share), theta)
+    bits = torch.clamp(rate, min=0.0) * instance.blocklength[..., None] / math.log(2)
+    edge = replace(instance, payload_bits=torch.where(bits > 1e-3, bits, 0.0))
+    value = (instance.weight * rate).sum(-1)
+    assert (BeamformingBound(1e-6).bound(edge) >= value - 1e-12).all()
+    assert (interference_free_bound(edge) >= value - 1e-12).all()
+
+
+def test_bounds_in_single_precision_are_no_lower() -> None:
+    exact = draw(6, 3, 4)
+    single = to(exact, dtype=torch.float32)
+    for bound in (SOLVER.bound, interference_free_bound):
+        assert (bound(single).double() >= bound(to(single, dtype=torch.float64))).all()

@@ -1,5 +1,7 @@
 """Every registered allocator and problem refuses what is no instance, in one line."""
 
+from typing import Any
+
 import pytest
 import torch
 from tests.testing import links
@@ -84,7 +86,10 @@ def test_policies_take_both_precisions(one: Registered, weights, learning, gener
 
 
 def test_wrong_records_are_named():
-    slot, slots = link_instance(torch.eye(3)), ergodic_instance(torch.eye(3).expand(4, 3, 3))
+    slot: Any = link_instance(torch.eye(3))
+    slots: Any = ergodic_instance(torch.eye(3).expand(4, 3, 3))
+    action: Any = MaxPower()(slot)
+    tensor: Any = torch.eye(3)
     many = r"expected ErgodicInstance \(links over many slots\), got LinkInstance \(links in one slot\)$"
     for name in ("metagnn", "state-augmented"):
         with pytest.raises(ValueError, match=f"^instance: {many}"):
@@ -94,11 +99,11 @@ def test_wrong_records_are_named():
         with pytest.raises(ValueError, match=f"^instance: {one}"):
             allocator(slots)
     with pytest.raises(ValueError, match=f"^instance: {many}"):
-        ErgodicPower().evaluate(slot, MaxPower()(slot))
+        ErgodicPower().evaluate(slot, action)
     with pytest.raises(
         ValueError, match=r"^instance: expected LinkInstance \(links in one slot\), got Tensor$"
     ):
-        WMMSE()(torch.eye(3))
+        WMMSE()(tensor)
 
 
 class Trusting:

@@ -19,8 +19,8 @@ __all__ = ["curve", "curves", "utility"]
 
 _LOG2E = 1.0 / math.log(2.0)
 _LEAST = 1e-305  # of `cn0`: least bandwidth that has a rate
-_SHALLOW = 0.9  # mean of `exp(-theta r)` up to which its logarithm loses no more than a digit
 _FLAGS = {"contract", "nsz", "arcp", "reassoc"}
+_SHALLOW = 0.9  # mean of `exp(-theta r)` up to which its logarithm loses no more than a digit
 
 
 @njit(inline="always", error_model="numpy")

@@ -7,20 +7,21 @@ The names are those of `qos_ranges`, which shrinks boxes.
 
     maximise sum_k w_k (c_k s_k + d_k)   subject to   s_k <= f_k(x),  lo <= s <= hi,  x <= 0
 
-is convex: a geometric program [Chiang2007] that keeps all minimum rates. Links with `lo = -inf` count as
-`w_k ln(1 + e^{hi_k})` and as silent, which takes nothing from the others. Newton's method follows the central path; `s` is
-eliminated from its steps, because its block of the Hessian is diagonal.
+is convex: a geometric program [Chiang2007] that keeps all minimum rates. Links with `lo = -inf`, or with a faint one
+far below `hi`, count as `w_k ln(1 + e^{hi_k})` and as silent, which takes nothing from the others. A primal-dual
+interior-point method (Section 11.7 of [Boyd2004]) solves it, some 15 steps a box; `s` is eliminated from them,
+because its block of the Hessian is diagonal. A barrier method takes five times as many.
 
 **Certificate.** For any `x` and any prices `y >= 0`, with `a_kj` the parts of `I_k` at `x`, the noise being `a_k0`,
 
     ln I_k(e^x') >= -a_k0 ln a_k0 + sum_j a_kj (ln G_kj + x'_j - ln a_kj)   for all x',
 
-by the inequality of arithmetic and geometric means. So `sum_k (w_k c_k - y_k) s_k + y_k f_k(x')` is at most linear in `x'`
-and `s`, and its largest corner in their ranges bounds the box, whether Newton's method converged or not. `ROUNDING` of all
-magnitudes is added.
+by the inequality of arithmetic and geometric means. So `sum_k (w_k c_k - y_k) s_k + y_k f_k(x')` is at most linear in
+`x'` and `s`, and its largest corner in their ranges bounds the box, whether the method converged or not.
+`ROUNDING` of all magnitudes is added.
 
-**Cuts.** With the prices of one such bound `B`, any part of the box with `s_k < hi_k - (B - goal) / |w_k c_k - y_k|`, or
-`s_k > lo_k + ...` where the difference is negative, is below `goal`. Bound and slopes must be of the same prices.
+**Cuts.** With the prices of one such bound `B`, any part of the box with `s_k < hi_k - (B - goal) / |w_k c_k - y_k|`,
+or `s_k > lo_k + ...` where the difference is negative, is below `goal`. Bound and slopes must be of the same prices.
 """
 
 import math
@@ -29,12 +30,13 @@ from numba import njit
 
 from torchrrm.kernels.qos_ranges import ROUNDING, noise_and_interference, raise_low, softplus
 
-__all__ = ["SLACK", "advance", "begin", "cut", "received", "relax"]
+__all__ = ["SLACK", "advance", "begin", "cut", "is_silent", "received", "relax"]
 
 SLACK = 1e-7
-"""Of `s` and `x`: what Newton's method may use beyond a box, so that every box has an interior."""
+"""Of `s` and `x`: what the method may use beyond a box, so that every box has an interior."""
 _STEPS = 60  # at most
 _CENTRAL, _AHEAD = 0.5, 0.1  # of the mean product: what a step aims at after a short and after a long one
+_FAINT, _FAR = -7.0, 6.0  # ln SINR below which a minimum is faint, and how far below `hi` it may be silent
 _INSIDE = 0.95  # part of the way to where the first constraint or multiplier is zero
 _SETTLED = 0.1  # part of what the bound is above the goal: the box is split anyway
 
@@ -50,31 +52,37 @@ def received(x, gain, m, power, heard, f):
 
 
 @njit(error_model="numpy", cache=True)
+def is_silent(lo, hi):
+    """Whether the relaxation counts a link as silent: it may be off, or its minimum is faint and far below."""
+    return hi > -math.inf and (lo == -math.inf or (lo < _FAINT and hi - lo > _FAR))
+
+
+@njit(error_model="numpy", cache=True)
 def begin(gap, m, work):
     """Multipliers of all constraints at `x` and `s`, as the central path has them at this gap."""
-    rows, each = work.rows, gap / (4.0 * m)
+    rows, each, slack = work.rows, gap / (4.0 * m), work.slack[0]
     received(work.x, work.gain, m, rows[0], rows[1], rows[7])
     for k in range(m):
         rows[2, k] = each / (rows[7, k] - work.s[k])
-        rows[12, k] = each / (work.s[k] - work.low[k] + SLACK)
-        rows[13, k] = each / (work.high[k] + SLACK - work.s[k])
-        rows[14, k] = each / (SLACK - work.x[k])
+        rows[12, k] = each / (work.s[k] - work.low[k] + slack)
+        rows[13, k] = each / (work.high[k] + slack - work.s[k])
+        rows[14, k] = each / (slack - work.x[k])
 
 
 @njit(error_model="numpy", cache=True)
 def _assemble(m, share, work):
-    """Gradient at `share` of the mean product in rows 5, 6; diagonals in rows 3, 4; Hessian of `x` without `s`; that product."""
+    """Set gradient (rows 5, 6), diagonals (rows 3, 4) and Hessian of `x`; return `share` of the mean product."""
     rows, part, hessian = work.rows, work.part, work.curvature
     f, price, a, b, slope_x, slope_s = rows[7], rows[2], rows[3], rows[4], rows[5], rows[6]
-    total = 0.0
+    total, slack = 0.0, work.slack[0]
     for k in range(m):
         s, x = work.s[k], work.x[k]
-        total += price[k] * (f[k] - s) + rows[12, k] * (s - work.low[k] + SLACK)
-        total += rows[13, k] * (work.high[k] + SLACK - s) + rows[14, k] * (SLACK - x)
+        total += price[k] * (f[k] - s) + rows[12, k] * (s - work.low[k] + slack)
+        total += rows[13, k] * (work.high[k] + slack - s) + rows[14, k] * (slack - x)
     each = share * total / (4.0 * m)
     for k in range(m):
-        over, below = 1.0 / (f[k] - work.s[k]), 1.0 / (work.s[k] - work.low[k] + SLACK)
-        above, limit = 1.0 / (work.high[k] + SLACK - work.s[k]), 1.0 / (SLACK - work.x[k])
+        over, below = 1.0 / (f[k] - work.s[k]), 1.0 / (work.s[k] - work.low[k] + slack)
+        above, limit = 1.0 / (work.high[k] + slack - work.s[k]), 1.0 / (slack - work.x[k])
         a[k], b[k] = price[k] * over, rows[12, k] * below + rows[13, k] * above
         slope_s[k] = -work.slope[k] + each * (over - below + above)
         slope_x[k] = each * (limit - over)
@@ -142,18 +150,18 @@ def _direction(m, work):
 @njit(error_model="numpy", cache=True)
 def advance(m, share, work):
     """A primal-dual step from `x`, `s` and the multipliers to `share` of their mean product; whether it was long."""
-    rows, x, s = work.rows, work.x, work.s
-    f, price, df, dx, ds, x_new = rows[7], rows[2], rows[5], rows[8], rows[9], rows[10]
+    rows, x, s, slack = work.rows, work.x, work.s, work.slack[0]
+    f, df, dx, ds, x_new = rows[7], rows[5], rows[8], rows[9], rows[10]
     each = _assemble(m, share, work)
     _direction(m, work)
     step, dual = 1.0, 1.0
     for k in range(m):
-        end = work.low[k] - SLACK if ds[k] < 0.0 else work.high[k] + SLACK
+        end = work.low[k] - slack if ds[k] < 0.0 else work.high[k] + slack
         if ds[k] != 0.0:
             step = min(step, _INSIDE * (end - s[k]) / ds[k])
         if dx[k] > 0.0:
-            step = min(step, _INSIDE * (SLACK - x[k]) / dx[k])
-        slacks = (f[k] - s[k], s[k] - work.low[k] + SLACK, work.high[k] + SLACK - s[k], SLACK - x[k])
+            step = min(step, _INSIDE * (slack - x[k]) / dx[k])
+        slacks = (f[k] - s[k], s[k] - work.low[k] + slack, work.high[k] + slack - s[k], slack - x[k])
         moves = (df[k] - ds[k], ds[k], -ds[k], -dx[k])
         for i in range(4):
             row = 2 if i == 0 else 11 + i
@@ -213,11 +221,11 @@ def _certify(price, constant, m, work):
 
 
 @njit(error_model="numpy", cache=True)
-def _state(lo, hi, gain, weight, n, work):
+def _begin_box(lo, hi, gain, weight, n, work):
     """Set the relaxation of a box in `work`: its links, their chords and ranges; how many, and the constant."""
-    m, constant = 0, 0.0
+    m, constant, work.slack[0] = 0, 0.0, SLACK
     for k in range(n):
-        if lo[k] == -math.inf:
+        if lo[k] == -math.inf or is_silent(lo[k], hi[k]):
             constant += weight[k] * softplus(hi[k])
             continue
         work.link[m], work.low[m], work.high[m] = k, lo[k], hi[k]
@@ -265,12 +273,12 @@ def _enter(m, work):
 
 @njit(error_model="numpy", cache=True)
 def relax(lo, hi, known, goal, best, finest, gain, weight, n, work):
-    """Bound of a box that `tighten` shrank, at most `known`; bound by `work.price`; links of the relaxation; their point inside.
+    """Bound a box that `tighten` shrank: the bound, at most `known`, that of `work.price`, and the relaxation's links.
 
-    `x` is in `work`; stops at `goal`, where splitting pays more, or within a part of `finest`. Without a point inside
-    the number of links is 0.
+    Stops at `goal`, where splitting pays more, or within a part of `finest`; powers `e^x` are in `work.x`. Without a
+    point inside the number of links is 0.
     """
-    m, constant = _state(lo, hi, gain, weight, n, work)
+    m, constant = _begin_box(lo, hi, gain, weight, n, work)
     if m == 0 or not _enter(m, work):
         return known, math.inf, 0
     bound, last, length, prices = known, math.inf, 0.0, work.rows[2]
@@ -305,6 +313,6 @@ def cut(lo, hi, bound, goal, weight, n, m, work):
                 else:
                     hi[k] = lo[k] + kept
     for k in range(n):
-        if lo[k] == -math.inf and weight[k] > 0.0 and raise_low(k, lo, hi, weight, excess, bound):
+        if is_silent(lo[k], hi[k]) and weight[k] > 0.0 and raise_low(k, lo, hi, weight, excess, bound):
             left = 0.0
     return left

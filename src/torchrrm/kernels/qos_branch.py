@@ -1,12 +1,13 @@
 """Branch and bound for the weighted sum rate of interference links under minimum rates, in the units of `qos_ranges`.
 
-A box of `s = ln SINR` is shrunk, relaxed and cut (`qos_bounds`), and split, the largest bound first. The relaxation keeps all minimum
-rates, so its powers are candidates; the best are improved by condensation [Chiang2007]: the tangent of `ln(1 + e^s)` at the last `s`
-is below it and makes the problem a convex one of the same form, whose solution is at least as good.
+A box of `s = ln SINR` is shrunk, relaxed and cut (`qos_bounds`), and split, the largest bound first. The relaxation
+keeps all minimum rates, so its powers are candidates; the best are improved by condensation [Chiang2007]: the tangent
+of `ln(1 + e^s)` at the last `s` is below it and makes the problem a convex one of the same form, whose solution is at
+least as good.
 
-A link without a minimum rate begins with `lo = -inf`. Its box is split where the rate is a part of what it can be at most: below,
-it counts as that rate and is silent; above, it has a least SINR. So a link that is off at the optimum is shown to be so
-by steps that each leave a part of its rate, and links of small minimum rates need no other treatment.
+A link without a minimum rate begins with `lo = -inf`. Its box is split where the rate is a part of what it can be at
+most: below, it counts as that rate and is silent; above, it has a least SINR. So a link that is off at the optimum is
+shown to be so by steps that each leave a part of its rate, and links of small minimum rates need no other treatment.
 """
 
 import math
@@ -15,54 +16,63 @@ import numpy as np
 from numba import njit, prange
 
 from torchrrm.kernels.link_branch import BEST, CLOSED, NODES, SIZE, pop, push
-from torchrrm.kernels.qos_bounds import advance, begin, cut, received, relax
-from torchrrm.kernels.qos_ranges import log_sinr, new_work, softplus, tighten, weighted_rate
+from torchrrm.kernels.qos_bounds import advance, begin, cut, is_silent, received, relax
+from torchrrm.kernels.qos_ranges import (
+    log_sinr,
+    new_work,
+    noise_and_interference,
+    softplus,
+    tighten,
+    weighted_rate,
+)
 
-__all__ = ["explore_batch", "plant_batch"]
+__all__ = ["explore_batch"]
 
 _BELOW = -30.0  # ln SINR to which a link without a minimum rate may fall in a condensation
 _SILENT = 1e-9  # SINR below which it is turned off
 _CUTS = 3  # times that a box is shrunk and bounded
 _WORTHWHILE = 0.5  # part of a side that cuts leave: a box that they shrink less is not bounded anew
 _TOWARDS = 0.7  # from the middle of a side to where the relaxation is: the point where it is split
-_OFF = 0.5  # part of its largest rate at which the side of a link that may be off is split
+_OFF = 0.2  # part of its largest rate at which the side of a link that may be off is split
 _TANGENTS, _STEPS = 20, 14  # condensations at most, and steps of each
 
 
 @njit(error_model="numpy", cache=True)
-def _condense(power, inside, first, gain, weight, n, work):
-    """Improve powers that keep all minimum rates, in place; links at zero stay there. Returns the weighted sum rate."""
-    m, best = 0, weighted_rate(power, gain, weight, n)
+def _condense(power, root, gain, weight, n, work):
+    """Improve powers, in place, to ones that keep minima and limits of actions; return their rate, 0 if there are none.
+
+    Links without a minimum that are silent stay so. Powers are in parts of the limit of actions here.
+    """
+    m, best, inside, first, limit = 0, 0.0, root[1], root[2], root[4, 0]
+    rows, start, work.slack[0] = work.rows, np.empty(n), 0.0
     for k in range(n):
-        if power[k] > 0.0:
-            work.link[m], work.low[m] = k, max(first[k], _BELOW)
+        if power[k] > 0.0 or first[k] > -math.inf:
+            work.link[m], work.low[m], start[m] = k, max(first[k], _BELOW), power[k] / limit
             work.high[m] = math.log(gain[k, k]) + 1.0
             m += 1
     for k in range(m):
         for j in range(m):
-            work.gain[k, j] = gain[work.link[k], work.link[j]]
-    rows, point = work.rows, np.empty(m)
-    for i in range(m):
-        point[i] = math.log(power[work.link[i]])
+            work.gain[k, j] = gain[work.link[k], work.link[j]] * limit
     for _ in range(_TANGENTS):
-        received(point, work.gain, m, rows[0], rows[1], rows[7])
         for i in range(m):
             k = work.link[i]
-            work.slope[i] = weight[k] / (1.0 + math.exp(-rows[7, i]))
-            work.x[i] = math.log(0.9 * math.exp(point[i]) + 0.1 * inside[k])
+            signal = start[i] * work.gain[i, i]
+            work.slope[i] = weight[k] * signal / (signal + noise_and_interference(i, start, work.gain, m))
+            work.x[i] = math.log(0.9 * start[i] + 0.1 * inside[k] / limit)
         received(work.x, work.gain, m, rows[0], rows[1], rows[7])
         for i in range(m):
             work.s[i] = work.low[i] + 0.9 * (rows[7, i] - work.low[i])
-            if not rows[7, i] > work.low[i]:
+            if not (rows[7, i] > work.low[i] and work.x[i] < 0.0):
                 return best
         length = 0.0
-        begin(0.1 * best, m, work)
+        begin(0.1 * _total(work.x, m, limit, gain, weight, n, work), m, work)
         for _ in range(_STEPS):
             length = advance(m, 0.5 if length < 0.7 else 0.1, work)
-        total = _total(work.x, m, gain, weight, n, work)
+        total = _total(work.x, m, limit, gain, weight, n, work)
         if not total > best:
             break
-        point[:] = work.x[:m]
+        for i in range(m):
+            start[i] = math.exp(work.x[i])
         power[:n] = rows[11, :n]
         small = total - best < 1e-5 * best
         best = total
@@ -72,21 +82,21 @@ def _condense(power, inside, first, gain, weight, n, work):
 
 
 @njit(error_model="numpy", cache=True)
-def _total(x, m, gain, weight, n, work):
+def _total(x, m, limit, gain, weight, n, work):
     """Weighted sum rate at `x` of the links listed, the others silent; powers in row 11."""
     power = work.rows[11]
     power[:n] = 0.0
     for i in range(m):
-        power[work.link[i]] = min(math.exp(x[i]), 1.0)
+        power[work.link[i]] = min(math.exp(x[i]), 1.0) * limit
     return weighted_rate(power, gain, weight, n)
 
 
 @njit(error_model="numpy", cache=True)
-def _keep(power, inside, first, gain, weight, n, state, best_power, work):
+def _keep(power, root, gain, weight, n, state, best_power, work):
     """Improve powers and keep them if they are the best."""
-    total = _condense(power, inside, first, gain, weight, n, work)
+    total = _condense(power, root, gain, weight, n, work)
     for k in range(n):
-        if first[k] == -math.inf and 0.0 < power[k] < _SILENT / gain[k, k]:
+        if total > 0.0 and root[2, k] == -math.inf and 0.0 < power[k] < _SILENT / gain[k, k]:
             power[k] = 0.0
             total = weighted_rate(power, gain, weight, n)
     if total > state[BEST]:
@@ -110,9 +120,10 @@ def _choose(lo, hi, gain, weight, n, m, work, out):
         if over > most:
             chosen, most = k, over
             at = _TOWARDS * s + (1.0 - _TOWARDS) * 0.5 * (lo[k] + hi[k])
+            at = max(at, log_sinr(_OFF * high))  # far below, a chord promises much for no power
             out[1] = min(max(at, lo[k] + 0.1 * width), hi[k] - 0.1 * width)
     for k in range(n):
-        over = weight[k] * softplus(hi[k]) if lo[k] == -math.inf < hi[k] else -2.0
+        over = weight[k] * softplus(hi[k]) if is_silent(lo[k], hi[k]) else -2.0
         if over > most:
             chosen, most = k, over
             out[1] = log_sinr(_OFF * softplus(hi[k]))
@@ -141,10 +152,14 @@ def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, w
         )
         if bound <= goal or m == 0:
             break
-        total = _total(work.x, m, gain, weight, n, work)
+        total = _total(work.x, m, 1.0, gain, weight, n, work)
         if total > state[BEST] or state[NODES] < 3:
             power = work.rows[11]
-            _keep(power, root[1], root[0], gain, weight, n, state, best_power, works[1])
+            if (
+                state[NODES] == 0
+            ):  # to begin with, the raised powers are better than those of the first program
+                power[:n] = 0.01 * root[1, :n] + 0.99 * root[3, :n]
+            _keep(power, root, gain, weight, n, state, best_power, works[1])
             goal = state[BEST] * (1.0 + tolerance)
         if bound <= goal or cut(lo, hi, last, goal, weight, n, m, work) > _WORTHWHILE:
             break
@@ -153,45 +168,18 @@ def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, w
 
 
 @njit(error_model="numpy", cache=True)
-def _plant(gain, weight, first, n, root, queue, state, best_power):
-    """Begin a search: one box, and the least powers raised as far as the limits allow, improved."""
+def _plant(gain, weight, n, root, queue, state, best_power, work):
+    """Begin a search with one box and the given powers."""
     key, slot, box = queue
-    work, lo, hi = new_work(n), box[0, :n], box[0, n : 2 * n]
-    slot[0], box[0, 2 * n], key[0] = 0, -1.0, math.inf
-    root[0, :n] = first[:n]
+    lo, hi = box[0, :n], box[0, n : 2 * n]
+    slot[0], box[0, 2 * n] = 0, -1.0
     for k in range(n):
-        lo[k], hi[k] = first[k], math.log(gain[k, k]) + 1e-6
-    bound, known = tighten(first, lo, hi, gain, weight, n, -1.0, work)
-    state[SIZE] = 1.0 if bound >= 0.0 else 0.0
-    state[CLOSED] = 0.0 if bound >= 0.0 else -math.inf
-    key[0] = bound
-    if bound < 0.0 or not known:
-        return
-    inside, step, power = root[1], work.x, work.s
-    inside[:n] = work.least[:n]
-    for _ in range(n):  # links that others have no room for go on by themselves
-        room = 1.0
-        for k in range(n):
-            step[k] = 0.0
-            for j in range(n):
-                step[k] += work.inverse[k, j] * work.margin[j]
-            if step[k] > 0.0:
-                room = min(room, max(1.0 - inside[k], 0.0) / step[k])
-        for k in range(n):
-            inside[k] += room * step[k]
-        for k in range(n):
-            work.margin[k] = math.inf
-            for j in range(n):
-                if work.inverse[j, k] > 0.0:
-                    work.margin[k] = min(work.margin[k], max(1.0 - inside[j], 0.0) / work.inverse[j, k])
-    for k in range(n):
-        power[k] = min(inside[k], 1.0)
-        inside[k] = 0.5 * (work.least[k] + inside[k])
-    state[BEST] = weighted_rate(power, gain, weight, n)
-    best_power[:n] = power[:n]
-    for k in range(n):
-        power[k] = 0.01 * inside[k] + 0.99 * power[k]
-    _keep(power.copy(), inside, first, gain, weight, n, state, best_power, new_work(n))
+        lo[k], hi[k] = root[0, k], math.log(gain[k, k]) + 1e-6
+    key[0], _ = tighten(root[0], lo, hi, gain, weight, n, -1.0, work)
+    state[SIZE] = 1.0 if key[0] >= 0.0 else 0.0
+    state[CLOSED] = 0.0 if key[0] >= 0.0 else -math.inf
+    best_power[:n] = root[3, :n]
+    state[BEST] = weighted_rate(best_power, gain, weight, n)
 
 
 @njit(error_model="numpy", cache=True)
@@ -200,6 +188,8 @@ def _explore(gain, weight, n, root, queue, state, best_power, tolerance, budget)
     key, slot, box = queue
     works, parent = (new_work(n), new_work(n)), np.empty(2 * n + 2)
     spent = 0
+    if state[NODES] == 0:
+        _plant(gain, weight, n, root, queue, state, best_power, works[0])
     while state[SIZE] > 0 and spent < budget and key[0] > state[BEST] * (1.0 + tolerance):
         bound, size = key[0], int(state[SIZE]) - 1
         pop(key, slot, size + 1)
@@ -223,25 +213,15 @@ def _explore(gain, weight, n, root, queue, state, best_power, tolerance, budget)
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
-def plant_batch(gain, weight, first, count, root, queue, state, power):
-    """Begin searches: `first` `[row link]` the least `ln SINR`; the others as in `explore_batch`.
-
-    Where the minimum rates cannot be reached, no box is left and `CLOSED` is `-inf`.
-    """
-    for row in prange(gain.shape[0]):
-        n = count[row]
-        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 2 * n + 2])
-        _plant(gain[row], weight[row], first[row], n, root[row], mine, state[row], power[row])
-
-
-@njit(error_model="numpy", cache=True, parallel=True)
 def explore_batch(gain, weight, count, root, queue, state, power, tolerance, budget):
     """Up to `budget` boxes for each row, whose queue must have room for as many and two more.
 
     `gain` `[row link link]`, `weight` `[row link]` and `count`, the number of a row's links, which come first; `root`
-    `[row 2 link]`: the least `ln SINR`, and powers that exceed all minimum rates; `queue`: bounds `[row place]`, slots `[row place]` and
-    boxes `[row slot 2 n + 2]` of lo, hi, the link to split at or -1, and where; `state` `[row 4]` by `SIZE`, `BEST`,
-    `CLOSED`, `NODES`; `power` `[row link]`, the best so far; `tolerance`: relative.
+    `[row 5 link]`: the least `ln SINR` that the bound is for; powers inside the minima and limits of actions; the least
+    `ln SINR` of actions; powers that keep these; and the limit of actions; `queue`: bounds `[row place]`, slots
+    `[row place]` and boxes `[row slot 2 n + 2]` of lo, hi, the link to split at or -1, and where; `state` `[row 4]` by
+    `SIZE`, `BEST`, `CLOSED`, `NODES`; `power` `[row link]`, the best so far; `tolerance`: relative. A search begins
+    where `NODES` is 0. Where the minimum rates cannot be reached no box is left and `CLOSED` is `-inf`.
     """
     for row in prange(gain.shape[0]):
         n = count[row]

@@ -4,21 +4,23 @@ Powers `p` are fractions of the limits, gains `G` relative to the noise, rates i
 `I_k = 1 + sum_{j != k} G_kj p_j` and `s_k = ln(G_kk p_k / I_k)` a rate is `ln(1 + e^{s_k})`; a box is `lo <= s <= hi`,
 and a minimum rate is its first `lo`. `lo_k = -inf` leaves link `k` free to be off.
 
-`s >= lo` means `p >= F p + u` with `u_k = e^{lo_k} / G_kk` and `F_kj = u_k G_kj`. All such powers are `p = Z (u + m)` with
-`Z = (I - F)^-1 >= 0` and margins `m >= 0` [Foschini1993]. The least are `Z u`; `p_j <= 1` limits the margin of link `k`
-alone to `t_k = min_j (1 - (Z u)_j) / Z_jk`; and `s_k` is largest where it has all of it and the others have none.
+`s >= lo` means `p >= F p + u` with `u_k = e^{lo_k} / G_kk` and `F_kj = u_k G_kj`. All such powers are `p = Z (u + m)`
+with `Z = (I - F)^-1 >= 0` and margins `m >= 0` [Foschini1993]. The least are `Z u`; `p_j <= 1` limits the margin of
+link `k` alone to `t_k = min_j (1 - (Z u)_j) / Z_jk`; and `s_k` is largest where it has all of it and the others have
+none.
 
-None of this relies on how exact the computed `Z` is, because two consequences of `Z = (I - F)^-1` are checked instead: if
-`q <= F q + u` then `q <= p`; and for any row `z >= 0` with `v = z (I - F)`, `z_k m_k <= sum_i max(v_i, 0) - z u`. `F` and
-`u` are smaller by `_EASE` than the box asks for, which is far above rounding, so that the checks pass. If the box holds powers,
-all pivots of the elimination are at least `_EASE`; one that is clearly negative proves that it holds none.
+None of this relies on how exact the computed `Z` is, because two consequences of `Z = (I - F)^-1` are checked
+instead: if `q <= F q + u` then `q <= p`; and for any row `z >= 0` with `v = z (I - F)`, `z_k m_k <= sum_i max(v_i, 0)
+- z u`. `F` and `u` are smaller by `_EASE` than the box asks for, which is far above rounding, so that the checks
+pass. If the box holds powers, all pivots of the elimination are at least `_EASE`; one that is clearly negative proves
+that it holds none.
 
 The best powers give a link no more than its minimum if more costs the others more than it gains everywhere in the box,
 
     w_k G_kk / (I_k (1 + SINR_k)) < sum_j w_j G_jk SINR_j / ((1 + SINR_j) I_j),
 
-since a little less power of it harms no other minimum: then `hi_k` becomes `lo_k` if that is the minimum (`-inf`: the link is off),
-and a box whose `lo_k` is above the minimum does not hold the best powers.
+since a little less power of it harms no other minimum: then `hi_k` becomes `lo_k` if that is the minimum (`-inf`: the
+link is off), and a box whose `lo_k` is above the minimum does not hold the best powers.
 
 `lo` rises to what a better objective than `goal` needs: the other links contribute at most `ln(1 + e^hi)` each.
 """
@@ -58,7 +60,9 @@ class Work(NamedTuple):
         low, high, slope: box of `s` and `w c`.
         first, last: box of `x`.
         x, s, price: point and prices.
-        rows: for Newton's method.
+        rows: for the interior-point method: 0 powers, 1 interference, 2 and 12 to 14 multipliers, 3 and 4 diagonals, 5
+            and 6 gradient, 7 `f`, 8 and 9 direction, 10 a trial, 11 powers, 15 to 18 moves of the multipliers.
+        slack: what `s` and `x` may be beyond their ranges, for an interior.
         part, curvature: `a` and the Hessian.
     """
 
@@ -78,6 +82,7 @@ class Work(NamedTuple):
     s: np.ndarray
     price: np.ndarray
     rows: np.ndarray
+    slack: np.ndarray
     part: np.ndarray
     curvature: np.ndarray
 
@@ -103,6 +108,7 @@ def new_work(n):
         row[9],
         row[10],
         np.zeros((19, n)),
+        np.zeros(1),
         square[3],
         square[4],
     )
@@ -141,7 +147,7 @@ def weighted_rate(power, gain, weight, n):
 
 @njit(error_model="numpy", cache=True)
 def _invert(matrix, inverse, n):
-    """Gauss-Jordan elimination without pivoting; 1 if it came to its end, 0 if a pivot is doubtful, -1 if one is negative."""
+    """Eliminate without pivoting: 1 if that came to its end, 0 if a pivot is doubtful, -1 if one is negative."""
     smallest = 1.0
     inverse[:n, :n] = 0.0
     for i in range(n):

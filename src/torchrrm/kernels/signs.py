@@ -6,7 +6,16 @@ negative. Entries that are not active do not count.
 
 from numba import njit
 
-__all__ = ["negative_links", "negative_rows"]
+__all__ = ["negative", "negative_links", "negative_rows"]
+
+
+@njit(error_model="numpy", cache=True)
+def negative(values):
+    """Whether an array of one axis holds a negative number."""
+    found = False
+    for k in range(values.size):
+        found |= values[k] < 0.0
+    return found
 
 
 @njit(error_model="numpy", cache=True)

@@ -37,6 +37,8 @@ from torchrrm.kernels import (
     max_sum_utility,
     minimum_power,
     neighbours,
+    qos_branch,
+    signs,
     slice_check,
     slice_features,
     slicing,
@@ -125,6 +127,11 @@ def _warm_links(dtype: Any) -> None:
         np.ones((1, 1), np.bool_),
         np.ones((1, 1)),
     )
+    signs.negative(row[0])
+    signs.negative_links(one[0], row[0], row[0], active[0])
+    signs.negative_links(one, row, row, active)
+    signs.negative_rows(row[0], row[0], row[0], active[0])
+    signs.negative_rows(row, row, row, active)
     wmmse.solve(one[0], 1.0, row[0], row[0], active[0], start, 1, -1.0, True)
     wmmse.solve_batch(one, row[0], row, row, active, start, 1, -1.0, True)
     wmmse.refine(one[0], 1.0, row[0], row[0], active[0], row[0], 1, -1.0)
@@ -172,6 +179,13 @@ def _warm_branches() -> None:
     link_ascent.follow_batch(power, gain, row, count)
 
 
+def _warm_qos_branches() -> None:
+    """Call the kernel of branch and bound under minimum rates on a single link."""
+    gain, row, count, state = np.ones((1, 1, 1)), np.ones((1, 1)), np.ones(1, np.int64), np.zeros((1, 4))
+    queue = np.empty((1, 8)), np.arange(8)[None].copy(), np.empty((1, 8, 4))
+    qos_branch.explore_batch(gain, row, count, np.zeros((1, 5, 1)), queue, state, np.zeros((1, 1)), 0.01, 1)
+
+
 def _warm_beam_branches() -> None:
     """Call the kernels of branch and bound of beams on a single user."""
     one, row, active = np.ones(1), np.ones((1, 1)), np.ones((1, 1), np.bool_)
@@ -202,6 +216,7 @@ def _warm_cells() -> None:
 
 
 _GROUPS = (
+    _warm_qos_branches,
     _warm_cells,
     functools.partial(_warm_beams, np.float32, np.complex64),
     functools.partial(_warm_beams, np.float64, np.complex128),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from torchrrm.records import axis_names, axis_sizes
+from torchrrm.records import axis_names
 
 __all__ = ["require_action", "require_record", "require_tensor"]
 
@@ -66,14 +66,7 @@ def require_record(record: Any, expected: type[R], name: str = "instance") -> R:
         raise ValueError(f"{name}: expected {_described(expected)}, got {_described(type(record))}")
     if torch.compiler.is_compiling():  # sizes are symbols then
         return record
-    fields = vars(record)
-    try:
-        forms = tuple([(value.shape, value.dtype) for value in fields.values()])
-    except AttributeError:
-        for field, value in fields.items():
-            require_tensor(field, value)
-        raise
-    _require_forms(type(record), forms)
+    _require_forms(type(record), _forms(record))
     return record
 
 
@@ -87,14 +80,7 @@ def require_action(action: Any, expected: type[R], instance: Any) -> R:
     """
     require_record(action, expected, "action")
     if not torch.compiler.is_compiling():
-        sizes, same = axis_sizes(instance), getattr(type(instance), "same_axis", {})
-        for field, axes in axis_names(type(action)).items():
-            shape = getattr(action, field).shape
-            own = shape[len(shape) - len(axes) :]
-            fitting = [sizes.get(same.get(axis, axis), size) for axis, size in zip(axes, own, strict=True)]
-            if list(own) != fitting:
-                named = ", ".join(map(str, ("*batch", *fitting)))
-                raise ValueError(f"{field}: expected shape [{named}], got {list(shape)}")
+        _require_fitting(type(action), _forms(action), type(instance), _forms(instance))
     return action
 
 
@@ -115,6 +101,16 @@ def _described(cls: type) -> str:
     """Name of a type, with what it holds if the class states it."""
     holds = getattr(cls, "holds", None)
     return cls.__name__ if holds is None else f"{cls.__name__} ({holds})"
+
+
+def _forms(record: Any) -> tuple[Form, ...]:
+    """Shape and dtype of each field."""
+    try:
+        return tuple([(value.shape, value.dtype) for value in vars(record).values()])
+    except AttributeError:
+        for field, value in vars(record).items():
+            require_tensor(field, value)
+        raise
 
 
 @functools.cache
@@ -151,6 +147,22 @@ def _require_forms(cls: type, forms: tuple[Form, ...]) -> None:
         fitting = (*(batch if field.batched and batch else ()), *(sizes[entry] for entry in field.entries))
         if tuple(shape) != fitting:
             raise ValueError(f"{field.name}: expected shape {list(fitting)}, got {list(shape)}")
+
+
+@functools.lru_cache(maxsize=4096)
+def _require_fitting(
+    cls: type, forms: tuple[Form, ...], instance: type, instance_forms: tuple[Form, ...]
+) -> None:
+    """Check that named axes of an action are as long as those of the instance; remembered where they are."""
+    sizes, same = {}, getattr(instance, "same_axis", {})
+    for field, (shape, _) in zip(_annotated(instance), instance_forms, strict=True):
+        sizes |= dict(zip(field.axes, shape[len(shape) - len(field.axes) :], strict=True))
+    for field, (shape, _) in zip(_annotated(cls), forms, strict=True):
+        own = shape[len(shape) - len(field.axes) :]
+        fitting = [sizes.get(same.get(axis, axis), size) for axis, size in zip(field.axes, own, strict=True)]
+        if list(own) != fitting:
+            named = ", ".join(map(str, ("*batch", *fitting)))
+            raise ValueError(f"{field.name}: expected shape [{named}], got {list(shape)}")
 
 
 def _require_axes(

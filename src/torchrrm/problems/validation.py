@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchrrm.kernels.links import MOST_RATIO
+from torchrrm.kernels.signs import negative
 from torchrrm.records import active_like, axis_names
 
 __all__ = [
@@ -102,11 +104,17 @@ def require_signs(instance: R) -> R:
         ValueError: naming the field, the rule and the value.
     """
     for name, value in vars(instance).items():
-        if value.is_floating_point() and bool((value.detach() < 0).any()):  # inactive entries among them
+        if value.is_floating_point() and _holds_negative(value.detach()):  # inactive entries among them
             mask = active_like(instance, axis_names(type(instance))[name])
             where = None if mask is None else mask.expand_as(value)
             require_values(name, value.detach().clamp(max=0).nan_to_num(), positive=False, where=where)
     return instance
+
+
+def _holds_negative(value: Tensor) -> bool:
+    if value.is_cpu:
+        return negative(np.ascontiguousarray(value.numpy()).reshape(-1))
+    return bool((value < 0).any())
 
 
 def require_indices(name: str, index: Tensor, size: int, what: str, *, least: int = 0) -> None:

@@ -102,6 +102,7 @@ SOLVERS: dict[str, dict[str, type]] = {
     "qos-sum-rate": {
         "minimum-power": MinimumPower,
         "raised-power": RaisedPower,
+        "branch-and-bound": QosBound,
         "geometric-program": GeometricProgram,
         "qos-wmmse": QosWMMSE,
     },

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchrrm.kernels.signs import negative_rows
+from torchrrm.kernels.signs import negative, negative_rows
 from torchrrm.problems.beamforming import MisoInstance
 from torchrrm.problems.beamforming.gram import MOST_HEARD, audible
 from torchrrm.problems.validation import MOST_RATIO, require_signs
@@ -41,6 +41,7 @@ def miso_arrays(instance: MisoInstance) -> MisoArrays:
         limit: Any = rows(instance.max_power_w.double())
         channel, noise = rows(instance.channel, users, antennas), rows(instance.noise_power_w, users)
         active, above = rows(instance.active, users), limit[:, None]
+        below = negative(limit) or negative(packet[0]) or negative(packet[1])
     else:
         packet = (
             instance.blocklength.item(),
@@ -49,7 +50,8 @@ def miso_arrays(instance: MisoInstance) -> MisoArrays:
         )
         limit = above = instance.max_power_w.item()
         channel, noise, active = map(_array, (instance.channel, instance.noise_power_w, instance.active))
-    if negative_rows(noise, noise, packet[2], active) or any(np.any(x < 0) for x in (limit, *packet[:2])):
+        below = limit < 0 or packet[0] < 0 or packet[1] < 0
+    if below or negative_rows(noise, noise, packet[2], active):
         require_signs(instance)
     return _audible(channel, noise, above), noise, limit, packet, active
 

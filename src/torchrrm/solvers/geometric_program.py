@@ -36,11 +36,11 @@ class GeometricProgram(RegionSolver):
     which is convex in `x`, by a batched interior-point method in float64. So the objective never falls, and
     every minimum rate is kept.
 
-    Starts from the least powers ([Foschini1993]), raised as far as the limits allow (`raised`): full power, where nothing
-    is asked for. Where the minimum rates cannot be reached, the action is that of `MinimumPower` and `converged` is
-    `False`. Minima and limits are eased by 1e-8 where some link has no room, and by the tolerance of `QosSumRate`
-    where they cannot be met without it. The action carries no gradient. In the shipped settings of `qos-sum-rate` the objective is
-    98.5 to 99.9 % of the optimum on average (`QosBound`).
+    Starts from the least powers ([Foschini1993]), raised as far as the limits allow (`raised`): full power, where
+    nothing is asked for. Where the minimum rates cannot be reached, the action is that of `MinimumPower` and
+    `converged` is `False`. Minima and limits are eased by 1e-8 where some link has no room, and by the tolerance of
+    `QosSumRate` where they cannot be met without it. The action carries no gradient. In the shipped settings of
+    `qos-sum-rate` the objective is 98.5 to 99.9 % of the optimum on average (`QosBound`).
 
     Deviation: a geometric program has no power 0, so links that ask for nothing may fall to an INR of 1e-6 at
     the receiver that hears them best, and stay there. With `safeguard` the result may be that of a rule.

@@ -158,9 +158,10 @@ def raised(
 ) -> Float[Tensor, "*batch tx"]:
     """Powers above the least ones that keep every minimum, as far as the limits allow.
 
-    With `Z = (I - F)^-1`, margins `m >= 0` over `p >= F p + u` take powers `Z m` more. Link `k` alone could have the margin
-    `t_k = min_j (1 - p_j) / Z_jk`. All get the same part of theirs, the largest that the limits allow, which is at least `1 / n`;
-    then again, while some link has room. So a link without room holds back only those whose margins it would pay for.
+    With `Z = (I - F)^-1`, margins `m >= 0` over `p >= F p + u` take powers `Z m` more. Link `k` alone could have the
+    margin `t_k = min_j (1 - p_j) / Z_jk`. All get the same part of theirs, the largest that the limits allow, which
+    is at least `1 / n`; then again, while some link has room. So a link without room holds back only those whose
+    margins it would pay for.
     """
     links = least.shape[-1]
     own = torch.eye(links, dtype=matrix.dtype, device=matrix.device)

@@ -37,7 +37,13 @@ class MinimumPowerBeamforming:
     possible ([Schubert2004]). `least_power_w` tells the power that would do.
 
     `solve(instance).converged` says whether the instance is feasible, `iterations` how many sets of beams were taken.
-    Both forms compute in float64. Users that ask for nothing get no power.
+    Both forms compute in float64, of the Gram matrix.
+
+    *Rounding.* A user that is received at a ratio `g` to the noise and needs `c` times the power that it would need
+    alone has least powers to some `1e-14 g c` of them. Where that is not small (nearly dependent channels far above
+    60 dB) they are no certificate, and may be too low.
+
+    Users that ask for nothing get no power.
     """
 
     def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
@@ -72,7 +78,10 @@ def least_power_w(instance: MisoInstance) -> Float[Tensor, "*batch"]:
 
 
 def feasible(instance: MisoInstance) -> Bool[Tensor, "*batch"]:
-    """Whether some powers within the limit give every user its minimum rate; exact to 1e-9 of the limit."""
+    """Whether some powers within the limit give every user its minimum rate; exact to 1e-9 of the limit and rounding.
+
+    Rounding is told by `MinimumPowerBeamforming`.
+    """
     return least_power_w(instance) <= instance.max_power_w.double() * (1 + kernels.ROUNDING)
 
 

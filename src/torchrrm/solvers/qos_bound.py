@@ -13,7 +13,13 @@ from torch import Tensor
 from torchrrm.kernels import qos_branch as kernels
 from torchrrm.kernels.link_branch import BEST, CLOSED, NODES
 from torchrrm.problems.links import LinkInstance, PowerAction, QosSumRate
-from torchrrm.problems.links.qos_sum_rate import allowance, coupling, demanded_rate, require_min_rate
+from torchrrm.problems.links.qos_sum_rate import (
+    allowance,
+    coupling,
+    demanded_rate,
+    require_min_rate,
+    solve_coupling,
+)
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import batch_shape, replace, to
 from torchrrm.solvers.base import Solution
@@ -33,26 +39,26 @@ __all__ = ["QosBound"]
 _LEAST_GAIN = 1e-100
 _MOST_RATE = 1000.0  # bit/s/Hz: above, nothing is feasible, and `2^r` overflows
 _OUTER = 1e-9  # of minima and limits, beyond the tolerance: rounding of the search's input
-_KEPT = 0.1  # part of the tolerance that is kept for what the tolerance of minima is worth, at most
-_MOST_KEPT = 1e-4
 
 
 @dataclass(frozen=True)
 class QosBound:
     """Maximum of `QosSumRate` to within a certified tolerance, by best-first branch and bound over boxes of `ln SINR`.
 
-    A box gives each link a least and a largest SINR; minimum rates are the first least ones, and links without a minimum may be
-    off. In a box `ln(1 + SINR)` is replaced by its chord in `ln SINR`, which makes the problem a geometric program [Chiang2007] whose
-    dual bounds the box (`kernels.qos_bounds`); boxes shrink to where powers exist (`kernels.qos_ranges`). The best powers come from
-    the programs of boxes, improved by condensation.
+    A box gives each link a least and a largest SINR; minimum rates are the first least ones, and links without a
+    minimum may be off. In a box `ln(1 + SINR)` is replaced by its chord in `ln SINR`, which makes the problem a
+    geometric program [Chiang2007] whose dual bounds the box (`kernels.qos_bounds`); boxes shrink to where powers
+    exist (`kernels.qos_ranges`). The best powers come from the programs of boxes, improved by condensation.
 
-    `upper_bound` holds for every action that does not violate, with the tolerance of `QosSumRate`; it is `-inf` where no action is
-    such. The action keeps minima and limits exactly, unless they cannot be met so, or unless the tolerance is worth more
-    than the gap asked for; it is that of `MinimumPower` where the instance is infeasible. `converged` says whether
-    `upper_bound <= (1 + tolerance) objective` for it. An exhausted budget leaves a valid bound.
+    `upper_bound` holds for every action that does not violate, with the tolerance of `QosSumRate`; it is `-inf` where
+    no action is such. The action keeps minima and limits exactly, unless they cannot be met so, or unless the
+    tolerance is worth more than the gap asked for; it is that of `MinimumPower` where the instance is infeasible.
+    `converged` says whether `upper_bound <= (1 + tolerance) objective` for it. An exhausted budget leaves a valid
+    bound.
 
-    The time grows exponentially with the links: meant for 10 at 0.1 % or 20 at 1 %, and more than `MOST_LINKS` active ones
-    are refused. Runs on the CPU, in parallel over instances, whatever the device of the instance, and has no gradient.
+    The time grows exponentially with the links: meant for 10 at 0.1 % or 20 at 1 %, and more than `MOST_LINKS` active
+    ones are refused. Runs on the CPU, in parallel over instances, whatever the device of the instance, and has no
+    gradient.
 
     Attributes:
         min_rate_bps_hz: a number for all links, or a tensor that broadcasts to `[*batch tx]`, in bit/s/Hz.
@@ -81,7 +87,7 @@ class QosBound:
             near = to(instance, device="cpu")
             rate = demanded_rate(near, torch.as_tensor(self.min_rate_bps_hz).cpu(), torch.float64)
             share, bound, boxes = self._search(near, rate, end)
-            power_w, reached = self._action(near, rate, share.reshape(rate.shape), bound.reshape(batch))
+            power_w, reached = self._action(near, rate, share, bound.reshape(batch))
             feasible = QosSumRate(rate).feasible(near)
             least = MinimumPower(rate)(near).power_w
             power_w = torch.where(feasible[..., None], power_w, least).to(dtype)
@@ -100,29 +106,34 @@ class QosBound:
     def _search(
         self, instance: LinkInstance, rate: Float[Tensor, "*batch tx"], end: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Powers over the limits `[row tx]`, bounds in bit/s/Hz and boxes `[row]`, all minima and limits eased."""
-        ease = allowance(instance.gain.dtype, outer=True) + _OUTER
+        """Powers over the limits `[*batch tx]`, bounds in bit/s/Hz and boxes `[row]`.
+
+        The bound is for minima and limits that are eased by more than the tolerance, the powers by less.
+        """
+        outer = allowance(instance.gain.dtype, outer=True) + _OUTER
         useful = instance.active & ((instance.weight > 0) | (rate > 0))
         gain, weight, active, order = ordered_links(replace(instance, active=useful))
-        gain = gain * (1 + ease)
+        gain = gain * (1 + outer)
         own = np.arange(gain.shape[-1])
         gain[:, own, own] = np.maximum(gain[:, own, own], _LEAST_GAIN)
-        least = rate.reshape(weight.shape).clamp(max=_MOST_RATE) * (1 - ease) * math.log(2)
-        first = torch.log(torch.expm1(least)).numpy()
-        first = np.take_along_axis(first, order, -1)
-        tolerance = self.tolerance - min(_KEPT * self.tolerance, _MOST_KEPT)
+        root = _root(instance, rate, outer)
+        root = np.take_along_axis(root.reshape(5, *weight.shape).numpy(), order[None], -1).swapaxes(0, 1)
         count = active.sum(-1)
         power, bound, boxes = np.zeros_like(weight), np.zeros(len(count)), np.zeros(len(count), np.int64)
         for start in range(0, len(count), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            search = _SinrSearch(gain[part], weight[part], count[part], tolerance, self.max_boxes)
-            search.first = first[part]
+            search = _SinrSearch(gain[part], weight[part], count[part], self.tolerance, self.max_boxes)
+            search.root = np.ascontiguousarray(root[part])
             search.run(end)
             power[part], bound[part] = search.power, search.bound
             boxes[part] = search.state[:, NODES]
         share = np.zeros_like(power)
-        np.put_along_axis(share, order, (1 + ease) * power, -1)
-        return torch.from_numpy(share), torch.from_numpy(bound / math.log(2)), torch.from_numpy(boxes)
+        np.put_along_axis(share, order, (1 + outer) * power, -1)
+        return (
+            torch.from_numpy(share).reshape(rate.shape),
+            torch.from_numpy(bound / math.log(2)),
+            torch.from_numpy(boxes),
+        )
 
     def _action(
         self,
@@ -131,47 +142,42 @@ class QosBound:
         share: Float[Tensor, "*batch tx"],
         bound: Float[Tensor, "*batch"],
     ) -> tuple[Float[Tensor, "*batch tx"], Float[Tensor, "*batch"]]:
-        """Powers that do not violate, and their objective: exact ones if these are within the tolerance."""
-        problem, exact = QosSumRate(rate), to(instance, dtype=torch.float64)
-        region = minimum_region(instance, rate)
-        inside = restored(
-            region.matrix, region.demand, (share / (1 + region.ease[..., None])).clamp(max=1), region.top
+        """The powers and their objective, with minima and limits kept exactly if that is within the gap asked for."""
+        exact, region = to(instance, dtype=torch.float64), minimum_region(instance, rate)
+        scale = 1 + region.ease[..., None]
+        inside = restored(region.matrix, region.demand, (share / scale).clamp(max=1), region.top)
+        exact_w = torch.where(instance.active, scale * inside * exact.max_power_w, 0.0)
+        eased_w = torch.where(instance.active, share * exact.max_power_w, 0.0)
+        reached, better = (
+            QosSumRate(rate).evaluate(exact, PowerAction(power_w=power_w)).objective
+            for power_w in (exact_w, eased_w)
         )
-        power_w = (1 + region.ease[..., None]) * inside * exact.max_power_w
-        power_w = torch.where(instance.active, power_w, 0.0)
-        reached = problem.evaluate(exact, PowerAction(power_w=power_w)).objective
-        short = bound > (1 + self.tolerance) * reached
-        if short.any():
-            ease = allowance(instance.gain.dtype)
-            matrix, demand = coupling(instance, rate, ease)
-            least = torch.linalg.solve_ex(torch.eye(demand.shape[-1], dtype=demand.dtype) - matrix, demand)[0]
-            inside = restored(
-                matrix, demand, (share / (1 + ease)).clamp(max=1), raised(matrix, least.clamp(max=1))
-            )
-            eased_w = torch.where(instance.active, (1 + ease) * inside * exact.max_power_w, 0.0)
-            better = problem.evaluate(exact, PowerAction(power_w=eased_w)).objective
-            taken = short & (better > reached)
-            power_w, reached = (
-                torch.where(taken[..., None], eased_w, power_w),
-                torch.where(taken, better, reached),
-            )
-        return power_w, reached
+        taken = bound <= (1 + self.tolerance) * reached
+        return torch.where(taken[..., None], exact_w, eased_w), torch.where(taken, reached, better)
+
+
+def _root(
+    instance: LinkInstance, rate: Float[Tensor, "*batch tx"], outer: float
+) -> Float[Tensor, "5 *batch tx"]:
+    """What searches begin with, see `explore_batch`, in limits that are eased by `outer`."""
+    feasible = QosSumRate(rate).feasible(instance)
+    ease = torch.where(feasible, allowance(instance.gain.dtype), outer).double()
+    matrix, demand = coupling(instance, rate, ease)
+    least = solve_coupling(matrix, demand)[0].nan_to_num().clamp(0, 1)
+    top, limit = raised(matrix, least).nan_to_num(), ((1 + ease) / (1 + outer))[..., None]
+    nats = math.log(2) * rate.clamp(max=_MOST_RATE)
+    bounding, acting = (torch.log(torch.expm1(nats * (1 - less))) for less in (outer, ease[..., None]))
+    return torch.stack((bounding, limit * 0.5 * (least + top), acting, limit * top, limit.expand_as(top)))
 
 
 class _SinrSearch(Search):
-    """Searches over boxes of `ln SINR` from the least ones, `first` `[row link]`, on."""
+    """Searches over boxes of `ln SINR` that begin with `root` `[row 5 link]`, see `explore_batch`."""
 
     slice_: ClassVar[int] = 1024
-    first: np.ndarray
+    root: np.ndarray
 
     def begin(self, rows: np.ndarray) -> Queue:
-        queue = new_queue(len(rows), 2 * self.weight.shape[1] + 2)
-        self.root = np.zeros((len(self.weight), 2, self.weight.shape[1]))
-        state, power, root = self.state[rows], self.power[rows], self.root[rows]
-        fixed = self.gain[rows], self.weight[rows], self.first[rows], self.count[rows]
-        kernels.plant_batch(*fixed, root, queue, state, power)
-        self.state[rows], self.power[rows], self.root[rows] = state, power, root
-        return queue
+        return new_queue(len(rows), 2 * self.weight.shape[1] + 2)
 
     def explore(
         self, rows: np.ndarray, queue: Queue, state: np.ndarray, power: np.ndarray, budget: int

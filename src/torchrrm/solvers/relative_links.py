@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchrrm.kernels.signs import negative_links
+from torchrrm.kernels.signs import negative, negative_links
 from torchrrm.problems.links import LinkInstance, PowerAction, SparseLinkInstance, relative_gain
 from torchrrm.problems.validation import require_shape, require_signs
 from torchrrm.records import tensor_record
@@ -124,12 +124,14 @@ def arrays(instance: LinkInstance) -> tuple[Any, Any, Any, Any, Any]:
     others = [_array(value) for value in (instance.max_power_w, instance.weight, instance.active)]
     if gain.ndim == 2:
         noise: Any = instance.noise_power_w.item()
+        below = noise < 0
     else:
         gain, others = gain.reshape(-1, links, links), [value.reshape(-1, links) for value in others]
         noise = np.ascontiguousarray(_array(instance.noise_power_w).reshape(-1))
+        below = negative(noise)
     gain = np.ascontiguousarray(gain)
     limit, weight, active = (np.ascontiguousarray(value) for value in others)
-    if np.any(noise < 0) or negative_links(gain, limit, weight, active):
+    if below or negative_links(gain, limit, weight, active):
         require_signs(instance)
     return gain, noise, limit, weight, active
 

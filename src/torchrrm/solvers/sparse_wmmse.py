@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.kernels import sparse_wmmse as kernels
-from torchrrm.kernels.signs import negative_rows
+from torchrrm.kernels.signs import negative, negative_rows
 from torchrrm.problems.links import (
     PowerAction,
     SparseLinkInstance,
@@ -151,10 +151,9 @@ def arrays(instance: SparseLinkInstance) -> tuple[Any, Any, Any, Any, Any, Any, 
         return np.ascontiguousarray(array, dtype)
 
     noise = instance.noise_power_w
-    own = tuple(flat(getattr(instance, name)) for name in ("direct_gain", "max_power_w", "weight"))
+    direct, limit, weight = map(flat, (instance.direct_gain, instance.max_power_w, instance.weight))
     active, lists = flat(instance.active, dtype=np.bool_), flat(instance.neighbour_gain, True)
     level = noise.item() if noise.ndim == 0 else noise.detach().contiguous().numpy().reshape(-1)
-    if np.any(level < 0) or negative_rows(*own, active) or np.any(lists < 0):
+    if negative_rows(direct, limit, weight, active) or negative(lists.reshape(-1)) or np.any(level < 0):
         require_signs(instance)
-    direct, limit, weight = own
     return direct, flat(instance.neighbour, True, np.int64), lists, level, limit, weight, active

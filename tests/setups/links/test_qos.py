@@ -62,7 +62,7 @@ def test_the_bound_is_of_few_links_that_can_all_be_served(setup: QosSetup, drawn
     assert bound is not None
     assert bound.kind == "certified"
     assert setup.certify(drawn) is None
-    many = LinkSource(SCENARIOS["metagnn"](), 11)
+    many = LinkSource(SCENARIOS["metagnn"](), 21)
     task = qos_task(many, QosOfDraws(0.0))
     wide = task.sample(1, generator=torch.Generator().manual_seed(0))
     assert setup.certify(wide) is None

@@ -1,10 +1,11 @@
 """Weighted sum rate of interference links, each with a minimum rate in every slot.
 
-**Tolerance.** An action does not violate if all rates are at least `(1 - e) r_min` and all powers in `[0, (1 + e) p_max]` with
-`e = FEASIBLE_TO`; of powers down to `-e p_max`, which do not violate either, the rates are those of 0. An instance is
-feasible if there are such powers: if the least ones for the minima `(1 - e) r_min` are within `(1 + e) p_max`. Feasibility and
-actions keep aside what an action's rounding in the precision of the instance may add (`allowance`); bounds add it, so
-that they hold for every action that does not violate. Solvers use the tolerance only where the minima cannot be met without it.
+**Tolerance.** An action does not violate if all rates are at least `(1 - e) r_min` and all powers in `[0, (1 + e)
+p_max]` with `e = FEASIBLE_TO`; of powers down to `-e p_max`, which do not violate either, the rates are those of 0.
+An instance is feasible if there are such powers: if the least ones for the minima `(1 - e) r_min` are within `(1 + e)
+p_max`. Feasibility and actions keep aside what an action's rounding in the precision of the instance may add
+(`allowance`); bounds add it, so that they hold for every action that does not violate. Solvers use the tolerance only
+where the minima cannot be met without it.
 """
 
 import math
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torchrrm.kernels.minimum_power import minimum_power, minimum_power_batch
-from torchrrm.kernels.signs import negative_links
+from torchrrm.kernels.signs import negative, negative_links
 from torchrrm.problems.base import FEASIBLE_TO, Evaluation
 from torchrrm.problems.links.records import LinkInstance, PowerAction
 from torchrrm.problems.links.weighted_sum_rate import WeightedSumRate, relative_gain
@@ -134,8 +135,8 @@ def coupling(
 
         F_kj = gamma_k g_kj p_max,j / (g_kk p_max,k),   u_k = gamma_k n / (g_kk p_max,k),   gamma_k = 2^r_min,k - 1.
 
-    Rows of links that ask for nothing or are not active are zero. With `ease` the minima are `(1 - ease) r_min`, and the
-    limits `(1 + ease) p_max`.
+    Rows of links that ask for nothing or are not active are zero. With `ease` the minima are `(1 - ease) r_min`, and
+    the limits `(1 + ease) p_max`.
     """
     gain = relative_gain(to(instance, dtype=torch.float64))
     rate = demanded_rate(instance, min_rate_bps_hz, torch.float64).clamp(max=_MOST_RATE)
@@ -195,7 +196,7 @@ def _compiled_least(
     least = (1 - ease) * demanded_rate(instance, min_rate_bps_hz, torch.float64).detach()
     gain, limit = rows(instance.gain, links, links), (1 + ease) * rows(instance.max_power_w, links)
     noise, active = rows(instance.noise_power_w), rows(instance.active, links)
-    if np.any(noise < 0) or negative_links(gain, limit, limit, active):
+    if negative(noise) or negative_links(gain, limit, limit, active):
         require_signs(instance)
     if shape[:-1].numel() == 1:  # a control loop's: no threads to wait for
         power, feasible, steps = minimum_power(gain[0], noise[0], limit[0], active[0], rows(least, links)[0])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.kernels import bandwidth as kernels
-from torchrrm.kernels.signs import negative_rows
+from torchrrm.kernels.signs import negative, negative_rows
 from torchrrm.problems.slicing.records import SliceInstance
 from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_signs, require_values
@@ -60,7 +60,7 @@ def arrays(curve: Curve, instance: SliceInstance) -> tuple[Any, ...]:
     active = np.ascontiguousarray(instance.active.reshape(-1, users).numpy())
     eavesdropper = rows(curve.eavesdropper(instance))
     cn0, least = rows(instance.cn0_hz), rows(instance.min_rate_bps)
-    if np.any(limit < 0) or negative_rows(cn0, eavesdropper, least, active):
+    if negative(limit) or negative_rows(cn0, eavesdropper, least, active):
         require_signs(instance)
     return cn0, eavesdropper, least, limit, active, curve.law
 

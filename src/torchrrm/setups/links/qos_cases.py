@@ -28,6 +28,8 @@ _DROPS = 50
 """Of the snapshot: there are no more instances of all its links."""
 _INSTANCES = {"smoke": 6, "quick": 80, "full": 300}
 _EDGE = 1.5
+_CLOSELY = 10
+_EXPONENTIAL = f"takes time exponential in the links; run up to {_CLOSELY}"
 _MAP_DROP, _MAP_RATE = 4, 0.2
 """A drop whose 20 pairs can all have this rate, as in 20 of the 50 drops."""
 
@@ -64,6 +66,7 @@ def qos_cases() -> list[QosCase]:
             _munich_drops,
             {scale: min(count, _DROPS) for scale, count in _INSTANCES.items()},
             given=_given,
+            left_out={"branch-and-bound": _EXPONENTIAL},
         ),
     ]
 
@@ -78,6 +81,7 @@ def _drawn(
         QosSetup(problem),
         partial(_task, channels, links, problem, edge),
         _INSTANCES,
+        left_out={"branch-and-bound": _EXPONENTIAL} if links > _CLOSELY else {},
     )
 
 
