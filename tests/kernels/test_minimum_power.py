@@ -15,7 +15,7 @@ def test_feasible_if_and_only_if_numpy_says_so():
     counts = {True: 0, False: 0}
     for _ in range(400):
         gain, noise, limit, active, rate = draw(rng, int(rng.integers(1, 8)))
-        power, feasible, steps = kernels.minimum_power(gain, noise, limit, active, rate)
+        power, feasible, steps = kernels.minimum_power(gain, noise, limit, active, rate, 0.0)
         counts[feasible] += 1
         assert ((power >= 0) & (power <= 1)).all()
         assert not power[~active].any()
@@ -40,8 +40,8 @@ def test_batch_is_one_by_one():
     rng = np.random.default_rng(1)
     rows = [draw(rng, 5) for _ in range(40)]
     batch = [np.array(column) for column in zip(*rows, strict=True)]
-    power, feasible, steps = kernels.minimum_power_batch(*batch)
+    power, feasible, steps = kernels.minimum_power_batch(*batch, 0.0)
     for i, row in enumerate(rows):
-        single = kernels.minimum_power(*row)
+        single = kernels.minimum_power(*row, 0.0)
         np.testing.assert_array_equal(power[i], single[0])
         assert (feasible[i], steps[i]) == single[1:]

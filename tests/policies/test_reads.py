@@ -95,7 +95,9 @@ def test_loops_of_demands_take_what_they_can_move(name: str) -> None:
     torch.manual_seed(0)
     make, reads = ALL[name]
     if reads == "demands":
-        with pytest.raises(ValueError, match="^allocator: must be one that knows of no demands, received x$"):
+        with pytest.raises(
+            ValueError, match=r"^allocator: must be one that knows of no demands, received x$"
+        ):
             control_loop("x", make())
         return
     assert isinstance(control_loop("x", make(), "time-sharing"), TimeSharing)
@@ -103,7 +105,7 @@ def test_loops_of_demands_take_what_they_can_move(name: str) -> None:
         assert isinstance(control_loop("x", make()), OnlineDual)
         return
     with pytest.raises(
-        ValueError, match="^control: must be time-sharing, since x reads no weights, received"
+        ValueError, match=r"^control: must be time-sharing, since x reads no weights, received"
     ):
         control_loop("x", make())
 

@@ -1,12 +1,16 @@
 """Least powers that reach minimum rates: the compiled form of `torchrrm.solvers.MinimumPower`.
 
 Powers are fractions of their limits, and rates are met where `p >= F p + u`; see `MinimumPower`, whose names these are.
+Ratios to the noise at full power count up to `MOST_RATIO`, as in the objective. With `ease` the minima are `(1 - ease)`
+times as large, and the limits `(1 + ease)` times.
 """
 
 import math
 
 import numpy as np
 from numba import njit, prange
+
+from torchrrm.kernels.links import MOST_RATIO, at_most
 
 __all__ = ["minimum_power", "minimum_power_batch"]
 
@@ -16,19 +20,21 @@ _MOST_RATE = 300.0  # bit/s/Hz: above, nothing is feasible, and `2^r` would over
 
 
 @njit(error_model="numpy", cache=True)
-def _couple(gain, noise_power, max_power, active, min_rate):
+def _couple(gain, noise_power, max_power, active, min_rate, ease):
     """Matrix `F` and vector `u`, zero in rows of links that ask for nothing or are not active."""
     n = max_power.size
     coupling, demand = np.zeros((n, n)), np.zeros(n)
     for k in range(n):
         if not active[k] or not min_rate[k] > 0.0:
             continue
-        sinr = math.expm1(min(min_rate[k], _MOST_RATE) * math.log(2.0))
-        scale = sinr / max(gain[k, k] * max_power[k] / noise_power, _LEAST_GAIN)
+        sinr = math.expm1((1.0 - ease) * min(min_rate[k], _MOST_RATE) * math.log(2.0))
+        direct = (1.0 + ease) * at_most(gain[k, k] * max_power[k] / noise_power, MOST_RATIO)
+        scale = sinr / max(direct, _LEAST_GAIN)
         demand[k] = scale
         for j in range(n):
             if j != k and active[j]:
-                coupling[k, j] = scale * gain[k, j] * max_power[j] / noise_power
+                cross = at_most(gain[k, j] * max_power[j] / noise_power, MOST_RATIO)
+                coupling[k, j] = scale * (1.0 + ease) * cross
     return coupling, demand
 
 
@@ -62,13 +68,13 @@ def _solve(coupling, demand, full):
 
 
 @njit(error_model="numpy", cache=True)
-def minimum_power(gain, noise_power, max_power, active, min_rate):
-    """Fractions of the limits `[n]`, whether they reach every minimum rate, and the linear systems solved.
+def minimum_power(gain, noise_power, max_power, active, min_rate, ease):
+    """Fractions of the eased limits `[n]`, whether they reach every minimum rate, and the linear systems solved.
 
     Arguments as in `LinkInstance`, `[n n]`, a number, and `[n]`; `min_rate` in bit/s/Hz.
     """
     n = max_power.size
-    coupling, demand = _couple(gain, noise_power, max_power, active, min_rate)
+    coupling, demand = _couple(gain, noise_power, max_power, active, min_rate, ease)
     full = np.zeros(n, np.bool_)
     power, regular = _solve(coupling, demand, full)
     if regular and (n == 0 or power.max() <= 1.0 + _ROUNDING):
@@ -89,13 +95,13 @@ def minimum_power(gain, noise_power, max_power, active, min_rate):
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
-def minimum_power_batch(gain, noise_power, max_power, active, min_rate):
+def minimum_power_batch(gain, noise_power, max_power, active, min_rate, ease):
     """`minimum_power` for each row: `[batch n n]`, `[batch]` and `[batch n]` arrays in."""
     rows = noise_power.size
     power, feasible = np.empty(max_power.shape), np.empty(rows, np.bool_)
     steps = np.empty(rows, np.int64)
     for row in prange(rows):
         power[row], feasible[row], steps[row] = minimum_power(
-            gain[row], noise_power[row], max_power[row], active[row], min_rate[row]
+            gain[row], noise_power[row], max_power[row], active[row], min_rate[row], ease
         )
     return power, feasible, steps

@@ -88,8 +88,8 @@ def _warm_slices() -> None:
     greedy.greedy_batch(least, surplus, 1e6, one, none, served, law)
     link_rates.curves(limit, one[0], none[0], law)
     slice_features.marginal(one, none, limit, served, least, surplus, law)
-    minimum_power.minimum_power(one, 1e-3, limit, active[0], np.ones(1))
-    minimum_power.minimum_power_batch(one[None], np.ones(1), one, active, none)
+    minimum_power.minimum_power(one, 1e-3, limit, active[0], np.ones(1), 0.0)
+    minimum_power.minimum_power_batch(one[None], np.ones(1), one, active, none, 0.0)
     slice_check.violations(least, one, none, rate, limit, served, law)
 
 

@@ -193,15 +193,16 @@ def _compiled_least(
         values = tensor.reshape(-1, *size).numpy()
         return np.ascontiguousarray(values, np.bool_ if tensor.dtype == torch.bool else np.float64)
 
-    least = (1 - ease) * demanded_rate(instance, min_rate_bps_hz, torch.float64).detach()
-    gain, limit = rows(instance.gain, links, links), (1 + ease) * rows(instance.max_power_w, links)
+    least = demanded_rate(instance, min_rate_bps_hz, torch.float64).detach()
+    gain, limit = rows(instance.gain, links, links), rows(instance.max_power_w, links)
     noise, active = rows(instance.noise_power_w), rows(instance.active, links)
     if negative(noise) or negative_links(gain, limit, limit, active):
         require_signs(instance)
     if shape[:-1].numel() == 1:  # a control loop's: no threads to wait for
-        power, feasible, steps = minimum_power(gain[0], noise[0], limit[0], active[0], rows(least, links)[0])
+        single = gain[0], noise[0], limit[0], active[0], rows(least, links)[0]
+        power, feasible, steps = minimum_power(*single, ease)
     else:
-        power, feasible, steps = minimum_power_batch(gain, noise, limit, active, rows(least, links))
+        power, feasible, steps = minimum_power_batch(gain, noise, limit, active, rows(least, links), ease)
     batch = shape[:-1]
     return (
         torch.from_numpy(power).reshape(shape),
