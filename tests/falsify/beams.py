@@ -119,7 +119,7 @@ def of_instance(instance: MisoInstance) -> Beams:
     active = instance.active.numpy()
     amplitude = np.sqrt(numbers(instance.max_power_w)[:, None] / numbers(instance.noise_power_w))
     channel = np.where(active[..., None], numbers(instance.channel), 0) * amplitude[..., None]
-    size = np.maximum(np.abs(channel.real), np.abs(channel.imag)).max(-1, keepdims=True)
+    size = np.maximum(np.abs(np.real(channel)), np.abs(np.imag(channel))).max(-1, keepdims=True)
     channel = channel * np.where(size > _MOST_HEARD, _MOST_HEARD / np.where(size > 0, size, 1), 1.0)
     channel = np.where(size < 1 / _MOST_HEARD, 0, channel)
     quantile = [-NormalDist().inv_cdf(p) for p in numbers(instance.error_probability)]

@@ -73,7 +73,7 @@ def association(rng: np.random.Generator) -> Outcome:
 
     def value(share: np.ndarray, station: np.ndarray) -> np.ndarray:
         """Sum of rates of associations `[... instance user]`, of which users out of reach are no part."""
-        chosen = (station[..., None] == np.arange(stations)) & reached[..., None]
+        chosen = np.equal(station[..., None], np.arange(stations)) & np.expand_dims(reached, -1)
         load = np.maximum(chosen.sum(-2), 1)
         return (chosen * rates(share) / load[..., None, :]).sum((-2, -1))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from torchrrm.bench import metrics
@@ -72,7 +73,7 @@ class Outcome:
                 f"{float(bound[i])!r} by {float(excess[i]):.3g}"
             )
 
-    def holds(self, claim: np.ndarray, what: str) -> None:
+    def holds(self, claim: ArrayLike, what: str) -> None:
         """Check a claim about each instance, `[instance]`."""
         for i in np.flatnonzero(~np.asarray(claim)):
             self.failures.append(f"{what}, instance {i}")
@@ -219,7 +220,7 @@ def solve(matrix: np.ndarray, side: np.ndarray) -> np.ndarray:
     size, lost = side.shape[-1], np.zeros(side.shape[:-1], bool)
     with np.errstate(all="ignore"):
         for k in range(size):
-            lost |= ~(matrix[..., k, k].real > 0)
+            lost |= ~(np.real(matrix[..., k, k]) > 0)
             for i in range(k + 1, size):
                 factor = matrix[..., i, k] / matrix[..., k, k]
                 matrix[..., i, :] -= factor[..., None] * matrix[..., k, :]

@@ -47,7 +47,7 @@ class Minima:
         """Whether shares `[... instance link]` keep limits and minima, as the problem tolerates it."""
         rate = link_rates(self.links.ratio, share)
         enough = (rate >= self.minimum * (1 - TOLERANCE)).all(-1)
-        return enough & (share >= 0).all(-1) & (share <= 1 + TOLERANCE).all(-1)
+        return np.asarray(enough & (share >= 0).all(-1) & (share <= 1 + TOLERANCE).all(-1))
 
     def least_share(self, tolerance: float) -> np.ndarray:
         """Largest share of the least powers that reach all minima but for a relative tolerance; NaN if none do."""

@@ -27,7 +27,7 @@ def curve(problem: SliceBandwidth, width: np.ndarray, cn0: np.ndarray, heard: np
     safe = np.where(width > 0, width, 1)
     if problem.qos is QoS.EFFECTIVE_CAPACITY:
         gain, weight = (x.numpy() for x in problem.quadrature)
-        rate = _link(problem, safe[..., None], cn0[..., None] * gain, 0)
+        rate = _link(problem, safe[..., None], cn0[..., None] * gain, np.zeros(1))
         least = rate.min(-1, keepdims=True)
         mean = np.expm1(-problem.qos_exponent_per_bit * (rate - least)) @ (weight / weight.sum())
         rate = least[..., 0] - np.log1p(mean) / problem.qos_exponent_per_bit
@@ -37,7 +37,7 @@ def curve(problem: SliceBandwidth, width: np.ndarray, cn0: np.ndarray, heard: np
     return np.where(width > 0, rate, 0)
 
 
-def _link(problem: SliceBandwidth, width: np.ndarray, cn0: np.ndarray, heard: np.ndarray | int) -> np.ndarray:
+def _link(problem: SliceBandwidth, width: np.ndarray, cn0: np.ndarray, heard: np.ndarray) -> np.ndarray:
     rate = width * (np.log1p(cn0 / width) - np.log1p(heard / width))
     if problem.finite_blocklength:
         rate = rate - _loss(problem.error_probability, problem, width, cn0)

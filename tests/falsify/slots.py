@@ -113,8 +113,7 @@ def hard_dual_bound(rng: np.random.Generator) -> Outcome:
 
     def value(share: np.ndarray) -> np.ndarray:
         rate = slots.mean_rates(share)
-        kept = (rate >= slots.minimum).all(-1) | (rate >= slots.minimum * (1 + 0)).all(-1)
-        return np.where(kept, rate.sum(-1), -np.inf)
+        return np.where((rate >= slots.minimum).all(-1), rate.sum(-1), -np.inf)
 
     found, outcome = solver.solve(slots.instance), Outcome(count)
     own = slots.shares(found.action.power_w)

@@ -30,13 +30,15 @@ from numba import njit
 
 from torchrrm.kernels.qos_ranges import ROUNDING, noise_and_interference, raise_low, softplus
 
-__all__ = ["SLACK", "advance", "begin", "cut", "is_silent", "received", "relax"]
+__all__ = ["FAR", "SLACK", "advance", "begin", "cut", "is_silent", "received", "relax"]
 
 SLACK = 1e-7
 """Of `s` and `x`: what the method may use beyond a box, so that every box has an interior."""
 _STEPS = 60  # at most
 _CENTRAL, _AHEAD = 0.5, 0.1  # of the mean product: what a step aims at after a short and after a long one
-_FAINT, _FAR = -7.0, 6.0  # ln SINR below which a minimum is faint, and how far below `hi` it may be silent
+FAR = 6.0
+"""Of `ln SINR`: how far below `hi` a faint minimum must be for the relaxation to leave it out."""
+_FAINT = -7.0  # ln SINR below which a minimum is faint
 _INSIDE = 0.95  # part of the way to where the first constraint or multiplier is zero
 _SETTLED = 0.1  # part of what the bound is above the goal: the box is split anyway
 
@@ -54,7 +56,7 @@ def received(x, gain, m, power, heard, f):
 @njit(error_model="numpy", cache=True)
 def is_silent(lo, hi):
     """Whether the relaxation counts a link as silent: it may be off, or its minimum is faint and far below."""
-    return hi > -math.inf and (lo == -math.inf or (lo < _FAINT and hi - lo > _FAR))
+    return hi > -math.inf and (lo == -math.inf or (lo < _FAINT and hi - lo > FAR))
 
 
 @njit(error_model="numpy", cache=True)
@@ -149,7 +151,7 @@ def _direction(m, work):
 
 @njit(error_model="numpy", cache=True)
 def advance(m, share, work):
-    """A primal-dual step from `x`, `s` and the multipliers to `share` of their mean product; whether it was long."""
+    """Take a primal-dual step to `share` of the mean product; return its length and the gap before."""
     rows, x, s, slack = work.rows, work.x, work.s, work.slack[0]
     f, df, dx, ds, x_new = rows[7], rows[5], rows[8], rows[9], rows[10]
     each = _assemble(m, share, work)
@@ -169,26 +171,28 @@ def advance(m, share, work):
             rows[15 + i, k] = moved
             if moved < 0.0:
                 dual = min(dual, -_INSIDE * rows[row, k] / moved)
+    before, s_new, fits = rows[11], work.rows[19], False
+    before[:m] = f[:m]
     for _ in range(40):
-        fits = True
         for k in range(m):
             x_new[k] = x[k] + step * dx[k]
-        before = rows[11]
-        before[:m] = f[:m]
         received(x_new, work.gain, m, rows[0], rows[1], f)
-        for k in range(m):
-            fits = fits and f[k] - s[k] - step * ds[k] > (1.0 - _INSIDE) * (before[k] - s[k])
+        fits = True
+        for k in range(m):  # `f` is concave, so below its tangent: `s` gives way
+            s_new[k] = min(s[k] + step * ds[k], f[k] - (1.0 - _INSIDE) * (before[k] - s[k]))
+            fits = fits and s_new[k] - work.low[k] + slack > 0.5 * (1.0 - _INSIDE) * (
+                s[k] - work.low[k] + slack
+            )
         if fits:
             break
-        f[:m] = before[:m]
         step *= 0.5
     for k in range(m):
         if fits:
-            x[k], s[k] = x_new[k], s[k] + step * ds[k]
+            x[k], s[k] = x_new[k], s_new[k]
         for i in range(4):
             rows[2 if i == 0 else 11 + i, k] += dual * rows[15 + i, k]
     received(x, work.gain, m, rows[0], rows[1], f)
-    return min(step, dual)
+    return min(step, dual), each * 4.0 * m / share
 
 
 @njit(error_model="numpy", cache=True)
@@ -284,7 +288,7 @@ def relax(lo, hi, known, goal, best, finest, gain, weight, n, work):
     bound, last, length, prices = known, math.inf, 0.0, work.rows[2]
     begin(max(known - goal, 0.2 * best, 1e-300), m, work)
     for _ in range(_STEPS):
-        length = advance(m, _CENTRAL if length < 0.7 else _AHEAD, work)
+        length, _ = advance(m, _CENTRAL if length < 0.7 else _AHEAD, work)
         found, value = _certify(prices, constant, m, work), constant
         for k in range(m):
             value += work.slope[k] * min(work.rows[7, k], work.high[k])

@@ -7,7 +7,8 @@ least as good.
 
 A link without a minimum rate begins with `lo = -inf`. Its box is split where the rate is a part of what it can be at
 most: below, it counts as that rate and is silent; above, it has a least SINR. So a link that is off at the optimum is
-shown to be so by steps that each leave a part of its rate, and links of small minimum rates need no other treatment.
+shown to be so by steps that each leave a part of its rate. Links of faint minima are treated alike, until what the
+bound exceeds the goal by hangs on their minima.
 """
 
 import math
@@ -16,7 +17,7 @@ import numpy as np
 from numba import njit, prange
 
 from torchrrm.kernels.link_branch import BEST, CLOSED, NODES, SIZE, pop, push
-from torchrrm.kernels.qos_bounds import advance, begin, cut, is_silent, received, relax
+from torchrrm.kernels.qos_bounds import FAR, advance, begin, cut, is_silent, received, relax
 from torchrrm.kernels.qos_ranges import (
     log_sinr,
     new_work,
@@ -34,7 +35,26 @@ _CUTS = 3  # times that a box is shrunk and bounded
 _WORTHWHILE = 0.5  # part of a side that cuts leave: a box that they shrink less is not bounded anew
 _TOWARDS = 0.7  # from the middle of a side to where the relaxation is: the point where it is split
 _OFF = 0.2  # part of its largest rate at which the side of a link that may be off is split
-_TANGENTS, _STEPS = 20, 14  # condensations at most, and steps of each
+_LONGEST = 64.0  # boxes between two attempts to improve on powers that did not succeed
+_TANGENTS, _STEPS = 20, 40  # condensations and steps of each, at most
+
+
+@njit(error_model="numpy", cache=True)
+def _enter(start, inside, limit, m, work):
+    """Set `x` and `s` near the start, as little towards the powers inside as keeps all minima; whether these do."""
+    part, f = 0.1, work.rows[7]
+    while part < 1.7:
+        part, fits = min(part, 1.0), True
+        for i in range(m):
+            work.x[i] = math.log((1.0 - part) * start[i] + part * inside[work.link[i]] / limit)
+        received(work.x, work.gain, m, work.rows[0], work.rows[1], f)
+        for i in range(m):
+            work.s[i] = work.low[i] + 0.9 * (f[i] - work.low[i])
+            fits = fits and f[i] > work.low[i] and work.x[i] < 0.0
+        if fits:
+            return True
+        part *= 2.0
+    return False
 
 
 @njit(error_model="numpy", cache=True)
@@ -58,23 +78,22 @@ def _condense(power, root, gain, weight, n, work):
             k = work.link[i]
             signal = start[i] * work.gain[i, i]
             work.slope[i] = weight[k] * signal / (signal + noise_and_interference(i, start, work.gain, m))
-            work.x[i] = math.log(0.9 * start[i] + 0.1 * inside[k] / limit)
-        received(work.x, work.gain, m, rows[0], rows[1], rows[7])
-        for i in range(m):
-            work.s[i] = work.low[i] + 0.9 * (rows[7, i] - work.low[i])
-            if not (rows[7, i] > work.low[i] and work.x[i] < 0.0):
-                return best
+        if not _enter(start, inside, limit, m, work):
+            return best
         length = 0.0
-        begin(0.1 * _total(work.x, m, limit, gain, weight, n, work), m, work)
+        value = _total(work.x, m, limit, gain, weight, n, work)
+        begin(0.1 * value, m, work)
         for _ in range(_STEPS):
-            length = advance(m, 0.5 if length < 0.7 else 0.1, work)
+            length, gap = advance(m, 0.5 if length < 0.7 else 0.1, work)
+            if gap < 1e-7 * value:
+                break
         total = _total(work.x, m, limit, gain, weight, n, work)
         if not total > best:
             break
         for i in range(m):
             start[i] = math.exp(work.x[i])
         power[:n] = rows[11, :n]
-        small = total - best < 1e-5 * best
+        small = total - best < 1e-6 * best
         best = total
         if small:
             break
@@ -105,8 +124,11 @@ def _keep(power, root, gain, weight, n, state, best_power, work):
 
 
 @njit(error_model="numpy", cache=True)
-def _choose(lo, hi, gain, weight, n, m, work, out):
-    """Link whose rate the relaxation exceeds most, and where to split its side."""
+def _choose(lo, hi, missed, gain, weight, n, m, work, out):
+    """Choose the link whose rate the relaxation exceeds most, and where to split its side.
+
+    `missed`: whether the powers of the relaxation only lack minima that it leaves out.
+    """
     chosen, most = -1, -1.0
     if m > 0:
         received(work.x, work.gain, m, work.rows[0], work.rows[1], work.rows[7])
@@ -123,10 +145,20 @@ def _choose(lo, hi, gain, weight, n, m, work, out):
             at = max(at, log_sinr(_OFF * high))  # far below, a chord promises much for no power
             out[1] = min(max(at, lo[k] + 0.1 * width), hi[k] - 0.1 * width)
     for k in range(n):
-        over = weight[k] * softplus(hi[k]) if is_silent(lo[k], hi[k]) else -2.0
-        if over > most:
+        over = weight[k] * softplus(hi[k]) if is_silent(lo[k], hi[k]) else 0.0
+        if over > most and hi[k] > -math.inf and is_silent(lo[k], hi[k]):
             chosen, most = k, over
             out[1] = log_sinr(_OFF * softplus(hi[k]))
+    if missed:
+        most = -1.0
+        for k in range(n):
+            if lo[k] > -math.inf and is_silent(lo[k], hi[k]):
+                heard, harm = noise_and_interference(k, work.rows[11], gain, n), 0.0
+                for j in range(n):
+                    harm += weight[j] * gain[j, k] if j != k else 0.0
+                if math.exp(lo[k]) * heard / gain[k, k] * harm > most:
+                    chosen, most = k, math.exp(lo[k]) * heard / gain[k, k] * harm
+                    out[1] = lo[k] + 0.5 * FAR
     if chosen < 0:
         for k in range(n):
             if hi[k] > -math.inf and (chosen < 0 or hi[k] - lo[k] > hi[chosen] - lo[chosen]):
@@ -138,11 +170,11 @@ def _choose(lo, hi, gain, weight, n, m, work, out):
 @njit(error_model="numpy", cache=True)
 def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, works, out):
     """Bound a box, in place shrink it and choose where to split it; improve on the powers of its relaxation."""
-    m, work = 0, works[0]
+    m, total, work, pause = 0, 0.0, works[0], works[2]
     for _ in range(_CUTS):
         goal = state[BEST] * (1.0 + tolerance)
         found, known = tighten(root[0], lo, hi, gain, weight, n, goal, work)
-        bound, m = min(bound, found), 0
+        bound, m, total = min(bound, found), 0, 0.0
         if bound <= goal:
             return bound
         if not known:
@@ -153,17 +185,19 @@ def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, w
         if bound <= goal or m == 0:
             break
         total = _total(work.x, m, 1.0, gain, weight, n, work)
-        if total > state[BEST] or state[NODES] < 3:
-            power = work.rows[11]
+        if (total > state[BEST] and state[NODES] >= pause[0]) or state[NODES] < 3:
+            power, before = work.rows[11], state[BEST]
             if (
                 state[NODES] == 0
             ):  # to begin with, the raised powers are better than those of the first program
                 power[:n] = 0.01 * root[1, :n] + 0.99 * root[3, :n]
             _keep(power, root, gain, weight, n, state, best_power, works[1])
+            pause[1] = 1.0 if state[BEST] > before else min(2.0 * pause[1], _LONGEST)
+            pause[0] = state[NODES] + pause[1]
             goal = state[BEST] * (1.0 + tolerance)
         if bound <= goal or cut(lo, hi, last, goal, weight, n, m, work) > _WORTHWHILE:
             break
-    _choose(lo, hi, gain, weight, n, m, work, out)
+    _choose(lo, hi, total > state[BEST] * (1.0 + tolerance), gain, weight, n, m, work, out)
     return bound
 
 
@@ -186,7 +220,7 @@ def _plant(gain, weight, n, root, queue, state, best_power, work):
 def _explore(gain, weight, n, root, queue, state, best_power, tolerance, budget):
     """Split boxes, the largest bound first, until the gap is closed or the budget of boxes is spent."""
     key, slot, box = queue
-    works, parent = (new_work(n), new_work(n)), np.empty(2 * n + 2)
+    works, parent = (new_work(n), new_work(n), np.array([0.0, 1.0])), np.empty(2 * n + 2)
     spent = 0
     if state[NODES] == 0:
         _plant(gain, weight, n, root, queue, state, best_power, works[0])

@@ -61,7 +61,8 @@ class Work(NamedTuple):
         first, last: box of `x`.
         x, s, price: point and prices.
         rows: for the interior-point method: 0 powers, 1 interference, 2 and 12 to 14 multipliers, 3 and 4 diagonals, 5
-            and 6 gradient, 7 `f`, 8 and 9 direction, 10 a trial, 11 powers, 15 to 18 moves of the multipliers.
+            and 6 gradient, 7 `f`, 8 and 9 direction, 10 a trial, 11 powers, 15 to 18 moves of the multipliers, 19 a
+            trial.
         slack: what `s` and `x` may be beyond their ranges, for an interior.
         part, curvature: `a` and the Hessian.
     """
@@ -90,7 +91,7 @@ class Work(NamedTuple):
 @njit(error_model="numpy", cache=True)
 def new_work(n):
     """Scratch space for so many links."""
-    row, square = np.zeros((19, n)), np.zeros((5, n, n))
+    row, square = np.zeros((20, n)), np.zeros((5, n, n))
     return Work(
         row[0],
         row[1],
@@ -107,7 +108,7 @@ def new_work(n):
         row[8],
         row[9],
         row[10],
-        np.zeros((19, n)),
+        np.zeros((20, n)),
         np.zeros(1),
         square[3],
         square[4],

@@ -189,12 +189,15 @@ class UnrolledPower(Policy):
     @torch.no_grad()
     def begin(self, instance: LinkInstance) -> PowerState:
         """Least powers, and the first ones."""
-        found = MinimumPower(self.problem.min_rate_bps_hz).solve(instance)
-        active = instance.active
-        limit = torch.where(active, instance.max_power_w, torch.ones_like(instance.max_power_w))
-        least = torch.where(active, found.action.power_w / limit, torch.zeros_like(limit))
         region = minimum_region(instance, self.problem.min_rate_bps_hz)
-        safe = torch.where(region.feasible[..., None], region.highest.to(least), least)
+        scale = 1 + region.ease[..., None]
+        least, safe = (scale * region.least).to(instance.gain), (scale * region.top).to(instance.gain)
+        if not region.feasible.all():
+            limit = torch.where(instance.active, instance.max_power_w, torch.ones_like(instance.max_power_w))
+            fixed = MinimumPower(self.problem.min_rate_bps_hz)(instance).power_w / limit
+            reached = region.feasible[..., None]
+            least, safe = torch.where(reached, least, fixed), torch.where(reached, safe, fixed)
+        safe = torch.where(instance.active, safe, torch.zeros_like(safe))
         level = torch.log(safe.clamp_min(math.exp(_FLOOR)))
         return PowerState(
             level=level[..., None], least=torch.log(least.clamp_min(math.exp(_FLOOR))), safe=safe

@@ -107,7 +107,7 @@ def require_signs(instance: R) -> R:
         if value.is_floating_point() and _holds_negative(value.detach()):  # inactive entries among them
             mask = active_like(instance, axis_names(type(instance))[name])
             where = None if mask is None else mask.expand_as(value)
-            require_values(name, value.detach().clamp(max=0).nan_to_num(), positive=False, where=where)
+            require_values(name, torch.where(value < 0, value, 0.0).detach(), positive=False, where=where)
     return instance
 
 

@@ -97,14 +97,14 @@ class RaisedPower:
         self.minimum = MinimumPower(min_rate_bps_hz)
 
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
-        """Raised powers; the rest is as `MinimumPower` says."""
-        found = self.minimum.solve(instance)
+        """Raised powers; the rest is as `MinimumPower` says, but for infeasible instances' count of systems."""
         region = minimum_region(instance, self.minimum.min_rate_bps_hz)
         limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
-        power_w = torch.where(
-            region.feasible[..., None], region.highest.to(limit.dtype) * limit, found.action.power_w
-        )
-        return Solution(PowerAction(power_w=power_w), found.converged, found.iterations)
+        power_w = region.highest.to(limit.dtype) * limit
+        if not region.feasible.all():
+            least_w = self.minimum(instance).power_w
+            power_w = torch.where(region.feasible[..., None], power_w, least_w)
+        return Solution(PowerAction(power_w=power_w), region.feasible, 1 + (region.ease > 0).long())
 
     def __call__(self, instance: LinkInstance) -> PowerAction:
         return self.solve(instance).action
