@@ -27,6 +27,8 @@ from torchrrm.setups.links.qos_cases import qos_cases
 from torchrrm.solvers import GeometricProgram, QosBound
 
 SEED = 60_000_000
+FULL = 300
+"""Instances of a setting that are drawn, at most."""
 CLOSELY = 10
 """Links up to which the optimum is certified to 0.1 %."""
 
@@ -37,7 +39,8 @@ def cases(count: int, chosen: list[int]) -> Iterator[tuple[str, LinkInstance, Te
         if chosen and place not in chosen:
             continue
         generator = torch.Generator().manual_seed(SEED + place)
-        drawn = case.task().sample(min(2 * count, 1000), generator=generator)
+        most = case.instances["full"]  # of the drops of a snapshot there are no more
+        drawn = case.task().sample(most if most < FULL else 2 * count, generator=generator)
         problem = case.setup.problem
         assert isinstance(problem, QosSumRate)
         drawn = index(index(drawn, problem.feasible(drawn)), slice(count))

@@ -40,7 +40,7 @@ def test_batch_is_one_by_one():
     rng = np.random.default_rng(1)
     rows = [draw(rng, 5) for _ in range(40)]
     batch = [np.array(column) for column in zip(*rows, strict=True)]
-    power, feasible, steps = kernels.minimum_power_batch(*batch, 0.0)
+    power, feasible, steps = kernels.minimum_power_batch(*[*batch, 0.0])
     for i, row in enumerate(rows):
         single = kernels.minimum_power(*row, 0.0)
         np.testing.assert_array_equal(power[i], single[0])

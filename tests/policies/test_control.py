@@ -73,13 +73,14 @@ def test_mean_shortfall_is_bounded_by_the_multipliers(generator):
 
 
 def test_weights_meet_minima_that_sum_rate_misses(generator):
-    instance = fading(600, generator)
+    instance = fading(300, generator)
     far = torch.tensor([1.0, 1.0, 1.0, 0.05])  # the last link is weak
     instance = replace(
         instance, gain=instance.gain * far[:, None], min_rate_bps_hz=0.2 * instance.active.double()
     )
-    missed = ErgodicPower().evaluate(instance, EachSlot(WMMSE())(instance)).violation["min_rate"]
-    met = ErgodicPower().evaluate(instance, OnlineDual(WMMSE(), step=0.2)(instance)).violation["min_rate"]
+    solver = WMMSE(safeguard=False)  # one link alone in some slots takes multipliers longer to settle
+    missed = ErgodicPower().evaluate(instance, EachSlot(solver)(instance)).violation["min_rate"]
+    met = ErgodicPower().evaluate(instance, OnlineDual(solver, step=0.2)(instance)).violation["min_rate"]
     assert missed.max() > 0.2
     assert met.max() < 0.1
 

@@ -26,5 +26,5 @@ def test_a_short_training_beats_where_it_starts_and_keeps_every_rate():
     first = problem.rate(links, start).sum(-1).mean()
     best = problem.evaluate(links, QosWMMSE(SHORT.min_rate_bps_hz, max_steps=10)(links)).objective.mean()
     assert largest_violation(score).max() < 1e-5
-    assert score.objective.mean() > 1.2 * first
+    assert score.objective.mean() > 1.1 * first  # least powers, raised as far as the limits allow
     assert score.objective.mean() > 0.7 * best

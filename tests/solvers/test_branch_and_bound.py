@@ -135,9 +135,9 @@ def test_stopped_early_is_still_certified(limit: dict[str, Any]) -> None:
 def test_slices_of_the_search_do_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
     instance = spread(5, 6, 2)
     wanted = BranchAndBound(tolerance=1e-3).solve(instance)
-    monkeypatch.setattr("torchrrm.solvers.branch_and_bound._BOXES_A_SLICE", 1)
+    monkeypatch.setattr("torchrrm.solvers.branch_and_bound.Search.slice_", 1)
     monkeypatch.setattr("torchrrm.solvers.branch_and_bound._ROOM", 4)
-    monkeypatch.setattr("torchrrm.solvers.branch_and_bound._AT_ONCE", 2)
+    monkeypatch.setattr("torchrrm.solvers.branch_and_bound.AT_ONCE", 2)
     found = BranchAndBound(tolerance=1e-3).solve(instance)
     torch.testing.assert_close(found.action.power_w, wanted.action.power_w)
     torch.testing.assert_close(found.upper_bound, wanted.upper_bound)

@@ -177,6 +177,18 @@ def test_a_spent_budget_leaves_a_valid_bound(generator: torch.Generator) -> None
     assert int(short.iterations.max()) == 1
 
 
+def test_slices_of_the_search_do_not_change_it(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = close_links(5, 5, generator)
+    whole = QosBound(0.02, 1e-4).solve(drawn)
+    monkeypatch.setattr("torchrrm.solvers.qos_bound._SinrSearch.slice_", 1)
+    monkeypatch.setattr("torchrrm.solvers.qos_bound.AT_ONCE", 2)
+    parts = QosBound(0.02, 1e-4).solve(drawn)
+    torch.testing.assert_close(parts.action.power_w, whole.action.power_w)
+    torch.testing.assert_close(parts.upper_bound, whole.upper_bound)
+
+
 def test_bad_settings_are_one_line() -> None:
     with pytest.raises(ValueError, match="tolerance: must be positive"):
         QosBound(0.2, tolerance=0.0)

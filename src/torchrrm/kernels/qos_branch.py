@@ -27,7 +27,11 @@ from torchrrm.kernels.qos_ranges import (
     weighted_rate,
 )
 
-__all__ = ["explore_batch"]
+__all__ = ["COLUMNS", "explore_batch"]
+
+COLUMNS = 6
+"""Of a search's state: those of `link_branch`, and when to improve on powers again."""
+_NEXT, _PAUSE = 4, 5  # boxes before the next attempt, and from the last to this
 
 _BELOW = -30.0  # ln SINR to which a link without a minimum rate may fall in a condensation
 _SILENT = 1e-9  # SINR below which it is turned off
@@ -35,7 +39,7 @@ _CUTS = 3  # times that a box is shrunk and bounded
 _WORTHWHILE = 0.5  # part of a side that cuts leave: a box that they shrink less is not bounded anew
 _TOWARDS = 0.7  # from the middle of a side to where the relaxation is: the point where it is split
 _OFF = 0.2  # part of its largest rate at which the side of a link that may be off is split
-_LONGEST = 64.0  # boxes between two attempts to improve on powers that did not succeed
+_LONGEST = 64.0  # boxes between two attempts to improve on powers
 _TANGENTS, _STEPS = 20, 40  # condensations and steps of each, at most
 
 
@@ -170,7 +174,7 @@ def _choose(lo, hi, missed, gain, weight, n, m, work, out):
 @njit(error_model="numpy", cache=True)
 def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, works, out):
     """Bound a box, in place shrink it and choose where to split it; improve on the powers of its relaxation."""
-    m, total, work, pause = 0, 0.0, works[0], works[2]
+    m, total, work = 0, 0.0, works[0]
     for _ in range(_CUTS):
         goal = state[BEST] * (1.0 + tolerance)
         found, known = tighten(root[0], lo, hi, gain, weight, n, goal, work)
@@ -185,15 +189,13 @@ def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, w
         if bound <= goal or m == 0:
             break
         total = _total(work.x, m, 1.0, gain, weight, n, work)
-        if (total > state[BEST] and state[NODES] >= pause[0]) or state[NODES] < 3:
+        if (total > state[BEST] and state[NODES] >= state[_NEXT]) or state[NODES] < 3:
             power, before = work.rows[11], state[BEST]
-            if (
-                state[NODES] == 0
-            ):  # to begin with, the raised powers are better than those of the first program
+            if state[NODES] == 0:  # the raised powers are better than those of the first program
                 power[:n] = 0.01 * root[1, :n] + 0.99 * root[3, :n]
             _keep(power, root, gain, weight, n, state, best_power, works[1])
-            pause[1] = 1.0 if state[BEST] > before else min(2.0 * pause[1], _LONGEST)
-            pause[0] = state[NODES] + pause[1]
+            state[_PAUSE] = 1.0 if state[BEST] > before else min(max(2.0 * state[_PAUSE], 1.0), _LONGEST)
+            state[_NEXT] = state[NODES] + state[_PAUSE]
             goal = state[BEST] * (1.0 + tolerance)
         if bound <= goal or cut(lo, hi, last, goal, weight, n, m, work) > _WORTHWHILE:
             break
@@ -220,7 +222,7 @@ def _plant(gain, weight, n, root, queue, state, best_power, work):
 def _explore(gain, weight, n, root, queue, state, best_power, tolerance, budget):
     """Split boxes, the largest bound first, until the gap is closed or the budget of boxes is spent."""
     key, slot, box = queue
-    works, parent = (new_work(n), new_work(n), np.array([0.0, 1.0])), np.empty(2 * n + 2)
+    works, parent = (new_work(n), new_work(n)), np.empty(2 * n + 2)
     spent = 0
     if state[NODES] == 0:
         _plant(gain, weight, n, root, queue, state, best_power, works[0])
@@ -251,11 +253,12 @@ def explore_batch(gain, weight, count, root, queue, state, power, tolerance, bud
     """Up to `budget` boxes for each row, whose queue must have room for as many and two more.
 
     `gain` `[row link link]`, `weight` `[row link]` and `count`, the number of a row's links, which come first; `root`
-    `[row 5 link]`: the least `ln SINR` that the bound is for; powers inside the minima and limits of actions; the least
-    `ln SINR` of actions; powers that keep these; and the limit of actions; `queue`: bounds `[row place]`, slots
-    `[row place]` and boxes `[row slot 2 n + 2]` of lo, hi, the link to split at or -1, and where; `state` `[row 4]` by
-    `SIZE`, `BEST`, `CLOSED`, `NODES`; `power` `[row link]`, the best so far; `tolerance`: relative. A search begins
-    where `NODES` is 0. Where the minimum rates cannot be reached no box is left and `CLOSED` is `-inf`.
+    `[row 5 link]`: the least `ln SINR` that the bound is for; powers inside the minima and limits of actions; the
+    least `ln SINR` of actions; powers that keep these; and the limit of actions; `queue`: bounds `[row place]`, slots
+    `[row place]` and boxes `[row slot 2 n + 2]` of lo, hi, the link to split at or -1, and where; `state` `[row
+    COLUMNS]`, first `SIZE`, `BEST`, `CLOSED`, `NODES`; `power` `[row link]`, the best so far; `tolerance`: relative.
+    A search begins where `NODES` is 0. Where the minimum rates cannot be reached no box is left and `CLOSED` is
+    `-inf`.
     """
     for row in prange(gain.shape[0]):
         n = count[row]

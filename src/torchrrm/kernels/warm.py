@@ -181,8 +181,11 @@ def _warm_branches() -> None:
 
 def _warm_qos_branches() -> None:
     """Call the kernel of branch and bound under minimum rates on a single link."""
-    gain, row, count, state = np.ones((1, 1, 1)), np.ones((1, 1)), np.ones(1, np.int64), np.zeros((1, 4))
-    queue = np.empty((1, 8)), np.arange(8)[None].copy(), np.empty((1, 8, 4))
+    gain, row, count = np.ones((1, 1, 1)), np.ones((1, 1)), np.ones(1, np.int64)
+    queue, state = (
+        (np.empty((1, 8)), np.arange(8)[None].copy(), np.empty((1, 8, 4))),
+        np.zeros((1, qos_branch.COLUMNS)),
+    )
     qos_branch.explore_batch(gain, row, count, np.zeros((1, 5, 1)), queue, state, np.zeros((1, 1)), 0.01, 1)
 
 

@@ -21,6 +21,7 @@ from torchrrm.solvers.minimum_power import MinimumPower, minimum_region, restore
 
 __all__ = ["PowerState", "UnrolledPower", "qos_power_program"]
 
+_START = 0.7  # of the way from the least powers to the raised ones
 _FLOOR = -12.0  # ln of the least share of a link that asks for nothing: -52 dB
 _FEATURES = 7
 
@@ -135,8 +136,9 @@ class _LinkNet(nn.Module):
 class UnrolledPower(Policy):
     """Layers of `UPGDNet` for `QosSumRate`, for any number of links: [He2022USRMNet]'s method on another problem.
 
-    It starts at the least powers under which every link reaches its minimum rate, raised as far as the limits
-    allow. At the end powers that leave some rate short are moved towards these, by the least part that mends it:
+    It starts between the least powers under which every link reaches its minimum rate and these raised as far as the
+    limits allow: at the limits themselves, where steps up are clipped, the parameters would have no gradient. At the
+    end powers that leave some rate short are moved towards the raised ones, by the least part that mends it:
     minimum rates are linear in the powers, so the part is exact. Where the minimum rates cannot be reached the action
     is that of `MinimumPower`.
 
@@ -198,7 +200,8 @@ class UnrolledPower(Policy):
             reached = region.feasible[..., None]
             least, safe = torch.where(reached, least, fixed), torch.where(reached, safe, fixed)
         safe = torch.where(instance.active, safe, torch.zeros_like(safe))
-        level = torch.log(safe.clamp_min(math.exp(_FLOOR)))
+        first = torch.lerp(torch.where(instance.active, least, torch.zeros_like(least)), safe, _START)
+        level = torch.log(first.clamp_min(math.exp(_FLOOR)))
         return PowerState(
             level=level[..., None], least=torch.log(least.clamp_min(math.exp(_FLOOR))), safe=safe
         )

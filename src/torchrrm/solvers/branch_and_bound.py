@@ -152,12 +152,15 @@ class Search(ABC):
     """Best-first searches of many instances, some boxes of each at a time.
 
     Attributes:
-        state: `[row 4]` by `SIZE`, `BEST`, `CLOSED`, `NODES`; `power` `[row link]`, the best so far.
-        bound: certified bounds `[row]` in nats.
+        state: `[row columns]`, the first four by `SIZE`, `BEST`, `CLOSED`, `NODES`.
+        power: best so far, `[row link]`.
+        bound: certified bounds in nats, `[row]`.
     """
 
     slice_: ClassVar[int] = 8192
     """Boxes between two looks at the clock, over all instances."""
+    columns: ClassVar[int] = 4
+    """Of the state."""
 
     def __init__(
         self,
@@ -170,7 +173,7 @@ class Search(ABC):
         rows, links = weight.shape
         self.gain, self.weight, self.count = gain, weight, count
         self.tolerance, self.max_boxes = tolerance * (1 - _MARGIN), max_boxes
-        self.power, self.state = np.zeros((rows, links)), np.zeros((rows, 4))
+        self.power, self.state = np.zeros((rows, links)), np.zeros((rows, self.columns))
         self.bound = np.zeros(rows)
 
     def run(self, end: float) -> None:

@@ -17,6 +17,7 @@ from torchrrm.problems.links.qos_sum_rate import (
     solve_coupling,
 )
 from torchrrm.problems.structure import require_record
+from torchrrm.problems.validation import require_signs
 from torchrrm.solvers.base import Solution
 
 __all__ = [
@@ -98,6 +99,7 @@ class RaisedPower:
 
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Raised powers; the rest is as `MinimumPower` says, but for infeasible instances' count of systems."""
+        require_signs(require_record(instance, LinkInstance))
         region = minimum_region(instance, self.minimum.min_rate_bps_hz)
         limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
         power_w = region.highest.to(limit.dtype) * limit

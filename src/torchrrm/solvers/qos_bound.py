@@ -20,6 +20,7 @@ from torchrrm.problems.links.qos_sum_rate import (
     require_min_rate,
     solve_coupling,
 )
+from torchrrm.problems.structure import require_record
 from torchrrm.problems.validation import require_numbers
 from torchrrm.records import batch_shape, replace, to
 from torchrrm.solvers.base import Solution
@@ -70,7 +71,7 @@ class QosBound:
     min_rate_bps_hz: float | Tensor = 0.0
     tolerance: float = 0.001
     time_limit_s: float | None = None
-    max_boxes: int = 10_000_000
+    max_boxes: int = 50_000
 
     kind = "solver"
 
@@ -81,7 +82,7 @@ class QosBound:
     def solve(self, instance: LinkInstance) -> Solution[PowerAction]:
         """Best powers found, with `objective <= optimum <= upper_bound` in bit/s/Hz; `iterations` counts boxes."""
         end = math.inf if self.time_limit_s is None else time.perf_counter() + self.time_limit_s
-        require_few(require_numbers(instance).active)
+        require_few(require_numbers(require_record(instance, LinkInstance)).active)
         batch, dtype, device = batch_shape(instance), instance.gain.dtype, instance.gain.device
         with torch.no_grad():
             near = to(instance, device="cpu")
@@ -174,6 +175,7 @@ class _SinrSearch(Search):
     """Searches over boxes of `ln SINR` that begin with `root` `[row 5 link]`, see `explore_batch`."""
 
     slice_: ClassVar[int] = 1024
+    columns: ClassVar[int] = kernels.COLUMNS
     root: np.ndarray
 
     def begin(self, rows: np.ndarray) -> Queue:
