@@ -29,8 +29,11 @@ def curve(problem: SliceBandwidth, width: np.ndarray, cn0: np.ndarray, heard: np
         gain, weight = (x.numpy() for x in problem.quadrature)
         rate = _link(problem, safe[..., None], cn0[..., None] * gain, np.zeros(1))
         least = rate.min(-1, keepdims=True)
-        mean = np.expm1(-problem.qos_exponent_per_bit * (rate - least)) @ (weight / weight.sum())
-        rate = least[..., 0] - np.log1p(mean) / problem.qos_exponent_per_bit
+        exponent, share = -problem.qos_exponent_per_bit * (rate - least), weight / weight.sum()
+        mean, total = np.expm1(exponent) @ share, np.exp(exponent) @ share
+        # Each form where it keeps its digits: `1 + mean` cancels where the mean of the exponentials is small.
+        logarithm = np.where(total < 0.5, np.log(total), np.log1p(np.maximum(mean, -0.75)))
+        rate = least[..., 0] - logarithm / problem.qos_exponent_per_bit
     else:
         rate = _link(problem, safe, cn0, heard if problem.qos is QoS.SECRECY else 0 * heard)
         rate = np.where(cn0 > heard, rate, 0) if problem.qos is QoS.SECRECY else rate
