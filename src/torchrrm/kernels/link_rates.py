@@ -20,6 +20,7 @@ __all__ = ["curve", "curves", "utility"]
 _LOG2E = 1.0 / math.log(2.0)
 _LEAST = 1e-305  # of `cn0`: least bandwidth that has a rate
 _FLAGS = {"contract", "nsz", "arcp", "reassoc"}
+_FAINT = 1e-4  # mean SNR from which the difference of logarithm and share keeps enough digits
 _SHALLOW = 0.9  # mean of `exp(-theta r)` up to which its logarithm loses no more than a digit
 
 
@@ -66,17 +67,25 @@ def _secrecy(width, cn0, eavesdropper_cn0, loss_factor, leakage_factor):
 
 
 @njit(error_model="numpy", cache=True)
-def _mean_rate(total, width, cn0, exponent, loss_factor, gain, weight):
-    """`-ln(total) / exponent`; by another pass over the nodes where exponents are small and `1 - total` cancels."""
-    if total < _SHALLOW:
-        return -math.log(total) / exponent
-    missing = 0.0
+def _value_and_slope(total, mean, width, cn0, exponent, loss_factor, gain, weight):
+    """`-ln(total) / exponent` and the mean slope, by another pass over the nodes where one of them cancels.
+
+    The value does where exponents are small, the slope where SNRs are.
+    """
+    if total < _SHALLOW and cn0 > _FAINT * width:
+        return -math.log(total) / exponent, mean
+    missing, slope, root = 0.0, 0.0, math.sqrt(width)
     for i in range(gain.size):
         snr = cn0 * gain[i] / width
-        share = snr / (1.0 + snr)
-        rate = _LOG2E * width * math.log1p(snr) - loss_factor * math.sqrt(width * share * (2.0 - share))
-        missing += weight[i] * math.expm1(-exponent * rate)
-    return -math.log1p(missing) / exponent
+        log_snr, share = math.log1p(snr), snr / (1.0 + snr)
+        rate = _LOG2E * width * log_snr - loss_factor * root * math.sqrt(share * (2.0 - share))
+        steep = 0.5 * share * math.sqrt(share / (2.0 - share)) * (3.0 - 2.0 * share)
+        decay = weight[i] * math.expm1(-exponent * rate)
+        missing += decay
+        slope += (weight[i] + decay) * (_LOG2E * _excess(share, log_snr) - loss_factor * steep / root)
+    if total < _SHALLOW:
+        return -math.log(total) / exponent, slope / total
+    return -math.log1p(missing) / exponent, slope / (1.0 + missing)
 
 
 @njit(error_model="numpy", fastmath=_FLAGS, cache=True)
@@ -88,8 +97,7 @@ def _capacity(width, cn0, exponent, gain, weight):
         snr = cn0 * gain[i] * inverse
         log_snr = log1p_nonnegative(snr)
         share = snr / (1.0 + snr)
-        # Cancels at low SNR, where the slope is negligible beside the mean over the nodes.
-        slope = log_snr - share
+        slope = log_snr - share  # cancels at low SNR, see `_value_and_slope`
         tilted = weight[i] * exp_nonpositive(-scale * log_snr)
         total += tilted
         mean += tilted * slope
@@ -100,8 +108,9 @@ def _capacity(width, cn0, exponent, gain, weight):
         _LOG2E * _LOG2E * square / total,
         _LOG2E * inverse * bend / total,
     )
-    value = _mean_rate(total, width, cn0, exponent, 0.0, gain, weight)
-    return value, mean, -bend - exponent * (square - mean * mean)
+    bent = exponent * (square - mean * mean)
+    value, mean = _value_and_slope(total, mean, width, cn0, exponent, 0.0, gain, weight)
+    return value, mean, -bend - bent
 
 
 @njit(error_model="numpy", fastmath=_FLAGS, cache=True)
@@ -124,8 +133,9 @@ def _short_capacity(width, cn0, exponent, loss_factor, gain, weight):
         square += tilted * slope * slope
         bend += tilted * (loss_factor * h * turn * inverse * inverse_root - _LOG2E * s * s * inverse)
     mean, square, bend = mean / total, square / total, bend / total
-    value = _mean_rate(total, width, cn0, exponent, loss_factor, gain, weight)
-    return value, mean, bend - exponent * (square - mean * mean)
+    bent = exponent * (square - mean * mean)
+    value, mean = _value_and_slope(total, mean, width, cn0, exponent, loss_factor, gain, weight)
+    return value, mean, bend - bent
 
 
 @njit(inline="always", error_model="numpy")
