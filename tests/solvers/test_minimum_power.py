@@ -9,10 +9,10 @@ import torch
 from tests.testing.links import LINKS, sample
 
 from torchrrm.problems import LinkInstance, PowerAction, QosSumRate, link_instance
-from torchrrm.problems.links.qos_sum_rate import coupling
+from torchrrm.problems.links.qos_sum_rate import coupling, solve_coupling
 from torchrrm.records import index, replace, to
 from torchrrm.solvers import MinimumPower, is_feasible, spectral_radius
-from torchrrm.solvers.minimum_power import least_power
+from torchrrm.solvers.minimum_power import least_power, minimum_region
 from torchrrm.testing import check_problem, check_solver
 
 LEAST = 0.05  # bit/s/Hz, which every instance of `sample` can give
@@ -159,6 +159,40 @@ def test_links_that_ask_for_nothing_get_nothing():
     solution = MinimumPower(torch.tensor([0.5, 0.0, 0.0, 0.5])).solve(instance)
     assert not solution.action.power_w[:, 1:3].any()
     assert solution.action.power_w[:, [0, 3]].all()
+
+
+def test_powers_of_unlike_sizes_keep_their_digits():
+    """Elimination with pivots gave a link without a minimum a power of -1e-17 of the others': infeasible, it said.
+
+    `p_0 = 1e-20`; `p_1 = 1e-9 + 70 p_0`, `p_2 = 50 p_1 + 1e-9 = 51e-9`, and nothing is asked for the fourth.
+    """
+    matrix = torch.zeros(4, 4, dtype=torch.float64)
+    matrix[1, 0], matrix[2, 1], matrix[2, 3] = 70.0, 50.0, 90.0
+    demand = torch.tensor([1e-20, 1e-9, 1e-9, 0.0], dtype=torch.float64)
+    power, met = solve_coupling(matrix, demand)
+    assert met and power[3] == 0
+    torch.testing.assert_close(power[:3] / torch.tensor([1e-20, 1e-9, 51e-9]).double(), torch.ones(3).double())
+    assert not solve_coupling(matrix, 1e8 * demand)[1]  # over its limit
+    matrix[0, 1] = 0.1  # 0.1 times 70: no powers suffice
+    assert not solve_coupling(matrix, demand)[1]
+
+
+def test_region_of_a_link_without_a_minimum_beside_strong_ones():
+    """Found by `tests/falsify`: shares of 6e-11 to 3e-10 reach these minima, and 0 is enough for the second link."""
+    gain = torch.tensor(
+        [
+            [1.2804e-05, 3.0931e-07, 3.1506e-05, 1.1375e-05],
+            [2.7217e-09, 6.4824e-07, 2.1418e-03, 8.7087e-07],
+            [0.0, 3.5242e-07, 4.6618e-02, 6.1453e-04],
+            [1.1201e-05, 4.8082e-02, 2e-12, 1.5917e-02],
+        ]
+    )
+    limit = torch.tensor([2094.9255, 618.0984, 562.1929, 771.8036])
+    instance = link_instance(gain, noise_power_w=1.3642e-10, max_power_w=limit)
+    rate = torch.tensor([0.0163, 0.0, 2.7088, 4.9761])
+    region = minimum_region(instance, rate)
+    assert region.feasible and is_feasible(instance, rate)
+    assert region.least[1] == 0 and (region.least < 1e-9).all()
 
 
 def test_demands_that_nothing_can_meet_stay_finite():

@@ -46,10 +46,9 @@ class MinimumPower:
 
     Without power limits this can be met if and only if the spectral radius of `F` is below 1 (Perron and
     Frobenius; [Foschini1993]). Then `p = (I - F)^-1 u` is the componentwise least solution, so the instance is
-    feasible if and only if `p <= 1`. The compiled form eliminates without pivoting: `I - F` is a nonsingular
-    M-matrix if and only if all pivots are positive. The torch form solves, and finds `p >= u` under the same
-    condition. Links that ask for nothing get no power. Instances that are feasible only within the tolerance of
-    `QosSumRate` get the least powers that do not violate.
+    feasible if and only if `p <= 1`. Elimination without pivoting tells: `I - F` is a nonsingular M-matrix if and
+    only if all pivots are positive. Links that ask for nothing get no power. Instances that are feasible only within
+    the tolerance of `QosSumRate` get the least powers that do not violate.
 
     *Where the rates cannot be reached*, the action is the unique fixed point of `p = min(F p + u, 1)`
     ([Yates1995]): who cannot be served even so transmits at the limit, and all others reach their minimum exactly;

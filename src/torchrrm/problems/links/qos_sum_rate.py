@@ -152,11 +152,22 @@ def coupling(
 def solve_coupling(
     matrix: Float[Tensor, "*batch rx tx"], demand: Float[Tensor, "*batch tx"]
 ) -> tuple[Float[Tensor, "*batch tx"], Bool[Tensor, "*batch"]]:
-    """Solution of `p = F p + u`, and whether it is the least power that meets every demand and within the limits."""
-    system = torch.eye(demand.shape[-1], dtype=demand.dtype, device=demand.device) - matrix
-    power = torch.linalg.solve_ex(system, demand)[0]
-    within = (power >= demand * (1 - _ROUNDING)) & (power <= 1 + _ROUNDING)  # NaN, of singular ones, is not
-    return power, within.all(-1)
+    """Solution of `p = F p + u`, and whether it is the least power that meets every demand and within the limits.
+
+    Elimination without pivoting: `I - F` is a nonsingular M-matrix if and only if all pivots are positive. Up to there
+    nothing but pivots is ever a difference, so that powers keep their digits however far their sizes are apart.
+    """
+    links = demand.shape[-1]
+    own = torch.eye(links, dtype=demand.dtype, device=demand.device)
+    rows = torch.cat([own - matrix, demand[..., None]], -1)
+    regular = torch.ones_like(demand[..., 0], dtype=torch.bool)
+    for k in range(links):
+        pivot = rows[..., k, k]
+        regular = regular & (pivot > 0)
+        row = rows[..., k : k + 1, :] / pivot[..., None, None]
+        rows = rows - (rows[..., k : k + 1] - own[:, k : k + 1]) * row  # row `k` becomes `row`
+    power = rows[..., -1]
+    return power, regular & (power <= 1 + _ROUNDING).all(-1)
 
 
 def is_compilable(instance: LinkInstance, min_rate_bps_hz: float | Tensor = 0.0) -> bool:
