@@ -170,8 +170,11 @@ def test_powers_of_unlike_sizes_keep_their_digits():
     matrix[1, 0], matrix[2, 1], matrix[2, 3] = 70.0, 50.0, 90.0
     demand = torch.tensor([1e-20, 1e-9, 1e-9, 0.0], dtype=torch.float64)
     power, met = solve_coupling(matrix, demand)
-    assert met and power[3] == 0
-    torch.testing.assert_close(power[:3] / torch.tensor([1e-20, 1e-9, 51e-9]).double(), torch.ones(3).double())
+    assert met
+    assert power[3] == 0
+    torch.testing.assert_close(
+        power[:3] / torch.tensor([1e-20, 1e-9, 51e-9]).double(), torch.ones(3).double()
+    )
     assert not solve_coupling(matrix, 1e8 * demand)[1]  # over its limit
     matrix[0, 1] = 0.1  # 0.1 times 70: no powers suffice
     assert not solve_coupling(matrix, demand)[1]
@@ -191,8 +194,10 @@ def test_region_of_a_link_without_a_minimum_beside_strong_ones():
     instance = link_instance(gain, noise_power_w=1.3642e-10, max_power_w=limit)
     rate = torch.tensor([0.0163, 0.0, 2.7088, 4.9761])
     region = minimum_region(instance, rate)
-    assert region.feasible and is_feasible(instance, rate)
-    assert region.least[1] == 0 and (region.least < 1e-9).all()
+    assert region.feasible
+    assert is_feasible(instance, rate)
+    assert region.least[1] == 0
+    assert (region.least < 1e-9).all()
 
 
 def test_demands_that_nothing_can_meet_stay_finite():

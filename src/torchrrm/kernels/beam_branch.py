@@ -62,13 +62,19 @@ def _split(corner, place, edge):
 
 
 @njit(error_model="numpy", cache=True)
+def _margin(state, tolerance):
+    """What a bound may be above the best value by; 0 while no value is known."""
+    return tolerance * abs(state[BEST]) if state[BEST] > -math.inf else 0.0
+
+
+@njit(error_model="numpy", cache=True)
 def _judge(terms, node, store, bound, tolerance, state, best):
     """Bound a simplex, offer where its bound is attained, and choose where to split it; its bound."""
     users = terms.weight.size
     corner, place, middle = np.empty((users, 3, users)), np.empty(users), np.empty((3, users))
     for i in range(users):
         corner[i] = store[node[i]]
-    margin = tolerance * abs(state[BEST])
+    margin = _margin(state, tolerance)
     bound = min(bound, bound_simplex(terms, corner, state[BEST] + margin, _ACCURACY * margin, place))
     state[NODES] += 1.0
     if bound <= state[BEST] + margin:
@@ -91,7 +97,7 @@ def _explore(terms, queue, store, state, best, law):
         size = int(state[SIZE])
         top = np.argmax(key[:size])
         bound, parent = key[top], node[top].copy()
-        if bound <= state[BEST] + tolerance * abs(state[BEST]):
+        if bound <= state[BEST] + _margin(state, tolerance):
             break
         key[top], node[top] = key[size - 1], node[size - 1]
         size -= 1
@@ -106,7 +112,7 @@ def _explore(terms, queue, store, state, best, law):
             if not whole:
                 child[parent[users + side]] = fresh
             found = _judge(terms, child, store, bound, tolerance, state, best)
-            if found > state[BEST] + tolerance * abs(state[BEST]) and child[users] >= 0:
+            if found > state[BEST] + _margin(state, tolerance) and child[users] >= 0:
                 key[size], node[size] = found, child
                 size += 1
             else:

@@ -70,15 +70,23 @@ def require_record(record: Any, expected: type[R], name: str = "instance") -> R:
     return record
 
 
-def require_action(action: Any, expected: type[R], instance: Any) -> R:
-    """Return the action if it has the expected type and its axes are as long as those of the instance.
+def require_action(action: Any, expected: type[R], instance: Any, problem_of: type) -> R:
+    """Return the action if it and the instance pass `require_record` and its axes are as long as the instance's.
 
     Batch shapes may differ.
+
+    Args:
+        action: the action.
+        expected: its type or a base class.
+        instance: what it is for.
+        problem_of: type of the instance or a base class.
 
     Raises:
         ValueError: naming the field, the rule and what was received.
     """
-    require_record(action, expected, "action")
+    if not (isinstance(action, expected) and isinstance(instance, problem_of)):
+        require_record(instance, problem_of)
+        require_record(action, expected, "action")
     if not torch.compiler.is_compiling():
         _require_fitting(type(action), _forms(action), type(instance), _forms(instance))
     return action
@@ -153,7 +161,9 @@ def _require_forms(cls: type, forms: tuple[Form, ...]) -> None:
 def _require_fitting(
     cls: type, forms: tuple[Form, ...], instance: type, instance_forms: tuple[Form, ...]
 ) -> None:
-    """Check that named axes of an action are as long as those of the instance; remembered where they are."""
+    """Check an instance, an action, and that named axes of both are as long; remembered where they pass."""
+    _require_forms(instance, instance_forms)
+    _require_forms(cls, forms)
     sizes, same = {}, getattr(instance, "same_axis", {})
     for field, (shape, _) in zip(_annotated(instance), instance_forms, strict=True):
         sizes |= dict(zip(field.axes, shape[len(shape) - len(field.axes) :], strict=True))

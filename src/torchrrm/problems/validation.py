@@ -48,7 +48,7 @@ def gain_ceiling(max_power_w: Tensor, noise_power_w: Tensor, active: Tensor) -> 
     (`saturated`). Transmitters that are not active, whose limit may be no number, have one that is a number.
     """
     limit = torch.where(active, max_power_w, torch.ones_like(max_power_w))
-    return MOST_RATIO / over_noise(limit, noise_power_w)
+    return (MOST_RATIO * noise_power_w)[..., None] / limit
 
 
 def require_shape(name: str, value: Tensor, shape: list[int]) -> None:

@@ -84,7 +84,7 @@ class BeamformingBound:
         served = torch.from_numpy(np.isfinite(bound)).reshape(share.shape[:-1])
         share = torch.where(served[..., None], known, share)
         value = np.where(np.isfinite(bound), state[:, kernels.BEST], 0.0)
-        converged = bound <= value + self.tolerance * np.abs(value)
+        converged = bound <= value + _margin(value, self.tolerance)
         like: dict[str, Any] = {"dtype": instance.channel.real.dtype, "device": instance.channel.device}
         limit = instance.max_power_w.detach().to(share)  # the same shares of the limit itself
         power_w = (share * limit[..., None]).to(**like)
@@ -183,7 +183,7 @@ class _Search:
         while running.size and budget > 0:
             self._explore(running, tolerance, budget)
             top, best = self._top(running), self.state[running, kernels.BEST]
-            open_ = top > best + tolerance * np.abs(best)
+            open_ = top > best + _margin(best, tolerance)
             running = running[open_ & (self.state[running, kernels.NODES] < settings.max_nodes)]
             spent = int(self.state[running, kernels.NODES].max()) if running.size else 0
             budget = min(max(_SLICE // max(running.size, 1), 16), settings.max_nodes - spent)
@@ -209,6 +209,11 @@ class _Search:
         kernels.explore_batch(part, queue, (tolerance, budget))
         for whole, piece in zip((*self.rows[6:], *self.queue), (*part[6:], *queue), strict=True):
             whole[which] = piece
+
+
+def _margin(best: np.ndarray, tolerance: float) -> np.ndarray:
+    """What bounds may be above the best values by; 0 where none is known."""
+    return np.where(np.isfinite(best), tolerance * np.abs(best), 0.0)
 
 
 def _with_room(array: np.ndarray, room: int) -> np.ndarray:

@@ -83,7 +83,7 @@ class GramAscent:
 
     def refine(self, instance: MisoInstance, action: BeamAction) -> BeamAction:
         """The local optimum that the powers of an action lead to, restored to the minimum rates first."""
-        require_action(action, BeamAction, require_record(instance, MisoInstance))
+        require_action(action, BeamAction, instance, MisoInstance)
         require_shape("power_w", action.power_w, list(instance.active.shape))
         if is_compilable(instance, action.power_w):
             return self._compiled(instance, action.power_w, kernels.refine, kernels.refine_batch).action

@@ -178,7 +178,7 @@ def _arrays(instance: CellInstance) -> tuple[np.ndarray, np.ndarray]:
 
 def _require_station_action(instance: CellInstance, action: AssociationAction) -> None:
     """An action of these users and stations, whose stations there are."""
-    require_action(action, AssociationAction, instance)
+    require_action(action, AssociationAction, instance, CellInstance)
     require_shape("power_w", action.power_w, list(instance.max_power_w.shape))
     require_indices("station", action.station, instance.gain.shape[-1], "station", least=UNSERVED)
 

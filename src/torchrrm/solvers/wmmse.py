@@ -129,7 +129,7 @@ class WMMSE(IterativeSolver[RelativeLinks, PowerAction, Amplitudes]):
         steps = self.max_steps if steps is None else steps
         if steps < 0:
             raise ValueError(f"steps: must not be negative, received {steps}")
-        require_action(action, PowerAction, require_record(instance, LinkInstance))
+        require_action(action, PowerAction, instance, LinkInstance)
         if is_compilable(instance, action.power_w):
             return self._refine_compiled(instance, action, steps)
         links = relative_links(instance)

@@ -39,7 +39,7 @@ class SumRateAssociation:
 
     def rate(self, instance: CellInstance, action: AssociationAction) -> Float[Tensor, "*batch user"]:
         """Rate of each user in bit/s/Hz."""
-        require_action(action, AssociationAction, require_record(instance, CellInstance))
+        require_action(action, AssociationAction, instance, CellInstance)
         return user_rate(instance, action)
 
     def evaluate(self, instance: CellInstance, action: AssociationAction) -> Evaluation:
@@ -73,7 +73,7 @@ class ProportionalFairAssociation:
 
     def rate(self, instance: CellInstance, action: AssociationAction) -> Float[Tensor, "*batch user"]:
         """Rate of each user in bit/s/Hz."""
-        require_action(action, AssociationAction, require_record(instance, CellInstance))
+        require_action(action, AssociationAction, instance, CellInstance)
         return user_rate(instance, action)
 
     def evaluate(self, instance: CellInstance, action: AssociationAction) -> Evaluation:

@@ -116,7 +116,7 @@ class SparseAssociation:
 
     def evaluate(self, instance: SparseCellInstance, action: AssociationAction) -> Evaluation:
         """Sum of rates in bit/s/Hz; `station` is violated by a user that has listed stations but is at none of them."""
-        require_action(action, AssociationAction, require_record(instance, SparseCellInstance))
+        require_action(action, AssociationAction, instance, SparseCellInstance)
         rate = self.rate(instance, action)
         missing = listed(instance).any(-1) & ~self._own(instance, action).any(-1)
         powers = power_violation(action.power_w, instance.max_power_w, instance.active_bs)

@@ -69,7 +69,7 @@ class UrllcBeamforming:
         Violations, 0 where inactive: `min_rate` `(R_min - R) / R_min`, 0 where nothing is asked for; `power`
         `(sum_k q_k - P) / P`; `sign` `-q_k / P`; `beam` `|w_k|^2 - 1`.
         """
-        require_action(action, BeamAction, require_record(instance, MisoInstance))
+        require_action(action, BeamAction, instance, MisoInstance)
         rate = self.rate(instance, action)
         zero = torch.zeros_like(rate)
         utility = torch.where(instance.active, instance.weight * rate, zero)

@@ -135,7 +135,7 @@ class MetDemands:
         Violations: `min_rate`, the worst window's shortfall beyond the tolerance relative to the demand; `power` and
         `sign` of the worst slot, relative to the limit.
         """
-        require_action(action, SlotPowers, require_record(instance, DemandInstance))
+        require_action(action, SlotPowers, instance, DemandInstance)
         utility = self.rate(instance, action.power_w).mean(-2)
         slots = instance.slots()
         of_slots = power_violation(action.power_w, slots.max_power_w, slots.active)

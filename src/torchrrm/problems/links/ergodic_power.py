@@ -67,7 +67,7 @@ class ErgodicPower:
         that counts in the end, both relative to `f_min`; `power`, `sign` of the worst slot, relative to the limit;
         `slack` `-s` relative to `f_min`.
         """
-        require_action(action, ErgodicAction, require_record(instance, ErgodicInstance))
+        require_action(action, ErgodicAction, instance, ErgodicInstance)
         rate, slack = self.rate(instance, action.power_w), action.slack_bps_hz
         zero = torch.zeros_like(rate)
         utility = torch.where(instance.active, rate - self.slack_penalty / 2 * slack.square(), zero)

@@ -98,7 +98,7 @@ class SparseSumRate:
 
     def evaluate(self, instance: SparseLinkInstance, action: PowerAction) -> Evaluation:
         """See `WeightedSumRate.evaluate`."""
-        require_action(action, PowerAction, require_record(instance, SparseLinkInstance))
+        require_action(action, PowerAction, instance, SparseLinkInstance)
         utility = instance.weight * self.rate(instance, action.power_w)
         utility = torch.where(instance.active, utility, torch.zeros_like(utility))
         violation = power_violation(action.power_w, instance.max_power_w, instance.active)

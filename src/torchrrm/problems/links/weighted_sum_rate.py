@@ -54,14 +54,15 @@ class WeightedSumRate:
 
     def rate(self, instance: LinkInstance, power_w: Float[Tensor, "*batch tx"]) -> Float[Tensor, "*batch tx"]:
         """Rate of each link in bit/s/Hz; 0 of links that are not active, which do not interfere either."""
-        return _rate(instance, power_w)
+        rate = _rate(instance, power_w)
+        return torch.where(instance.active, rate, torch.zeros_like(rate))
 
     def evaluate(self, instance: LinkInstance, action: PowerAction) -> Evaluation:
         """Weighted sum rate in bit/s/Hz; the utility of a link is its share of it.
 
         Violations, relative to the limit, 0 where inactive: `power` `(p - p_max) / p_max`, `sign` `-p / p_max`.
         """
-        require_action(action, PowerAction, require_record(instance, LinkInstance))
+        require_action(action, PowerAction, instance, LinkInstance)
         utility = instance.weight * _rate(instance, action.power_w)
         utility = torch.where(instance.active, utility, torch.zeros_like(utility))
         violation = power_violation(action.power_w, instance.max_power_w, instance.active)
@@ -79,9 +80,9 @@ class WeightedSumRate:
 
 
 def _rate(instance: LinkInstance, power_w: Tensor) -> Tensor:
+    """Rate of each active link, in bit/s/Hz; no number of meaning elsewhere."""
     power = torch.where(instance.active, power_w.clamp(min=0), torch.zeros_like(power_w))
-    rate = interference_rate(saturated_gain(instance), power, instance.noise_power_w)
-    return torch.where(instance.active, rate, torch.zeros_like(rate))
+    return interference_rate(saturated_gain(instance), power, instance.noise_power_w)
 
 
 def _both(instance: LinkInstance) -> Tensor:

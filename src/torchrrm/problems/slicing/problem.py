@@ -200,7 +200,7 @@ class SliceBandwidth:
         r) / r_min` of scheduled users, whether served or not; `sign` `[*batch user]` `-w / W`. A user outside
         the schedule adds nothing to the objective.
         """
-        require_action(action, SliceAction, require_record(instance, SliceInstance))
+        require_action(action, SliceAction, instance, SliceInstance)
         schedule = self.schedule(instance)
         rate = self.rate(schedule, action.bandwidth_hz)
         zero = torch.zeros_like(rate)
