@@ -6,6 +6,8 @@ from tests.bench.toy import Equal, Pie, Sharing, Slices, Winner, pies
 
 from torchrrm import records
 from torchrrm.bench import Bound, Latency, Measure, best_known, certified, in_double, score
+from torchrrm.problems import KINDS, SliceAction, SliceInstance
+from torchrrm.solvers import ExactSlicing
 
 QUICK = Latency(warmup=1, calls=3)
 
@@ -208,6 +210,30 @@ def test_the_error_counts_instances_as_they_were_drawn() -> None:
 def test_what_is_no_error(kind, lowered: float, allocator) -> None:
     bound = Bound(Greedy(lowered).bound(in_double(pies())), kind, 0.0)
     score(Sharing(), pies(), {"any": allocator}, setting="-", bound=bound, latency=QUICK)
+
+
+def test_what_the_tolerance_buys_has_no_percentage() -> None:
+    """Minima of a slice that leave 1e-9 of it: 1e-5 of bandwidth too much is worth a quarter of the optimum."""
+    problem, width = KINDS["data-rate"], 1e6
+    cn0 = torch.tensor([[1e3, 1e12]], dtype=torch.float64)
+    least = torch.tensor([[width * (1 - 1e-9), 0.0]], dtype=torch.float64)
+    instance = SliceInstance(
+        cn0_hz=cn0,
+        eavesdropper_cn0_hz=torch.zeros_like(cn0),
+        min_rate_bps=least * torch.log2(1 + cn0 / least.clamp(min=1)),
+        bandwidth_hz=torch.tensor([width], dtype=torch.float64),
+        active=torch.ones(1, 2, dtype=torch.bool),
+    )
+
+    def generous(_: SliceInstance) -> SliceAction:
+        return SliceAction(bandwidth_hz=least + torch.tensor([[0.0, 0.99e-5 * width]]))
+
+    exact = ExactSlicing(problem)
+    rules = {"generous": generous, "exact": exact}
+    one, other = score(problem, instance, rules, setting="-", bound=exact, latency=QUICK)
+    assert (one.violation_rate, one.optimality) == (0.0, None)
+    assert one.objective > 1.2 * exact.solve(instance).upper_bound.item()
+    assert other.optimality == pytest.approx(1, abs=1e-6)
 
 
 def test_a_solver_above_its_own_bound_is_an_error() -> None:

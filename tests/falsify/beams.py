@@ -232,7 +232,8 @@ def _precision(beams: Beams, share: np.ndarray) -> np.ndarray:
 def least_beam_power(rng: np.random.Generator) -> Outcome:
     """Least powers of minimum rates that known shares just reach, and with them whether they are feasible.
 
-    Instances in which rounding leaves least powers no three digits are not counted: `MinimumPowerBeamforming` says so.
+    Least powers must suffice always, and be the least unless rounding leaves them no three digits, as
+    `MinimumPowerBeamforming` says; such instances are not counted.
     """
     count = 12
     beams, share = with_minima(rng, draw_beams(rng, count))
@@ -245,7 +246,7 @@ def least_beam_power(rng: np.random.Generator) -> Outcome:
     limit = numbers(beams.instance.max_power_w)
     needed = numbers(least_power_w(beams.instance)) / limit
     outcome.holds(vague | (needed <= high * (1 + close)), "more power is asked for than known powers take")
-    outcome.holds(vague | (needed >= low * (1 - close)), "less power is asked for than any powers take")
+    outcome.holds(needed >= low * (1 - TOLERANCE), "less power is asked for than any powers take")
     solution = MinimumPowerBeamforming().solve(beams.instance)
     told = solution.converged.numpy()
     restored, within = restored_power(
@@ -254,11 +255,12 @@ def least_beam_power(rng: np.random.Generator) -> Outcome:
     edge = vague | (np.abs(needed - 1) <= close)
     outcome.holds(edge | (told == within.numpy()), "the restored powers say something else")
     outcome.holds(vague | told | (high > 1 - close), "feasible minimum rates are called infeasible")
-    outcome.holds(vague | ~told | (low < 1 + close), "infeasible minimum rates are called feasible")
-    for name, power_w in (("least", solution.action.power_w), ("restored", restored)):
+    outcome.holds(~told | (low < 1 + TOLERANCE), "infeasible minimum rates are called feasible")
+    none = np.zeros_like(vague)
+    for name, power_w, lost in (("least", solution.action.power_w, none), ("restored", restored, vague)):
         part = np.where(beams.active, numbers(power_w) / limit[:, None], 0.0)
         rate = beams.rate(part)
         missing = np.where(asked, (least - rate) / np.where(asked, least, 1), 0).max(-1)
-        met = (missing <= np.maximum(TOLERANCE, close)) & (part.sum(-1) <= 1 + TOLERANCE)
-        outcome.holds(vague | ~told | met, f"the {name} powers violate a constraint")
+        met = (missing <= TOLERANCE) & (part.sum(-1) <= 1 + TOLERANCE)
+        outcome.holds(lost | ~told | met, f"the {name} powers violate a constraint")
     return outcome

@@ -18,6 +18,7 @@ from torchrrm.solvers import ExactSlicing
 __all__ = ["KINDS", "slicing"]
 
 _GRID = 200
+_SPENT = 1e-18  # of the slice: rounding of sums in longdouble
 
 
 def curve(problem: SliceBandwidth, width: np.ndarray, cn0: np.ndarray, heard: np.ndarray) -> np.ndarray:
@@ -66,13 +67,19 @@ def draw_slices(rng: np.random.Generator, count: int) -> SliceInstance:
     )
     cn0 = limit * snr * log_uniform(rng, 0.03, 30, each)
     cn0 = np.where(rng.random(one) < 0.1, cn0[:, :1], cn0)  # ties
+    cn0 = cn0 * np.where(rng.random(one) < 0.2, log_uniform(rng, 1e-9, 1e6, each), 1.0)  # weak beside strong
     cn0 = np.where(rng.random(each) < 0.05, 0.0, cn0)
     heard = cn0 * np.where(
         rng.random(one) < 0.8, rng.uniform(0, 1.2, each), 1 - log_uniform(rng, 1e-9, 0.1, each)
     )
     heard = np.where(rng.random(one) < 0.1, 0.0, heard)
     scale = limit * np.log2(1 + cn0 / (limit / users)) / users
-    least = scale * log_uniform(rng, 1e-3, 3, each)
+    near = rng.random(one) < 0.2  # what any bandwidth can carry
+    least = np.where(
+        near,
+        cn0 / np.log(2) * (1 - log_uniform(rng, 1e-6, 0.1, each)),
+        scale * log_uniform(rng, 1e-3, 3, each),
+    )
     least = np.where(rng.random(one) < 0.3, 0.0, np.where(rng.random(each) < 0.2, 0.0, least))
     least = np.where((least > 0) & (least < 1e-9), 0.0, least)  # less is refused
     active = rng.random(each) < 0.9
@@ -86,18 +93,23 @@ def draw_slices(rng: np.random.Generator, count: int) -> SliceInstance:
 
 
 def least_width(problem: SliceBandwidth, instance: SliceInstance) -> np.ndarray:
-    """Least bandwidth that serves each user, by a grid and bisection; infinite where none does, `[... user]`."""
-    limit = numbers(instance.bandwidth_hz)[:, None]
+    """Least bandwidth that serves each user, by a grid and bisection; infinite where none does, `[... user]`.
+
+    It does serve: of rates that are computed in float64 a hair more than the least is asked for.
+    """
+    limit = numbers(instance.bandwidth_hz)[:, None].astype(np.longdouble)
+    hair = 64 * np.finfo(float).eps if problem.qos is QoS.EFFECTIVE_CAPACITY else 0.0
     least, active = numbers(instance.min_rate_bps), instance.active.numpy()
     curve_of = functools.partial(
         curve, problem, cn0=numbers(instance.cn0_hz), heard=numbers(instance.eavesdropper_cn0_hz)
     )
     grid = limit * np.concatenate([[0.0], np.geomspace(1e-15, 1, _GRID)])[:, None, None]
+    least = least * (1 + np.longdouble(hair))
     enough = curve_of(grid) >= least  # [point instance user]
     first = enough.argmax(0)
     high = np.take_along_axis(np.broadcast_to(grid, enough.shape), first[None], 0)[0]
     low = np.take_along_axis(np.broadcast_to(grid, enough.shape), np.maximum(first - 1, 0)[None], 0)[0]
-    for _ in range(60):
+    for _ in range(80):
         middle = 0.5 * (low + high)
         met = curve_of(middle) >= least
         low, high = np.where(met, low, middle), np.where(met, middle, high)
@@ -116,7 +128,7 @@ def slicing(kind: str, rng: np.random.Generator) -> Outcome:
     exact, outcome = in_double(instance), Outcome(count)
     scheduled = problem.schedule(exact).active.numpy()
     least = least_width(problem, instance)
-    _check_schedule(exact, least, scheduled, outcome)
+    _check_schedule(exact, least.astype(float), scheduled, outcome)
     found = ExactSlicing(problem).solve(instance)
     bound, limit = numbers(found.upper_bound), numbers(instance.bandwidth_hz)
     floor = np.where(scheduled & np.isfinite(least), least, 0.0)
@@ -134,7 +146,7 @@ def slicing(kind: str, rng: np.random.Generator) -> Outcome:
         """Sum rate where users have these parts of the surplus beyond their least bandwidths."""
         width = floor + surplus[:, None] * part
         rate = rates(width)
-        kept = (~scheduled | (rate >= demand * (1 - 1e-12))).all(-1) & (width.sum(-1) <= limit * (1 + 1e-12))
+        kept = (~scheduled | (rate >= demand)).all(-1) & (width.sum(-1) <= limit * (1 + _SPENT))
         return np.where(kept, np.maximum(rate, 0).sum(-1), -np.inf)
 
     users = scheduled.shape[-1]
@@ -161,7 +173,7 @@ def slicing(kind: str, rng: np.random.Generator) -> Outcome:
     gross = np.where(scheduled, own * np.log2(1 + cn0 / np.where(own > 0, own, 1)), 0).sum(-1)
     outcome.equals(mine.astype(float), evaluation, "own action", gross)
     outcome.below(np.where(violation <= 0, mine, -np.inf), bound, "own action")
-    _check_violations(rng, problem, exact, least, outcome)
+    _check_violations(rng, problem, exact, least.astype(float), outcome)
     return outcome
 
 

@@ -16,7 +16,7 @@ from torchrrm.kernels import slicing as kernels
 from torchrrm.kernels.link_rates import curves
 from torchrrm.problems import KINDS, QoS, SliceInstance
 from torchrrm.records import index, map_tensors, pad, replace, stack, to
-from torchrrm.solvers import ExactSlicing, GreedyResourceBlocks
+from torchrrm.solvers import ExactSlicing, GreedyResourceBlocks, OneWinner
 
 NAMES = list(KINDS)
 CONCAVE = [name for name in NAMES if name != "secrecy-short"]
@@ -354,3 +354,43 @@ def test_float32_gives_what_float64_gives(name):
     wide = dataclasses.replace(action, bandwidth_hz=action.bandwidth_hz.double())
     value = objective(problem, to(record, dtype=torch.float64), wide)
     assert (value >= exact.upper_bound * (1 - 3e-5)).all()
+
+
+@pytest.mark.parametrize("form", [lambda record: record, asked])
+@pytest.mark.parametrize("name", ["data-rate", "secrecy"])
+@pytest.mark.parametrize(
+    ("cn0", "least", "width"),
+    [
+        (
+            [10.865064377717506, 44.94765171259064, 1280.428644065281, 663568094196.0267],
+            [15.674962278665472, 0.0, 0.0, 0.0],
+            6969607.716980261,
+        ),
+        (
+            [6.365771772166911, 47941929160.140594, 16.663610374013082, 62.6672879269611],
+            [9.183860157887091, 0.3289995025171108, 0.0, 0.0],
+            4054676.3039152706,
+        ),
+    ],
+)
+def test_minima_near_the_most_that_any_bandwidth_carries(cn0, least, width, name, form):
+    """The bandwidth that such a minimum needs has few digits, and a strong user makes them count.
+
+    `OneWinner` keeps the minimum with 1e-16 to spare, and had 1.6e-5 more than the bound.
+    """
+    record = instance((cn0, [0.0] * 4, least, width, [True] * 4))
+    problem = KINDS[name]
+    for rule in (OneWinner(problem), GreedyResourceBlocks(problem)):
+        evaluation = problem.evaluate(record, rule(record))
+        assert all((violation <= 1e-15).all() for violation in evaluation.violation.values())
+        assert evaluation.objective <= ExactSlicing(problem).solve(form(record)).upper_bound.detach()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_user_that_asks_for_nothing_and_can_have_nothing_makes_no_slice_infeasible(name):
+    record = instance(([1e7, 0.0], [2e7 if "secrecy" in name else 0.0, 0.0], [0.0, 0.0], 1e6, [True, True]))
+    assert KINDS[name].feasible(record)
+    assert not KINDS[name].feasible(replace(record, min_rate_bps=torch.tensor([0.0, 1.0]).double()))
+    solution = ExactSlicing(KINDS[name]).solve(record)
+    expected = 0.0 if "secrecy" in name else float(objective(KINDS[name], record, solution.action))
+    assert solution.upper_bound == pytest.approx(expected)

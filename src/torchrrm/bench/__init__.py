@@ -9,7 +9,6 @@ from torchrrm.bench.assessment import (
     in_double,
     judged,
     kind_of,
-    require_bounded,
     timed,
 )
 from torchrrm.bench.completeness import incomplete
@@ -48,7 +47,6 @@ __all__ = [
     "markdown_table",
     "on_front",
     "plain",
-    "require_bounded",
     "rows_of",
     "score",
     "source_commit",

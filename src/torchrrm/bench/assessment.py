@@ -18,14 +18,15 @@ from torchrrm.problems.base import Allocator, Evaluation, Problem, largest_viola
 __all__ = [
     "Assessment",
     "Bound",
+    "Eases",
     "Judged",
     "assess",
     "best_of",
     "binding",
+    "comparable",
     "in_double",
     "judged",
     "kind_of",
-    "require_bounded",
     "timed",
 ]
 
@@ -54,6 +55,13 @@ class Timed(Protocol):
         ...
 
 
+@runtime_checkable
+class Eases(Protocol):
+    """A problem in which a small violation may be worth much, and that tells the instance of which it is none."""
+
+    def eased(self, instance: Any, violation: Float[Tensor, "*batch"], /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Bound:
     """What objectives are held against, an instance each.
@@ -62,11 +70,13 @@ class Bound:
         gap: largest relative distance, over the instances, to an objective that was reached; a certified
             bound with a small gap is the optimum. Instances whose bound is minus infinity, certified to be
             infeasible, do not count.
+        eased: certified bounds for actions with these violations; None if a violation is worth about itself.
     """
 
     value: Float[Tensor, " batch"]
     kind: Literal["certified", "best known"]
     gap: float
+    eased: Callable[[Float[Tensor, " batch"]], Float[Tensor, " batch"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,18 +224,21 @@ def binding(evaluation: Evaluation, priced: Collection[str]) -> Evaluation:
     return replace(evaluation, violation=binding)
 
 
-def require_bounded(
+def comparable(
     bound: Bound | None,
     objective: Float[Tensor, " batch"],
     violation: Float[Tensor, " batch"],
     where: str,
     number: Int[Tensor, " batch"] | None = None,
-) -> None:
-    """Require that no feasible objective is above its certified bound.
+) -> Bool[Tensor, " batch"]:
+    """Whether each action may be held against its bound: it violates nothing and is not above a certified bound.
 
-    An action that exceeds its limits by a part `v` within the tolerance of violations may exceed the bound by as much:
-    rates of interference links, and concave functions of the powers or bandwidths, grow by no larger part. An objective
-    that is above the bound by more than `1e-6 + v`, relative to the larger of both, proves the certificate wrong.
+    A certified bound holds for actions that keep every constraint. An action that misses some by a part `v`, up to the
+    tolerance, may exceed it by as much: rates of interference links, and concave functions of the powers or bandwidths,
+    grow by no larger part. An objective above the bound by more than `1e-6 + v`, relative to the larger of both,
+    proves the certificate wrong. Where minimum rates take nearly all there is, `v` may be worth more, even where it is
+    rounding: problems that say so (`Eases`) are asked for the bound of the eased instance. An action that is above the
+    bound, and not above that, is feasible and has no percentage.
 
     Args:
         bound: what objectives are compared with; nothing is required of best known values, or without a bound.
@@ -235,21 +248,25 @@ def require_bounded(
         number: index of each instance among those drawn; counted by default.
 
     Raises:
-        ValueError: naming the first such instance.
+        ValueError: naming the first instance whose certificate is wrong.
     """
-    if bound is None or bound.kind != "certified":
-        return
-    value = bound.value.double().cpu()
     feasible = violation <= metrics.VIOLATION_TOLERANCE
+    if bound is None or bound.kind != "certified":
+        return feasible
+    value = bound.value.double().cpu()
     scale = torch.maximum(objective.abs(), torch.where(value.isfinite(), value.abs(), 0.0))
     above = feasible & (objective - value > (_EXCESS + violation) * scale)
-    if above.any():
-        i = int(above.nonzero()[0, 0])
+    wrong = above
+    if bound.eased is not None and above.any():
+        wrong = above & (objective > (1 + _EXCESS) * bound.eased(violation))
+    if wrong.any():
+        i = int(wrong.nonzero()[0, 0])
         instance = i if number is None else int(number[i])
         raise ValueError(
             f"bound: {where}, instance {instance}: must be at least the feasible objective "
             f"{objective[i].item():.12g}, received {value[i].item():.12g}; the certificate is wrong"
         )
+    return feasible & ~above
 
 
 def timed(allocator: Allocator[Any, Any], drawn: Any, how: Latency) -> tuple[float, float]:

@@ -4,20 +4,23 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from torchrrm import records
 from torchrrm.bench import metrics
 from torchrrm.bench.assessment import (
     Assessment,
     Bound,
+    Eases,
     Judged,
     Measures,
     assess,
     best_of,
     binding,
+    comparable,
     in_double,
     judged,
-    require_bounded,
 )
 from torchrrm.bench.metrics import Latency
 from torchrrm.bench.results import Row
@@ -45,7 +48,7 @@ def certified(
 
     Raises:
         ValueError: if the solver certifies none for these instances, or if its own action is feasible and above its
-            bound (see `require_bounded`).
+            bound (see `comparable`).
     """
     name = type(solver).__name__
     with torch.no_grad():
@@ -56,9 +59,14 @@ def certified(
         evaluation = problem.evaluate(exact, solution.action)
     value, reached = solution.upper_bound.cpu(), evaluation.objective.cpu()
     gap = (value - reached) / value.abs().clamp_min(torch.finfo(torch.float64).tiny)
-    bound = Bound(value, "certified", torch.where(value.isneginf(), 0.0, gap).max().item())
+
+    def eased(part: Tensor) -> Tensor:
+        return solver.solve(problem.eased(exact, part.to(solution.upper_bound.device))).upper_bound.cpu()
+
+    widest = torch.where(value.isneginf(), 0.0, gap).max().item()
+    bound = Bound(value, "certified", widest, eased if isinstance(problem, Eases) else None)
     violation = largest_violation(binding(evaluation, priced)).cpu()
-    require_bounded(bound, reached, violation, f"{label_of(problem)}, the action of {name}")
+    comparable(bound, reached, violation, f"{label_of(problem)}, the action of {name}")
     return bound
 
 
@@ -153,11 +161,13 @@ def rows_of(
         published: counterparts of `optimality` in print, by the allocator's name.
 
     Raises:
-        ValueError: if a feasible objective is above its certified bound, see `require_bounded`.
+        ValueError: if a feasible objective is above its certified bound, see `comparable`.
     """
     number = on.kept.nonzero()[:, 0]
-    for name, one in assessments.items():
-        require_bounded(bound, one.objective, one.violation, f"{problem}, {setting}, {name}", number)
+    valid = {
+        name: comparable(bound, one.objective, one.violation, f"{problem}, {setting}, {name}", number)
+        for name, one in assessments.items()
+    }
     common: dict[str, Any] = {
         "problem": problem,
         "setting": setting,
@@ -166,16 +176,21 @@ def rows_of(
         "left_out": on.left_out,
     }
     return [
-        Row(**common, allocator=name, **_columns(one, bound), published=(published or {}).get(name))
+        Row(
+            **common,
+            allocator=name,
+            **_columns(one, bound, valid[name]),
+            published=(published or {}).get(name),
+        )
         for name, one in assessments.items()
     ]
 
 
-def _columns(one: Assessment, bound: Bound | None) -> dict[str, Any]:
+def _columns(one: Assessment, bound: Bound | None, valid: Bool[Tensor, " batch"]) -> dict[str, Any]:
     """The columns of an allocator."""
     objective, objective_ci95 = metrics.mean_interval(one.objective)
     optimality, optimality_ci95 = (
-        metrics.optimality(one.objective, bound.value, one.valid) if bound else (None, None)
+        metrics.optimality(one.objective, bound.value, valid) if bound else (None, None)
     )
     kept = ("kind", "violation_max", "violation_rate", "served_fraction", "utility_quantiles", "measures")
     return {name: getattr(one, name) for name in (*kept, "p50_us", "p99_us")} | {

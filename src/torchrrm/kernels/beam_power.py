@@ -282,6 +282,32 @@ def _fall(matrix, noise, target, other, share):
 
 
 @njit(error_model="numpy", cache=True)
+def _received(real, imag, beam, chosen, target, share):
+    """Write the least shares of these beams as antennas receive them; their sum, infinite if no power would do.
+
+    Of the Gram matrix the noise is what remains of sums that cancel; where little does, the shares found with it may
+    be too low. These ones suffice, since their noise is that of beams of norm 1.
+    """
+    users, antennas = real.shape
+    matrix, noise, other = np.empty((users, users)), np.empty(users), np.empty(users)
+    for k in range(users):
+        row = beam[chosen[k]]
+        for j in range(users):
+            along, across = 0.0, 0.0
+            for n in range(antennas):
+                along += row[n].real * real[j, n] + row[n].imag * imag[j, n]
+                across += row[n].real * imag[j, n] - row[n].imag * real[j, n]
+            matrix[k, j] = along * along + across * across
+        noise[k] = 1.0 / matrix[k, k]
+        for j in range(users):
+            matrix[k, j] *= noise[k] if j != k else 0.0
+    if not _fall(matrix, noise, target, other, share) < np.inf:
+        for k in range(users):
+            share[k] = np.inf if target[k] > 0.0 else 0.0
+    return share.sum()
+
+
+@njit(error_model="numpy", cache=True)
 def restored(g_real, g_imag, wanted, target, share):
     """Write the shares `q = max(s wanted, nu I(q))` of total 1: the nearest to `wanted` that keeps every minimum.
 
@@ -343,8 +369,11 @@ def least(channel, noise_power, max_power, packet, active, needed, share, beam):
     chosen, target, lost = demands(channel, payload, blocklength, error_probability, active)
     real, imag = planes(channel, noise_power, max_power, chosen)
     g_real, g_imag = gram(real, imag)
-    own = np.empty(chosen.size)
+    own, exact = np.empty(chosen.size), np.empty(channel.shape, np.complex128)
     total, steps = smallest(g_real, g_imag, target, own)
+    if steps > 0 and not lost and total < np.inf:
+        beams(real, imag, g_real, g_imag, own, chosen, exact)
+        total = _received(real, imag, exact, chosen, target, own)
     for k in range(active.size):
         needed[k] = np.inf if lost and active[k] and payload[k] > 0.0 else 0.0
     if not lost:
@@ -352,8 +381,10 @@ def least(channel, noise_power, max_power, packet, active, needed, share, beam):
     feasible = total <= 1.0 + ROUNDING and not lost
     if not feasible and steps > 0:
         balanced(g_real, g_imag, target, 1.0, TRIES, own)
+    if not feasible or steps == 0:
+        beams(real, imag, g_real, g_imag, own, chosen, exact)
     spread(own, chosen, 1.0, share)
-    beams(real, imag, g_real, g_imag, own, chosen, beam)
+    beam[:] = exact
     return feasible, steps
 
 

@@ -40,6 +40,7 @@ FAR = 6.0
 """Of `ln SINR`: how far below `hi` a faint minimum must be for the relaxation to leave it out."""
 _FAINT = -7.0  # ln SINR below which a minimum is faint
 _INSIDE = 0.95  # part of the way to where the first constraint or multiplier is zero
+_APART = 1e-14  # relative: least distance of `s` and `f`, so that rounding does not make it 0
 _SETTLED = 0.1  # part of what the bound is above the goal: the box is split anyway
 
 
@@ -179,7 +180,8 @@ def advance(m, share, work):
         received(x_new, work.gain, m, rows[0], rows[1], f)
         fits = True
         for k in range(m):  # `f` is concave, so below its tangent: `s` gives way
-            s_new[k] = min(s[k] + step * ds[k], f[k] - (1.0 - _INSIDE) * (before[k] - s[k]))
+            least = max((1.0 - _INSIDE) * (before[k] - s[k]), _APART * (1.0 + abs(f[k])))
+            s_new[k] = min(s[k] + step * ds[k], f[k] - least)
             fits = fits and s_new[k] - work.low[k] + slack > 0.5 * (1.0 - _INSIDE) * (
                 s[k] - work.low[k] + slack
             )

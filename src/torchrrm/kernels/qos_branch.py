@@ -45,12 +45,19 @@ _TANGENTS, _STEPS = 20, 40  # condensations and steps of each, at most
 
 @njit(error_model="numpy", cache=True)
 def _enter(start, inside, limit, m, work):
-    """Set `x` and `s` near the start, as little towards the powers inside as keeps all minima; whether these do."""
+    """Set `x` and `s` near the start, as little towards the powers inside as keeps all minima; whether these do.
+
+    Between two points that keep them so do all logarithms of powers. A link that is silent at the start has none.
+    """
     part, f = 0.1, work.rows[7]
     while part < 1.7:
         part, fits = min(part, 1.0), True
         for i in range(m):
-            work.x[i] = math.log((1.0 - part) * start[i] + part * inside[work.link[i]] / limit)
+            goal = inside[work.link[i]] / limit
+            ratio = start[i] / goal
+            work.x[i] = (
+                math.log(goal) + (1.0 - part) * math.log(ratio) if ratio > 0.0 else math.log(part * goal)
+            )
         received(work.x, work.gain, m, work.rows[0], work.rows[1], f)
         for i in range(m):
             work.s[i] = work.low[i] + 0.9 * (f[i] - work.low[i])
@@ -86,10 +93,12 @@ def _condense(power, root, gain, weight, n, work):
             return best
         length = 0.0
         value = _total(work.x, m, limit, gain, weight, n, work)
+        if value > best:
+            best, power[:n] = value, rows[11, :n]
         begin(0.1 * value, m, work)
         for _ in range(_STEPS):
             length, gap = advance(m, 0.5 if length < 0.7 else 0.1, work)
-            if gap < 1e-7 * value:
+            if not gap >= 1e-7 * value:
                 break
         total = _total(work.x, m, limit, gain, weight, n, work)
         if not total > best:

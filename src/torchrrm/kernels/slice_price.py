@@ -10,6 +10,9 @@ bandwidth `start` where it is tangent to `r`, then `r` itself: since `r` is conv
 rises, then falls, and has one zero, `start`. The sum of the envelopes is maximised by one price for bandwidth, and its
 value is the bound: no allocation between the ends can exceed it. See `torchrrm.solvers.ExactSlicing` for the argument;
 names follow it.
+
+A least bandwidth is one that minimum rates need, and known to rounding of the rate by its slope: where a rate is near
+its ceiling, to few digits. What less of it would be worth at the price is part of the bound.
 """
 
 import math
@@ -20,10 +23,12 @@ from numba import njit
 from torchrrm.kernels.bandwidth import peak
 from torchrrm.kernels.link_rates import curve, utility
 
-__all__ = ["STEPS", "share", "total_utility"]
+__all__ = ["FLOOR", "ROUNDING", "STEPS", "blur", "share", "total_utility"]
 
 STEPS = 120  # of Newton's method or of halving, at most
 _CREEPING = 3  # steps in a row that may leave more than half of what the last one missed
+FLOOR = 1e-12  # of the slice: smallest bandwidth that a curve is evaluated at, the least of users without a minimum
+ROUNDING = 8 * 2.220446049250313e-16  # of the Shannon rate: what a computed rate may be off by
 _SPENT = 1e-10  # of the slice: what demands may leave or exceed, well above their rounding
 _CLOSE = 1e-6  # relative size of a Newton step after which the next would be below rounding
 
@@ -32,6 +37,17 @@ _CLOSE = 1e-6  # relative size of a Newton step after which the next would be be
 def _inside(trial, low, high):
     """Whether a Newton step stays clear of the ends of its bracket; at them, steps could go to and fro."""
     return low * (1.0 + _CLOSE) < trial < high * (1.0 - _CLOSE)
+
+
+@njit(inline="always", error_model="numpy")
+def blur(width, cn0, slope, curvature):
+    """What a bandwidth may be off by that was found as the least one of its rate."""
+    error, off = ROUNDING * width * math.log1p(cn0 / width) / math.log(2.0), width
+    if slope > 0.0:
+        off = min(off, error / slope)
+    if curvature < 0.0:
+        off = min(off, math.sqrt(-2.0 * error / curvature))
+    return off
 
 
 @njit(error_model="numpy", cache=True)
@@ -187,8 +203,10 @@ def _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, 
     """Value of the dual, an upper bound at any price, raised by what the demands miss of their optimum."""
     bound = price * limit
     for i in range(cn0.size):
-        rate, slope, _ = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
+        rate, slope, curvature = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
         bound += max(rate, 0.0) - price * width[i]
+        if least[i] > FLOOR * limit and price > slope:
+            bound += (price - slope) * blur(width[i], cn0[i], slope, curvature)
         if entry[i] > price:
             bound += max((slope - price) * (most[i] - width[i]), (slope - price) * (start[i] - width[i]), 0.0)
     return bound
@@ -225,7 +243,8 @@ def share(least, cap, limit, cn0, eavesdropper_cn0, law):
     most, start, entry = _envelope(least, cap, cn0, eavesdropper_cn0, law)
     width, price, alone = _winner_takes_all(limit, entry, start, most, least, cn0, eavesdropper_cn0, law)
     if alone:
-        return width, total_utility(width, cn0, eavesdropper_cn0, law), -1, 0.0
+        bound = _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width)
+        return width, bound, -1, 0.0
     width = np.minimum(least + (limit - least.sum()) / cn0.size, most)
     low, price = _price(
         limit, price, entry.max(), entry, start, most, least, cn0, eavesdropper_cn0, law, width

@@ -17,13 +17,12 @@ from numba import njit, prange
 
 from torchrrm.kernels.bandwidth import minimum_bandwidth, schedule
 from torchrrm.kernels.link_rates import curve
-from torchrrm.kernels.slice_price import STEPS, share, total_utility
+from torchrrm.kernels.slice_price import FLOOR, STEPS, blur, share, total_utility
 
 __all__ = ["solve", "solve_batch"]
 
 _BRANCHES = 400
 _BRANCH_TOLERANCE = 1e-5
-_FLOOR = 1e-12  # of the slice: smallest bandwidth that a curve is evaluated at
 
 
 @njit(error_model="numpy", cache=True)
@@ -137,7 +136,7 @@ def solve(cn0, eavesdropper_cn0, min_rate, limit, active, law):
     chosen = np.flatnonzero(served)
     if chosen.size == 0:
         return width, 0.0
-    least = np.maximum(needed[chosen], _FLOOR * limit)
+    least = np.maximum(needed[chosen], FLOOR * limit)
     limit = max(limit, least.sum())
     cn0, eavesdropper_cn0 = cn0[chosen], eavesdropper_cn0[chosen]
     if law[0] > 0.0 or law[1] > 0.0 or eavesdropper_cn0.any():
@@ -146,21 +145,23 @@ def solve(cn0, eavesdropper_cn0, min_rate, limit, active, law):
         optimal = _fill(least, cn0, limit)
         width[chosen], bound = (
             optimal,
-            _linear_bound(optimal, least, limit - least.sum(), cn0, eavesdropper_cn0, law),
+            _linear_bound(optimal, least, limit, cn0, eavesdropper_cn0, law),
         )
     return width, bound
 
 
 @njit(error_model="numpy", cache=True)
-def _linear_bound(width, least, surplus, cn0, eavesdropper_cn0, law):
+def _linear_bound(width, least, limit, cn0, eavesdropper_cn0, law):
     """Bound of a concave sum by its tangent plane: the value plus what the steepest user could gain."""
-    value, steepest, spent = 0.0, 0.0, 0.0
+    value, steepest, spent, blurred, held = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(cn0.size):
-        rate, slope, _ = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
+        rate, slope, curvature = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
         value += rate
         steepest = max(steepest, slope)
         spent += slope * (width[i] - least[i])
-    return value + max(steepest * surplus - spent, 0.0)
+        off = blur(width[i], cn0[i], slope, curvature) if least[i] > FLOOR * limit else 0.0
+        blurred, held = blurred + off, held + slope * off
+    return value + max(steepest * (limit - least.sum()) - spent, 0.0) + max(steepest * blurred - held, 0.0)
 
 
 @njit(error_model="numpy", cache=True, parallel=True)

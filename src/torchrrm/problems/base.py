@@ -28,8 +28,8 @@ A_contra = TypeVar("A_contra", contravariant=True)
 FEASIBLE_TO = 1e-5
 """An action whose violations are all at most this does not violate; single precision leaves less behind.
 
-The one tolerance of judging, feasibility and bounds: an instance is feasible if some action does not violate, and a
-bound holds for every action that does not.
+The one tolerance of judging and feasibility: an instance is feasible if some action does not violate. A bound holds for
+every action that keeps all constraints but for rounding; that of `QosSumRate` for every action that does not violate.
 """
 
 

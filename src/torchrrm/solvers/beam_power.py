@@ -11,7 +11,7 @@ from torch import Tensor
 from torchrrm.kernels.beam_power import CLOSE, MOST_LOSS, ROUNDING, STEPS, TOTALS, TRIES
 from torchrrm.problems.beamforming import mmse_error
 
-__all__ = ["balanced_share", "interference", "least_share", "restored_share"]
+__all__ = ["balanced_share", "interference", "least_share", "received_share", "restored_share"]
 
 _TINY = 1e-13  # what rounding may make of a share that is 0
 _TURNS = 400  # products of a matrix and a vector to balance with one set of beams
@@ -106,6 +106,21 @@ def _fall(gram: Tensor, target: Tensor, share: Tensor) -> tuple[Tensor, Tensor, 
         if not bool(running.any()):
             break
     return share, found, steps
+
+
+def received_share(
+    coupled: Float[Tensor, "*batch user user"], target: Float[Tensor, "*batch user"]
+) -> Float[Tensor, "*batch user"]:
+    """Least shares of given beams, `C_kl = |g_k^H w_l|^2`; infinite where none would do."""
+    asked, direct = target > 0, coupled.diagonal(dim1=-2, dim2=-1)
+    scale = torch.where(
+        asked, target / torch.where(asked, direct, torch.ones_like(direct)), torch.zeros_like(target)
+    )
+    one = torch.eye(target.shape[-1], dtype=target.dtype, device=target.device)
+    matrix = scale[..., None] * coupled.mT * (1 - one)
+    share = torch.linalg.solve_ex(one - matrix, scale)[0]
+    found = (share >= scale * (1 - ROUNDING)).all(-1, keepdim=True)
+    return torch.where(found | ~asked, share, torch.full_like(share, torch.inf))
 
 
 def restored_share(

@@ -1,11 +1,14 @@
 """Optimal bandwidth allocation of a slice, with a certificate."""
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from torchrrm.kernels import slicing as kernels
+from torchrrm.kernels.slice_price import FLOOR, ROUNDING
 from torchrrm.problems.slicing import QoS, SliceAction, SliceBandwidth, SliceInstance, SliceSchedule
 from torchrrm.problems.slicing.schedule import arrays, before_peak, is_compilable
 from torchrrm.problems.structure import require_record
@@ -18,7 +21,6 @@ _TANGENT_STEPS = 48
 _DEMAND_STEPS = 40
 _CLOSE = 1e-9  # relative size of a Newton step after which the next would be below rounding
 _CREEPING = 3  # steps in a row that may leave more than half of what the last one missed
-_FLOOR = 1e-12  # of the slice: smallest bandwidth that a curve is evaluated at
 
 
 @tensor_record
@@ -72,6 +74,9 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
     tells the gap. Branches are spent where dozens of users are almost alike but none is better in both channels, or
     in effective capacity: largest gaps seen 4.5e-4 with minimum rates, 6e-3 without.
 
+    A least bandwidth is known to rounding of the rate by its slope. Where a minimum rate is near what any bandwidth can
+    carry, that is few digits; what less of it would be worth at the price is part of the bound, which is loose there.
+
     The order of convex and concave parts is proven for long blocks. For short blocks it was verified
     numerically over the range of parameters (tests), against the text of [Hao2024], which calls all of them
     concave after [Sun2019ShortBlocklength].
@@ -120,7 +125,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
 
     def init(self, instance: SliceSchedule) -> PriceSearch:
         problem = self.problem
-        floor = _FLOOR * instance.bandwidth_hz[..., None]
+        floor = FLOOR * instance.bandwidth_hz[..., None]
         least = torch.where(instance.active, torch.maximum(instance.minimum_bandwidth_hz, floor), floor)
         most = least + instance.surplus_hz[..., None]
         value, start = problem.utility(instance, least), least
@@ -215,6 +220,7 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         price, width, zero = state.high[..., None], state.width, torch.zeros_like(state.width)
         value = self.problem.utility(instance, width) - price * width
         slope = self.problem.slope(instance, width) - price
+        value = value + torch.clamp(-slope, min=0) * self._blur(instance, width)
         missed = torch.clamp(
             torch.maximum(slope * (state.most - width), slope * (state.start - width)), min=0
         )
@@ -224,6 +230,16 @@ class ExactSlicing(IterativeSolver[SliceSchedule, SliceAction, PriceSearch]):
         return torch.where(
             instance.active.any(-1), dual + state.high * (_limit(instance, state) - budget), zero.sum(-1)
         )
+
+    def _blur(self, instance: SliceSchedule, width: Tensor) -> Tensor:
+        """What bandwidths may be off by that were found as the least ones of their rates, see the kernel's `blur`."""
+        error = ROUNDING / math.log(2) * width * torch.log1p(instance.cn0_hz / width)
+        slope, bend = self.problem.slope(instance, width), self.problem.curvature(instance, width)
+        straight = torch.where(slope > 0, error / slope, torch.inf)
+        bent = torch.where(bend < 0, torch.sqrt(-2 * error / bend), torch.inf)
+        held = instance.minimum_bandwidth_hz > FLOOR * instance.bandwidth_hz[..., None]
+        off = torch.minimum(torch.minimum(straight, bent), width)
+        return torch.where(held, off, torch.zeros_like(off))
 
     def _attach_gradient(self, schedule: SliceSchedule, width: Tensor) -> Tensor:
         """The same widths, as one Newton step on the optimality conditions: it moves nothing but gradients."""

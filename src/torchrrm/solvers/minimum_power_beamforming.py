@@ -9,6 +9,7 @@ from torchrrm.kernels import beam_power as kernels
 from torchrrm.problems.beamforming import (
     BeamAction,
     MisoInstance,
+    coupling,
     least_sinr,
     mmse_action,
     relative_gram,
@@ -18,7 +19,7 @@ from torchrrm.problems.validation import require_broadcast
 from torchrrm.records import is_compilable, to
 from torchrrm.solvers.base import Solution
 from torchrrm.solvers.beam_arrays import miso_arrays, rows
-from torchrrm.solvers.beam_power import balanced_share, least_share, restored_share
+from torchrrm.solvers.beam_power import balanced_share, least_share, received_share, restored_share
 
 __all__ = ["MinimumPowerBeamforming", "feasible", "least_power_w", "restored_power"]
 
@@ -39,9 +40,10 @@ class MinimumPowerBeamforming:
     `solve(instance).converged` says whether the instance is feasible, `iterations` how many sets of beams were taken.
     Both forms compute in float64, of the Gram matrix.
 
-    *Rounding.* A user that is received at a ratio `g` to the noise and needs `c` times the power that it would need
-    alone has least powers to some `1e-14 g c` of them. Where that is not small (nearly dependent channels far above
-    60 dB) they are no certificate, and may be too low.
+    *Rounding.* The powers are the least of the beams that are returned, as antennas receive them, so that they suffice
+    whatever rounding has made of the beams. A user that is received at a ratio `g` to the noise and needs `c` times the
+    power that it would need alone has them to some `1e-14 g c`. Where that is not small (nearly dependent channels far
+    above 60 dB) better beams may need less.
 
     Users that ask for nothing get no power.
     """
@@ -110,9 +112,12 @@ def restored_power(
 
 def _least(instance: MisoInstance) -> tuple[Tensor, Tensor, Int[Tensor, "*batch"]]:
     """Least shares by the torch form, the least SINRs, and the steps."""
-    target = least_sinr(instance)
-    needed, steps = least_share(relative_gram(to(instance, dtype=torch.float64)), target)
-    return needed, target, steps
+    target, exact = least_sinr(instance), to(instance, dtype=torch.float64)
+    share, steps = least_share(relative_gram(exact), target)
+    found = torch.isfinite(share).all(-1, keepdim=True)
+    power_w = torch.where(found, share, torch.zeros_like(share)) * exact.max_power_w[..., None]
+    received = received_share(coupling(exact, mmse_action(exact, power_w).beam), target)
+    return torch.where(found, received, share), target, steps
 
 
 def _compiled(

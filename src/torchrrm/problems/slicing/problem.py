@@ -29,7 +29,7 @@ from torchrrm.problems.slicing.records import SliceAction, SliceInstance, SliceS
 from torchrrm.problems.slicing.schedule import is_compilable
 from torchrrm.problems.structure import require_action, require_record, require_tensor
 from torchrrm.problems.validation import filled, require_numbers
-from torchrrm.records import is_plain
+from torchrrm.records import is_plain, replace
 
 __all__ = ["KINDS", "QoS", "SliceBandwidth", "slice_instance"]
 
@@ -190,8 +190,16 @@ class SliceBandwidth:
         )
 
     def feasible(self, instance: SliceInstance) -> Bool[Tensor, "*batch"]:
-        """Whether every active user can be scheduled."""
-        return (self.schedule(instance).active == instance.active).all(-1)
+        """Whether every active user that has a minimum rate can be scheduled."""
+        return (self.schedule(instance).active | ~instance.active | ~(instance.min_rate_bps > 0)).all(-1)
+
+    def eased(self, instance: SliceInstance, violation: Float[Tensor, "*batch"]) -> SliceInstance:
+        """Return the instance of which an action with this violation violates nothing."""
+        return replace(
+            instance,
+            min_rate_bps=instance.min_rate_bps * (1 - violation[..., None]),
+            bandwidth_hz=instance.bandwidth_hz * (1 + violation),
+        )
 
     def evaluate(self, instance: SliceInstance, action: SliceAction) -> Evaluation:
         """Sum rate of the scheduled users in bit/s.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torchrrm.bench import Bound, Row, in_double, metrics, require_bounded
+from torchrrm.bench import Bound, Row, comparable, in_double, metrics
 from torchrrm.bench.results import BoundKind, Kind
 from torchrrm.problems import Allocator, BeamAction, MisoInstance, UrllcBeamforming
 
@@ -125,11 +125,11 @@ def row(
     count = len(scores.objective)
     feasible = against.feasible[:count]
     kept, value = scores.on(feasible), against.value[:count][feasible].double()
-    if against.kind == "certified":
-        where, number = f"{PROBLEM.name}, {setting}, {name}", feasible.nonzero()[:, 0]
-        require_bounded(Bound(value, "certified", 0.0), kept.objective, kept.violation, where, number)
+    where, number = f"{PROBLEM.name}, {setting}, {name}", feasible.nonzero()[:, 0]
+    bound = Bound(value, against.kind, 0.0) if against.kind != "none" else None
+    valid = kept.met & comparable(bound, kept.objective, kept.violation, where, number)
     objective, interval = metrics.mean_interval(kept.objective)
-    optimality, optimality_interval = metrics.optimality(kept.objective, value, kept.met)
+    optimality, optimality_interval = metrics.optimality(kept.objective, value, valid)
     return Row(
         problem=PROBLEM.name,
         setting=setting,
