@@ -149,7 +149,7 @@ def test_an_own_table_of_gains(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert f"sum of rates {RATE.sum():.4g} bit/s/Hz" in capsys.readouterr().out
     assert list(rows(tmp_path / "x.csv")[0])[:3] == ["user", "station", "signal_w"]
     plan.write_text(text.removeprefix("macro,small\n"), encoding="utf-8")
-    assert cli.run(["allocate", str(plan), *line]) == 0
+    assert cli.run(["allocate", str(plan), *line, "--direction", "downlink"]) == 0
     assert "plan, drop 0, all stations small" in capsys.readouterr().out
 
 

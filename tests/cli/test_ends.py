@@ -76,7 +76,8 @@ def test_an_unknown_kind_is_not_a_macro_station(
     header: str, power_w: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, cells = table(tmp_path / "plan.csv", 10 * np.log10(BARE), header), tmp_path / "cells.csv"
-    _, shown = allocated([plan, *CELLS, "--stations-out", str(cells)], tmp_path, capsys)
+    line = [plan, *CELLS, "--direction", "downlink", "--stations-out", str(cells)]
+    _, shown = allocated(line, tmp_path, capsys)
     assert [float(row["max_power_w"]) for row in rows(cells)] == pytest.approx([power_w] * 3)
     assert ("3 stations of unknown kind with the limit of small ones" in shown) == (power_w == 0.1)
 
@@ -104,12 +105,37 @@ def test_quantities_are_the_same_gains(
     line: list[str], offset_db: float, sign: int, reading: list[str], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    gain_db = 10 * np.log10(BARE)
-    plain, _ = allocated([table(tmp_path / "a.csv", gain_db), *line], tmp_path, capsys)
+    gain_db, stated = 10 * np.log10(BARE), ["--direction", "downlink"]
+    plain, _ = allocated([table(tmp_path / "a.csv", gain_db), *line, *stated], tmp_path, capsys)
+    stated = [] if "rsrp" in reading else stated  # users measure it of stations
     other, _ = allocated(
-        [table(tmp_path / "b.csv", sign * gain_db + offset_db), *line, *reading], tmp_path, capsys
+        [table(tmp_path / "b.csv", sign * gain_db + offset_db), *line, *reading, *stated], tmp_path, capsys
     )
     assert rates(other) == pytest.approx(rates(plain), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (2, 6), (3, 3), (1, 6), (6, 1)])
+@pytest.mark.parametrize("line", [CELLS, [], [*LINKS, "--pair", "strongest"]])
+def test_numbers_of_nodes_do_not_tell_directions(
+    line: list[str], shape: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table of 6 lines and 2 columns may be 2 users of 6 stations."""
+    out = tmp_path / "x.csv"
+    bad = ["allocate", table(tmp_path / "bare.csv", np.full(shape, -80.0)), *line, "--out", str(out)]
+    check_refused({"bare": (bad, "does not say which of its .* --direction uplink")}, out, capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("macro,pico,small\n-80,-90,-70\n", "header: must be of the words .*, received 'pico'"),
+        ("-80,-8_0\n", "gain_db: must be numbers in dB.*, received '-8_0' at"),
+    ],
+)
+def test_cells_of_tables(text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "t.csv", tmp_path / "x.csv"
+    path.write_text(text, encoding="utf-8")
+    check_refused({"bad": (["allocate", str(path), *CELLS, "--out", str(out)], told)}, out, capsys)
 
 
 class TestSionna:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -67,6 +68,7 @@ MAKERS = {
     ),
     "slice": Maker(_slice, "gain", (4,), {"min_rate_bps": (4,), "bandwidth_hz": ()}),
 }
+POSITIVE = {"noise_power_w", "max_power_w", "bandwidth_hz", "blocklength", "error_probability"}
 TERMS = [(name, term) for name, maker in MAKERS.items() for term in maker.others]
 
 
@@ -95,18 +97,35 @@ def test_terms_are_numbers_or_tensors(name, term):
 def test_bad_terms_are_refused(name, term):
     maker = MAKERS[name]
     shape = (3, *maker.others[term])
+    rule = "positive and finite" if term in POSITIVE else "finite and not negative"
     cases = {
         "must broadcast to": torch.ones(3, *maker.others[term], 7),
         "expected a number or a tensor of torch.float32, got torch.float64": torch.ones(shape).double(),
         "expected a number or a tensor of torch.float32, got torch.int64": torch.ones(shape).long(),
-        "must be finite and not negative, received -1.0": -1.0,
-        "must be finite and not negative, received nan": torch.full(shape, math.nan),
-        "must be finite and not negative, received inf": math.inf,
+        f"must be {rule}, received -1.0": -1.0,
+        f"must be {rule}, received nan": torch.full(shape, math.nan),
+        f"must be {rule}, received inf": 10**400,
+        "expected a number or a torch.Tensor, got list": [1.0, 1.0, 1.0],
+        "expected a number or a torch.Tensor, got ndarray": np.ones(shape),
+        "expected a number or a torch.Tensor, got complex": 1j,
+        "expected a number or a torch.Tensor, got str": "1",
     }
+    if term in POSITIVE:
+        cases["must be positive and finite, received 0.0"] = 0.0
     for rule, value in cases.items():
         assert refused(lambda value=value: maker.make(maker.value(3), **{term: value})).startswith(
             f"{term}: {rule}"
         )
+
+
+@pytest.mark.parametrize("term", ["power_w", "noise_psd_w_per_hz"])
+def test_bad_powers_of_slices_are_refused(term):
+    for value in ([1.0], np.ones(3), 1j, None):
+        told = refused(lambda value=value: _slice(torch.ones(4), **{term: value}))
+        assert told == f"{term}: expected a number or a torch.Tensor, got {type(value).__name__}"
+    assert "noise_psd_w_per_hz: must be positive and finite, received 0.0" in refused(
+        lambda: _slice(torch.ones(4), noise_psd_w_per_hz=0)
+    )
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -1,7 +1,9 @@
 """Rules of input that several problems have."""
 
+import math
 from collections.abc import Sequence
-from typing import TypeVar
+from numbers import Real
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ __all__ = [
     "over_noise",
     "require_broadcast",
     "require_indices",
+    "require_number",
     "require_numbers",
     "require_shape",
     "require_signs",
@@ -141,14 +144,31 @@ def filled(name: str, value: float | Tensor, shape: Sequence[int], like: Tensor)
         like: tensor whose device and precision the result has; that of the real parts if it is complex.
 
     Raises:
-        ValueError: if a tensor does not broadcast to the shape or has another precision.
+        ValueError: if it is neither, or if a tensor does not broadcast to the shape or has another precision.
     """
     dtype = like.dtype.to_real()
     if not isinstance(value, Tensor):
-        return torch.full(tuple(shape), value, dtype=dtype, device=like.device)
+        return torch.full(tuple(shape), require_number(name, value), dtype=dtype, device=like.device)
     if value.dtype != dtype:
         raise ValueError(f"{name}: expected a number or a tensor of {dtype}, got {value.dtype}")
     return require_broadcast(name, value, shape).expand(tuple(shape))
+
+
+def require_number(name: str, value: Any, *, positive: bool = False) -> float:
+    """Return a real number as a float.
+
+    Raises:
+        ValueError: naming the rule and what was received.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ValueError(f"{name}: expected a number or a torch.Tensor, got {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if positive and not 0 < number < math.inf:
+        raise ValueError(f"{name}: must be positive and finite, received {number}")
+    return number
 
 
 def require_broadcast(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:

@@ -24,6 +24,7 @@ __all__ = [
     "MinimumPower",
     "MinimumRegion",
     "RaisedPower",
+    "favoured",
     "is_feasible",
     "minimum_region",
     "raised",
@@ -164,19 +165,41 @@ def raised(
     is at least `1 / n`; then again, while some link has room. So a link without room holds back only those whose
     margins it would pay for.
     """
-    links = least.shape[-1]
-    own = torch.eye(links, dtype=matrix.dtype, device=matrix.device)
-    inverse = torch.linalg.inv_ex(own - matrix)[0].clamp(min=0)
-    share = least
-    for _ in range(links):
+    inverse, share = _inverse(matrix), least
+    for _ in range(least.shape[-1]):
         room = (1 - share).clamp(min=0)
-        margin = torch.where(inverse > 0, room[..., :, None] / inverse, torch.inf).amin(-2)
-        step = (inverse @ margin[..., None])[..., 0]
+        step = (inverse @ _margin(inverse, room)[..., None])[..., 0]
         part = torch.where(step > 0, room / step, torch.inf).amin(-1, keepdim=True).clamp(max=1)
         share = share + part * step
         if not (part * step > _SMALL).any():
             break
     return torch.maximum(share.clamp(max=1), least)
+
+
+def favoured(
+    matrix: Float[Tensor, "*batch rx tx"], least: Float[Tensor, "*batch tx"]
+) -> Float[Tensor, "*batch link tx"]:
+    """Powers above the least ones that give all the margin there is to one link, for each link.
+
+    Link `k` has the margin `t_k` of `raised` alone: powers `t_k Z e_k` more. Where nothing is asked for it alone
+    transmits, at its limit.
+    """
+    inverse = _inverse(matrix)
+    margin = _margin(inverse, (1 - least).clamp(min=0))
+    return torch.minimum(least[..., None, :] + (inverse * margin[..., None, :]).mT, torch.ones_like(inverse))
+
+
+def _inverse(matrix: Float[Tensor, "*batch rx tx"]) -> Float[Tensor, "*batch tx rx"]:
+    """`Z = (I - F)^-1`."""
+    own = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    return torch.linalg.inv_ex(own - matrix)[0].clamp(min=0)
+
+
+def _margin(
+    inverse: Float[Tensor, "*batch tx rx"], room: Float[Tensor, "*batch tx"]
+) -> Float[Tensor, "*batch rx"]:
+    """Each link's largest margin alone, `min_j room_j / Z_jk`."""
+    return torch.where(inverse > 0, room[..., :, None] / inverse, torch.inf).amin(-2)
 
 
 def restored(

@@ -45,7 +45,8 @@ class QosWMMSE(RegionSolver):
         max_steps: updates of the powers.
         tolerance: an instance has converged when a step adds no more than this part of the objective; with `None` all
             steps are taken, and nothing counts as converged.
-        safeguard: return `MaxPower` or `StrongestLink` where these keep all minimum rates and have a higher objective.
+        safeguard: return `MaxPower`, where it keeps all minimum rates, or the powers that give all room to one link
+            (`favoured`), where these have a higher objective.
     """
 
     def __init__(

@@ -15,8 +15,8 @@ from torchrrm.problems.validation import require_numbers
 from torchrrm.records import map_tensors, tensor_record, to
 from torchrrm.solvers.base import IterativeSolver, Solution, best_action, select
 from torchrrm.solvers.interior_point import BarrierProgram, minimise
-from torchrrm.solvers.link_baselines import MaxPower, StrongestLink
-from torchrrm.solvers.minimum_power import MinimumPower, minimum_region
+from torchrrm.solvers.link_baselines import MaxPower
+from torchrrm.solvers.minimum_power import MinimumPower, favoured, minimum_region
 
 __all__ = [
     "PowerShare",
@@ -180,6 +180,16 @@ def region_solution(
     return Solution(PowerAction(power_w=power_w), region.feasible & converged, steps)
 
 
+def _best_favoured(instance: LinkInstance, region: RateRegion) -> PowerAction:
+    """The best of the powers that give all room to one link."""
+    share = favoured(region.coupling, region.least)
+    each = RateRegion(**{name: value.unsqueeze(region.feasible.ndim) for name, value in vars(region).items()})
+    best = weighted_rate(each, share).argmax(-1)[..., None, None].expand_as(share[..., :1, :])
+    limit = torch.where(instance.active, instance.max_power_w, torch.zeros_like(instance.max_power_w))
+    power = region.scale[..., None] * share.gather(-2, best)[..., 0, :]
+    return PowerAction(power_w=power.to(limit.dtype) * limit)
+
+
 class RegionSolver(IterativeSolver[Any, PowerAction, PowerShare]):
     """A solver whose steps stay within the region; what it does where there is none `region_solution` tells.
 
@@ -188,7 +198,8 @@ class RegionSolver(IterativeSolver[Any, PowerAction, PowerShare]):
         max_steps: at most.
         tolerance: an instance has converged when a step adds no more than this part of the objective; with `None` all
             steps are taken, and nothing counts as converged.
-        safeguard: return `MaxPower` or `StrongestLink` where these keep all minimum rates and have a higher objective.
+        safeguard: return `MaxPower`, where it keeps all minimum rates, or the powers that give all room to one link
+            (`favoured`), where these have a higher objective.
     """
 
     def __init__(
@@ -205,7 +216,7 @@ class RegionSolver(IterativeSolver[Any, PowerAction, PowerShare]):
             found = region_solution(instance, self.min_rate_bps_hz, region, self.iterate(region))
             if not self.safeguard:
                 return found
-            actions = [found.action, MaxPower()(instance), StrongestLink()(instance)]
+            actions = [found.action, MaxPower()(instance), _best_favoured(instance, region)]
             best, _ = best_action(QosSumRate(self.min_rate_bps_hz), instance, actions)
             return dataclasses.replace(found, action=select(region.feasible, best, found.action))
 

@@ -97,11 +97,6 @@ class TestEnds:
         ):
             SliceSource(bundled_snapshot("munich_d2d"))
 
-    def test_one_receiver_of_several_transmitters_is_assumed_to_be_the_station(self) -> None:
-        given = given_cell(Snapshot(gain=self.GAIN.mT[:1]), SliceTerms())
-        assert len(given.instance.cn0_hz) == 3
-        assert given.notes[0].startswith("assumed uplink: ")
-
 
 @pytest.mark.parametrize(
     ("make", "told"),

@@ -23,12 +23,12 @@ _CHOICE = (
 def oriented(snapshot: Snapshot, direction: Literal["uplink", "downlink"]) -> Snapshot:
     """Return the snapshot with its gains in this direction, turned round by reciprocity if they are in the other.
 
-    Without roles the gains are taken as of this direction only if there are more users than stations then, or one of
-    each, and a note says so.
+    Without roles the direction is not known, unless there is one receiver and one transmitter. Numbers of nodes do not
+    tell it: a dense network may have more stations than users.
 
     Raises:
-        SnapshotError: if the direction is not known and cannot be assumed, if the links are of devices, or if there
-            is an eavesdropper in a snapshot that must be turned round.
+        SnapshotError: if the direction is not known, if the links are of devices, or if there is an eavesdropper in a
+            snapshot that must be turned round.
     """
     if snapshot.direction == direction:
         return snapshot
@@ -37,24 +37,14 @@ def oriented(snapshot: Snapshot, direction: Literal["uplink", "downlink"]) -> Sn
             f"direction: must be uplink or downlink, received device-to-device in {snapshot.name}"
         )
     if snapshot.direction == "unknown":
-        return _assumed(snapshot, direction)
-    return snapshot.reciprocal().with_notes(f"turned round from {snapshot.direction} to {direction}")
-
-
-def _assumed(snapshot: Snapshot, direction: Literal["uplink", "downlink"]) -> Snapshot:
-    """Return the snapshot with the roles of this direction, if the numbers of nodes go with it."""
-    rx, tx = int((~snapshot.eavesdropper).sum()), snapshot.gain.shape[-1]
-    stations, users = (rx, tx) if direction == "uplink" else (tx, rx)
-    if users <= stations and (users, stations) != (1, 1):
+        rx, tx = int((~snapshot.eavesdropper).sum()), snapshot.gain.shape[-1]
+        if (rx, tx) == (1, 1):
+            return snapshot.with_direction(direction)
         ends = f"{_counted(rx, 'receiver')} and {_counted(tx, 'transmitter')}"
         raise SnapshotError(
             f"direction: {snapshot.name} does not say which of its {ends} are stations; {_CHOICE}"
         )
-    other = "downlink" if direction == "uplink" else "uplink"
-    ends = {"uplink": ("user", "station"), "downlink": ("station", "user")}[direction]
-    roles = f"transmitters (columns of a table) are {_counted(tx, ends[0])}, receivers (rows) {_counted(rx, ends[1])}"
-    note = f"assumed {direction}: {roles}; if not, state --direction {other}"
-    return snapshot.with_direction(direction).with_notes(note)
+    return snapshot.reciprocal().with_notes(f"turned round from {snapshot.direction} to {direction}")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -31,7 +31,7 @@ def load_table(
     Numbers are gains in dB if no other quantity is given (see `gain_of`); -200 dB and below, also -inf, is no path.
     Lines that begin with `#` are left out. A first line of words, one a column, tells what transmits: `macro`,
     `small` or `station` (receivers are users then), `user` (receivers are stations) or `device`. Without it the
-    roles are unknown.
+    roles are unknown, but of RSRP, which users measure of stations.
 
     Args:
         path: the file.
@@ -51,7 +51,8 @@ def load_table(
         ]
         fields, values = _parse(table)
         gain, note = gain_of(values, quantity, reference_dbm)
-        return Snapshot(gain=gain, name=path.stem, notes=(note,), **fields)  # pyright: ignore[reportArgumentType]
+        snapshot = Snapshot(gain=gain, name=path.stem, notes=(note,), **fields)  # pyright: ignore[reportArgumentType]
+        return snapshot.with_direction("downlink") if quantity == "rsrp" else snapshot
     except UnicodeDecodeError:
         raise SnapshotError(f"{path.name}: must be text in UTF-8, received something else") from None
     except SnapshotError as error:
@@ -61,7 +62,10 @@ def load_table(
 def _parse(table: list[list[str]]) -> tuple[dict[str, Any], np.ndarray]:
     """Return roles and kinds by a line of words, and the numbers."""
     fields: dict[str, Any] = {}
-    if table and set(table[0]) <= set(_HEADER):
+    if table and not set(table[0]).isdisjoint(_HEADER):
+        foreign = [word for word in table[0] if word not in _HEADER]
+        if foreign:
+            raise SnapshotError(f"header: must be of the words {', '.join(_HEADER)}, received {foreign[0]!r}")
         roles, kinds = zip(*(_HEADER[word] for word in table.pop(0)), strict=True)
         fields = {"tx_role": roles, "tx_kind": kinds}
     if not table:
@@ -73,7 +77,7 @@ def _parse(table: list[list[str]]) -> tuple[dict[str, Any], np.ndarray]:
             raise SnapshotError(f"gain_db: must have {columns} columns, received {len(row)} for receiver {i}")
         for j, cell in enumerate(row):
             try:
-                values[i, j] = float(cell)
+                values[i, j] = float(cell.replace("_", "?"))  # Python would read 1_0 as 10
             except ValueError:
                 words = ", ".join(_HEADER)
                 rule = f"must be numbers in dB, and before them at most a line of the words {words}"

@@ -57,4 +57,6 @@ def cell_instance(
         active_user=torch.ones(users, dtype=torch.bool, device=gain.device),
         active_bs=torch.ones(stations, dtype=torch.bool, device=gain.device),
     )
-    return require_numbers(require_record(instance, CellInstance))
+    return require_numbers(
+        require_record(instance, CellInstance), positive=("noise_power_w", "bandwidth_hz", "max_power_w")
+    )

@@ -231,7 +231,9 @@ def sparse_cells(
         active_user=torch.ones(len(user), dtype=torch.bool, device=user.device),
         active_bs=torch.ones(len(station), dtype=torch.bool, device=user.device),
     )
-    return require_numbers(require_stations(instance))
+    return require_numbers(
+        require_stations(instance), positive=("noise_power_w", "bandwidth_hz", "max_power_w")
+    )
 
 
 def _strongest(

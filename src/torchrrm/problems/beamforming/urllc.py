@@ -176,4 +176,5 @@ def miso_instance(
         payload_bits=filled("payload_bits", payload_bits, users, channel),
         active=torch.ones(users, dtype=torch.bool, device=channel.device),
     )
-    return require_numbers(require_record(instance, MisoInstance))
+    positive = ("noise_power_w", "max_power_w", "blocklength", "error_probability")
+    return require_numbers(require_record(instance, MisoInstance), positive)

@@ -127,4 +127,6 @@ def ergodic_instance(
         min_rate_bps_hz=filled("min_rate_bps_hz", min_rate_bps_hz, links, gain),
         active=torch.ones(links, dtype=torch.bool, device=gain.device),
     )
-    return require_numbers(require_record(instance, ErgodicInstance))
+    return require_numbers(
+        require_record(instance, ErgodicInstance), positive=("noise_power_w", "max_power_w")
+    )

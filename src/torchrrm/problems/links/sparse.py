@@ -214,7 +214,7 @@ def sparse_links(
         weight=receiver.new_ones(links),
         active=torch.ones(links, dtype=torch.bool, device=receiver.device),
     )
-    return require_numbers(require_neighbours(instance))
+    return require_numbers(require_neighbours(instance), positive=("noise_power_w", "max_power_w"))
 
 
 def ground_m(name: str, position_m: Float[Tensor, "node 3"]) -> np.ndarray:

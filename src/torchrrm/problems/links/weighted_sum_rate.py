@@ -147,7 +147,7 @@ def link_instance(
         weight=filled("weight", weight, links, gain),
         active=torch.ones(links, dtype=torch.bool, device=gain.device),
     )
-    return require_numbers(require_record(instance, LinkInstance))
+    return require_numbers(require_record(instance, LinkInstance), positive=("noise_power_w", "max_power_w"))
 
 
 def require_links(gain: Tensor, active: Tensor, name: str = "gain") -> None:

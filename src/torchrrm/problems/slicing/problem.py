@@ -27,8 +27,8 @@ from torchrrm.problems.slicing import schedule as scheduling
 from torchrrm.problems.slicing.compiled import CompiledRate
 from torchrrm.problems.slicing.records import SliceAction, SliceInstance, SliceSchedule
 from torchrrm.problems.slicing.schedule import is_compilable
-from torchrrm.problems.structure import require_action, require_record, require_tensor
-from torchrrm.problems.validation import filled, require_numbers
+from torchrrm.problems.structure import require_action, require_tensor
+from torchrrm.problems.validation import filled, require_number
 from torchrrm.records import is_plain, replace
 
 __all__ = ["KINDS", "QoS", "SliceBandwidth", "slice_instance"]
@@ -277,12 +277,12 @@ def slice_instance(
         bandwidth_hz=filled("bandwidth_hz", bandwidth_hz, gain.shape[:-1], gain),
         active=torch.ones_like(gain, dtype=torch.bool),
     )
-    return require_numbers(require_record(instance, SliceInstance))
+    return scheduling.validate(instance)
 
 
 def _per_user(name: str, value: float | Tensor, gain: Tensor) -> float | Tensor:
     """A number as it is, a tensor of each slice or each user for each user."""
     if not isinstance(value, Tensor):
-        return value
+        return require_number(name, value, positive=name == "noise_psd_w_per_hz")
     each = value[..., None] if 0 < value.ndim < gain.ndim else value
     return filled(name, each, gain.shape, gain)
