@@ -118,7 +118,10 @@ class TestSnapshots:
         assert torch.equal(downlink(down).gain, down.gain)
         turned = downlink(down.reciprocal())
         assert torch.equal(turned.gain, down.gain)
-        assert turned.notes == ("turned round from uplink to downlink",)
+        assert turned.notes == (
+            "turned round from uplink to downlink",
+            "3 stations of unknown kind with the limit of small ones",
+        )
 
     def test_unknown_roles_are_refused(self) -> None:
         for gain in (torch.rand(3, 2), torch.rand(2, 3), torch.rand(2, 2)):

@@ -53,14 +53,7 @@ def given_cells(
     notes += [] if bool(macro.any()) else ["all stations small"]
     place = _place(down.rx_position_m, down.tx_position_m, drop, user, station)
     setting, place = ", ".join(notes), place | {"macro": macro}
-    return Given(instance, setting, snapshot.attribution, place, (*down.notes, *_limits(down)))
-
-
-def _limits(down: Snapshot) -> list[str]:
-    """Return a note of which limits stations of unknown kind have."""
-    unknown = down.tx_kind.count("unknown")
-    stations = "1 station" if unknown == 1 else f"{unknown} stations"
-    return [f"{stations} of unknown kind with the limit of small ones"] if unknown else []
+    return Given(instance, setting, snapshot.attribution, place, down.notes)
 
 
 def some_cells(

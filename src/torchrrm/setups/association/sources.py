@@ -72,7 +72,7 @@ _TERMS = CellTerms()
 def downlink(snapshot: Snapshot) -> Snapshot:
     """The snapshot's gains with stations as transmitters and users as receivers: an uplink is turned round.
 
-    Eavesdroppers, and complex channels, are left out.
+    Eavesdroppers, and complex channels, are left out. A note tells which limits stations of unknown kind have.
 
     Raises:
         SnapshotError: if the snapshot is neither an uplink nor a downlink (see `oriented`).
@@ -83,7 +83,10 @@ def downlink(snapshot: Snapshot) -> Snapshot:
             "channels: must have a receiver that is no eavesdropper, received eavesdroppers only"
         )
     plain = replace(snapshot, channel=None, frequency_offset_hz=None)
-    return oriented(plain if bool(kept.all()) else plain.select(rx=kept.nonzero()[:, 0]), "downlink")
+    down = oriented(plain if bool(kept.all()) else plain.select(rx=kept.nonzero()[:, 0]), "downlink")
+    unknown = down.tx_kind.count("unknown")
+    stations = "1 station" if unknown == 1 else f"{unknown} stations"
+    return down.with_notes(f"{stations} of unknown kind with the limit of small ones") if unknown else down
 
 
 def macros_of(channels: Scenario | Snapshot, stations: int) -> Bool[Tensor, " bs"]:
