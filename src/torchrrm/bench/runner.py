@@ -1,6 +1,7 @@
 """The runner: every allocator meets the same instances, and the problem alone judges it."""
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -60,14 +61,17 @@ def certified(
     value, reached = solution.upper_bound.cpu(), evaluation.objective.cpu()
     gap = (value - reached) / value.abs().clamp_min(torch.finfo(torch.float64).tiny)
 
-    def eased(part: Tensor) -> Tensor:
-        return solver.solve(problem.eased(exact, part.to(solution.upper_bound.device))).upper_bound.cpu()
-
     widest = torch.where(value.isneginf(), 0.0, gap).max().item()
-    bound = Bound(value, "certified", widest, eased if isinstance(problem, Eases) else None)
+    eased = partial(_eased, problem, exact, solver) if isinstance(problem, Eases) else None
+    bound = Bound(value, "certified", widest, eased)
     violation = largest_violation(binding(evaluation, priced)).cpu()
     comparable(bound, reached, violation, f"{label_of(problem)}, the action of {name}")
     return bound
+
+
+def _eased(problem: Eases, exact: Any, solver: Certifying, violation: Tensor) -> Tensor:
+    """Bounds for actions with these violations."""
+    return solver.solve(problem.eased(exact, violation)).upper_bound.cpu()
 
 
 def best_known(

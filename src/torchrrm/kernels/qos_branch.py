@@ -37,7 +37,6 @@ _BELOW = -30.0  # ln SINR to which a link without a minimum rate may fall in a c
 _SILENT = 1e-9  # SINR below which it is turned off
 _CUTS = 3  # times that a box is shrunk and bounded
 _WORTHWHILE = 0.5  # part of a side that cuts leave: a box that they shrink less is not bounded anew
-_TOWARDS = 0.7  # from the middle of a side to where the relaxation is: the point where it is split
 _OFF = 0.2  # part of its largest rate at which the side of a link that may be off is split
 _LONGEST = 64.0  # boxes between two attempts to improve on powers
 _TANGENTS, _STEPS = 20, 40  # condensations and steps of each, at most
@@ -154,9 +153,8 @@ def _choose(lo, hi, missed, gain, weight, n, m, work, out):
         over = weight[k] * (least + (high - least) * (s - lo[k]) / width - softplus(s)) + 1e-9 * width
         if over > most:
             chosen, most = k, over
-            at = _TOWARDS * s + (1.0 - _TOWARDS) * 0.5 * (lo[k] + hi[k])
-            at = max(at, log_sinr(_OFF * high))  # far below, a chord promises much for no power
-            out[1] = min(max(at, lo[k] + 0.1 * width), hi[k] - 0.1 * width)
+            # Far below, a chord promises much for no power.
+            out[1] = min(max(0.5 * (lo[k] + hi[k]), log_sinr(_OFF * high)), hi[k] - 0.1 * width)
     for k in range(n):
         over = weight[k] * softplus(hi[k]) if is_silent(lo[k], hi[k]) else 0.0
         if over > most and hi[k] > -math.inf and is_silent(lo[k], hi[k]):

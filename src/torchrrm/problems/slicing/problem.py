@@ -195,6 +195,7 @@ class SliceBandwidth:
 
     def eased(self, instance: SliceInstance, violation: Float[Tensor, "*batch"]) -> SliceInstance:
         """Return the instance of which an action with this violation violates nothing."""
+        violation = violation.to(instance.bandwidth_hz)
         return replace(
             instance,
             min_rate_bps=instance.min_rate_bps * (1 - violation[..., None]),
