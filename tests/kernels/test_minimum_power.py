@@ -32,7 +32,7 @@ def test_feasible_if_and_only_if_numpy_says_so():
         else:
             point = power[own]
             np.testing.assert_allclose(point, np.minimum(coupling @ point + demand, 1), rtol=1e-9)
-            assert 2 <= steps <= len(own) + 2
+            assert 3 <= steps <= len(own) + 3  # of the eased minima one
     assert min(counts.values()) > 50
 
 

@@ -68,30 +68,45 @@ def _solve(coupling, demand, full):
 
 
 @njit(error_model="numpy", cache=True)
-def minimum_power(gain, noise_power, max_power, active, min_rate, ease):
-    """Fractions of the eased limits `[n]`, whether they reach every minimum rate, and the linear systems solved.
-
-    Arguments as in `LinkInstance`, `[n n]`, a number, and `[n]`; `min_rate` in bit/s/Hz.
-    """
-    n = max_power.size
-    coupling, demand = _couple(gain, noise_power, max_power, active, min_rate, ease)
-    full = np.zeros(n, np.bool_)
-    power, regular = _solve(coupling, demand, full)
-    if regular and (n == 0 or power.max() <= 1.0 + _ROUNDING):
-        return np.minimum(power, 1.0), True, 1
-    power, steps = np.ones(n), 1
+def _saturated(coupling, demand, full):
+    """Fixed point of `p = min(F p + u, 1)`, and the linear systems solved; `full` becomes the links at the limit."""
+    n = demand.size
+    needed, steps = demand + coupling.sum(axis=1), 0
+    full[:] = needed >= 1.0
+    power = np.ones(n)
     for _ in range(n + 1):
-        changed = False
-        needed = demand + coupling @ power
+        power, _ = _solve(coupling, demand, full)
+        steps += 1
+        needed, changed = demand + coupling @ power, False
         for k in range(n):
-            if steps == 1 or (full[k] and not needed[k] >= 1.0):
-                full[k] = needed[k] >= 1.0
+            if full[k] and not needed[k] >= 1.0:
+                full[k] = False
                 changed = True
         if not changed:
             break
-        power, _ = _solve(coupling, demand, full)
-        steps += 1
-    return np.minimum(power, 1.0), False, steps
+    return power, steps
+
+
+@njit(error_model="numpy", cache=True)
+def minimum_power(gain, noise_power, max_power, active, min_rate, ease):
+    """Fractions of the limits `[n]`, whether they do not violate, and the linear systems solved.
+
+    Least powers for the minima or, where these cannot be met, for the eased ones within eased limits or, where those
+    cannot be met either, the fixed point of `p = min(F p + u, 1)` without ease. Arguments as in `LinkInstance`,
+    `[n n]`, a number, and `[n]`; `min_rate` in bit/s/Hz.
+    """
+    n = max_power.size
+    full = np.zeros(n, np.bool_)
+    coupling, demand = _couple(gain, noise_power, max_power, active, min_rate, 0.0)
+    power, regular = _solve(coupling, demand, full)
+    if regular and (n == 0 or power.max() <= 1.0 + _ROUNDING):
+        return np.minimum(power, 1.0), True, 1
+    eased, less = _couple(gain, noise_power, max_power, active, min_rate, ease)
+    power, regular = _solve(eased, less, full)
+    if regular and power.max() <= 1.0 + _ROUNDING:
+        return (1.0 + ease) * np.minimum(power, 1.0), True, 2
+    power, steps = _saturated(coupling, demand, full)
+    return np.minimum(power, 1.0), False, 2 + steps
 
 
 @njit(error_model="numpy", cache=True, parallel=True)

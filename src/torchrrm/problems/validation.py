@@ -44,14 +44,13 @@ def over_noise(power_w: Tensor, noise_power_w: Tensor) -> Tensor:
     )  # infinite, it would make no number of a gain of 0
 
 
-def gain_ceiling(max_power_w: Tensor, noise_power_w: Tensor, active: Tensor) -> Tensor:
+def gain_ceiling(limit_w: Tensor, noise_power_w: Tensor) -> Tensor:
     """Gain `[*batch n]` of each transmitter at which its ratio to the noise at full power is `MOST_RATIO`.
 
     Objectives count gains above it as it, so that they are those of the instance that solvers and bounds work with
-    (`saturated`). Transmitters that are not active, whose limit may be no number, have one that is a number.
+    (`saturated`). Limits must be numbers, also of transmitters that are not active.
     """
-    limit = torch.where(active, max_power_w, torch.ones_like(max_power_w))
-    return (MOST_RATIO * noise_power_w)[..., None] / limit
+    return (MOST_RATIO * noise_power_w)[..., None] / limit_w
 
 
 def require_shape(name: str, value: Tensor, shape: list[int]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -40,9 +41,12 @@ class Solution(Generic[A]):
 
 def rounded_up(bound: Float[Tensor, "*batch"], dtype: torch.dtype) -> Float[Tensor, "*batch"]:
     """The bound in another precision, nowhere below: one that is rounded to the nearest would bound nothing."""
-    nearest = bound.to(dtype)
-    above = torch.nextafter(nearest, torch.full_like(nearest, torch.inf))
-    return torch.where(nearest.to(bound.dtype) < bound, above, nearest)
+    if bound.dtype == dtype:
+        return bound
+    exact = bound.detach().cpu().numpy()
+    nearest = exact.astype(np.float32 if dtype == torch.float32 else np.float64)
+    above = np.nextafter(nearest, np.inf, dtype=nearest.dtype)
+    return torch.from_numpy(np.where(nearest < exact, above, nearest)).to(bound.device)
 
 
 def select(condition: Tensor, new: S, old: S) -> S:

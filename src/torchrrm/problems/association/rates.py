@@ -52,7 +52,7 @@ def received(instance: CellInstance, power_w: Float[Tensor, "*batch bs"]) -> Flo
     Gains that exceed the noise by more than `MOST_RATIO` at full power count as those that do by just that.
     """
     power = torch.where(instance.active_bs, power_w, 0.0) / instance.noise_power_w[..., None]
-    ceiling = gain_ceiling(instance.max_power_w, instance.noise_power_w, instance.active_bs)
+    ceiling = gain_ceiling(torch.where(instance.active_bs, instance.max_power_w, 1.0), instance.noise_power_w)
     gain = torch.minimum(instance.gain, ceiling[..., None, :])
     return torch.where(_both(instance), gain * power[..., None, :], 0.0)
 

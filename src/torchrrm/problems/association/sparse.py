@@ -101,7 +101,9 @@ class SparseAssociation:
         """Rate of each user in bit/s/Hz, `log2(1 + SINR) / N_j`; 0 of users without a station of their list."""
         power = torch.where(instance.active_bs, action.power_w, 0.0) / instance.noise_power_w[..., None]
         sent = at_neighbours(power, instance.neighbour.clamp_min(0))
-        ceiling = gain_ceiling(instance.max_power_w, instance.noise_power_w, instance.active_bs)
+        ceiling = gain_ceiling(
+            torch.where(instance.active_bs, instance.max_power_w, 1.0), instance.noise_power_w
+        )
         gain = torch.minimum(instance.neighbour_gain, at_neighbours(ceiling, instance.neighbour.clamp_min(0)))
         heard = torch.where(listed(instance), gain * sent, 0.0)
         own = self._own(instance, action)

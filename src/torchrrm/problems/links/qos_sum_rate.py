@@ -185,25 +185,13 @@ def compiled_minimum_power(
 
     Where the minima can be met with the tolerance alone, the powers are the least that do.
     """
-    power, met, steps = _compiled_least(instance, min_rate_bps_hz, 0.0)
-    if not met.all():
-        ease = allowance(instance.gain.dtype)
-        eased, within, _ = _compiled_least(instance, min_rate_bps_hz, ease)
-        power = torch.where((within & ~met)[..., None], (1 + ease) * eased, power)
-        met, steps = met | within, steps + ~met
-    return power, met, steps
-
-
-def _compiled_least(
-    instance: LinkInstance, min_rate_bps_hz: float | Tensor, ease: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`compiled_minimum_power` for eased minima and limits."""
     shape, links = instance.active.shape, instance.active.shape[-1]
 
     def rows(tensor: Tensor, *size: int) -> Any:
         values = tensor.reshape(-1, *size).numpy()
         return np.ascontiguousarray(values, np.bool_ if tensor.dtype == torch.bool else np.float64)
 
+    ease = allowance(instance.gain.dtype)
     least = demanded_rate(instance, min_rate_bps_hz, torch.float64).detach()
     gain, limit = rows(instance.gain, links, links), rows(instance.max_power_w, links)
     noise, active = rows(instance.noise_power_w), rows(instance.active, links)

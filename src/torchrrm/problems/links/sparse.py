@@ -88,7 +88,9 @@ class SparseSumRate:
     ) -> Float[Tensor, "*batch link"]:
         """Rate of each link in bit/s/Hz; 0 of links that are not active, which do not interfere either."""
         power = torch.where(instance.active, power_w, torch.zeros_like(power_w))
-        ceiling = gain_ceiling(instance.max_power_w, instance.noise_power_w, instance.active)
+        ceiling = gain_ceiling(
+            torch.where(instance.active, instance.max_power_w, 1.0), instance.noise_power_w
+        )
         gain = torch.minimum(instance.neighbour_gain, at_neighbours(ceiling, instance.neighbour))
         heard = (gain * at_neighbours(power, instance.neighbour)).sum(-1)
         direct = torch.minimum(instance.direct_gain, ceiling)

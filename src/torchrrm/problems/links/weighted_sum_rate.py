@@ -54,7 +54,7 @@ class WeightedSumRate:
 
     def rate(self, instance: LinkInstance, power_w: Float[Tensor, "*batch tx"]) -> Float[Tensor, "*batch tx"]:
         """Rate of each link in bit/s/Hz; 0 of links that are not active, which do not interfere either."""
-        rate = _rate(instance, power_w)
+        rate = _rate(instance, power_w, _limit(instance))
         return torch.where(instance.active, rate, torch.zeros_like(rate))
 
     def evaluate(self, instance: LinkInstance, action: PowerAction) -> Evaluation:
@@ -63,9 +63,10 @@ class WeightedSumRate:
         Violations, relative to the limit, 0 where inactive: `power` `(p - p_max) / p_max`, `sign` `-p / p_max`.
         """
         require_action(action, PowerAction, instance, LinkInstance)
-        utility = instance.weight * _rate(instance, action.power_w)
+        limit = _limit(instance)
+        utility = instance.weight * _rate(instance, action.power_w, limit)
         utility = torch.where(instance.active, utility, torch.zeros_like(utility))
-        violation = power_violation(action.power_w, instance.max_power_w, instance.active)
+        violation = _violation(action.power_w, limit, instance.active)
         return Evaluation(objective=utility.sum(-1), utility=utility, violation=violation)
 
     def validate(self, instance: LinkInstance) -> LinkInstance:
@@ -79,10 +80,15 @@ class WeightedSumRate:
         return require_numbers(instance, positive=("noise_power_w", "max_power_w"))
 
 
-def _rate(instance: LinkInstance, power_w: Tensor) -> Tensor:
+def _rate(instance: LinkInstance, power_w: Tensor, limit: Tensor) -> Tensor:
     """Rate of each active link, in bit/s/Hz; no number of meaning elsewhere."""
     power = torch.where(instance.active, power_w.clamp(min=0), torch.zeros_like(power_w))
-    return interference_rate(saturated_gain(instance), power, instance.noise_power_w)
+    return interference_rate(_saturated(instance, limit), power, instance.noise_power_w)
+
+
+def _limit(instance: LinkInstance) -> Tensor:
+    """Power limits; 1 where inactive, where they may be no numbers."""
+    return torch.where(instance.active, instance.max_power_w, torch.ones_like(instance.max_power_w))
 
 
 def _both(instance: LinkInstance) -> Tensor:
@@ -92,7 +98,11 @@ def _both(instance: LinkInstance) -> Tensor:
 
 def power_violation(power_w: Tensor, max_power_w: Tensor, active: Tensor) -> dict[str, Tensor]:
     """Violations `power` and `sign`, relative to the limit; 0 where inactive."""
-    limit = torch.where(active, max_power_w, torch.ones_like(max_power_w))
+    return _violation(power_w, torch.where(active, max_power_w, torch.ones_like(max_power_w)), active)
+
+
+def _violation(power_w: Tensor, limit: Tensor, active: Tensor) -> dict[str, Tensor]:
+    """`power_violation`, of limits that are numbers where inactive."""
     share = torch.where(active, power_w / limit, torch.zeros_like(power_w))
     over = torch.where(active, share - 1.0, torch.zeros_like(share))
     return {"power": over, "sign": -share}
@@ -104,8 +114,11 @@ def saturated_gain(instance: LinkInstance) -> Float[Tensor, "*batch rx tx"]:
     Beyond 150 dB over the noise at full power float64 cannot tell the noise from interference, and certificates
     would not hold. 0 in rows and columns of links that are not active.
     """
-    ceiling = gain_ceiling(instance.max_power_w, instance.noise_power_w, instance.active)
-    gain = torch.minimum(instance.gain, ceiling[..., None, :])
+    return _saturated(instance, _limit(instance))
+
+
+def _saturated(instance: LinkInstance, limit: Tensor) -> Tensor:
+    gain = torch.minimum(instance.gain, gain_ceiling(limit, instance.noise_power_w)[..., None, :])
     return torch.where(_both(instance), gain, torch.zeros_like(gain))
 
 
