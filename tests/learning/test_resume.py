@@ -27,6 +27,8 @@ from torchrrm.learning import (
     parameters_of,
     train,
 )
+from torchrrm.learning.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from torchrrm.learning.history import LOSS
 from torchrrm.policies.weights import read_tensors
 from torchrrm.problems.base import Task
 
@@ -104,15 +106,24 @@ def test_a_run_goes_on_from_wherever_it_stopped(tmp_path, optimiser, schedule, b
     settings = dataclasses.replace(SETTINGS, optimiser=optimiser, schedule=schedule, clip_norm=0.1)
     toy = functools.partial(toy_loss, batch_norm=batch_norm)
     whole = go(None, settings=settings, tasks=Drawing(), loss=toy())
-    for after in (1, 7, 13):
-        path = tmp_path / f"{after}.safetensors"
+    for after, every in [*((after, 1) for after in range(1, 20)), (7, 6)]:
+        path = tmp_path / f"{after}-{every}.safetensors"
         with pytest.raises(StopError):
-            go(path, settings=settings, tasks=Drawing(after=after), loss=toy())
-        assert steps_in(path) == after - after % 6
+            go(path, settings=settings, tasks=Drawing(after=after), loss=toy(), every=every)
+        assert steps_in(path) == after - after % every
         assert_same(go(path, settings=settings, tasks=Drawing(), loss=toy(), seed=99), whole)
-        # A finished run takes no further step: its policy is loaded.
-        finished = go(path, settings=settings, tasks=Drawing(after=0), loss=toy(seed=4))
-        assert_same(finished, whole)
+    # A finished run takes no further step: its policy is loaded.
+    assert_same(go(path, settings=settings, tasks=Drawing(after=0), loss=toy(seed=4)), whole)
+
+
+def test_tensors_of_a_checkpoint_come_in_the_order_of_the_policy(tmp_path):
+    path, tensors = tmp_path / "run.safetensors", {name: torch.zeros(1) for name in ("weight", "bias", "a")}
+    expected = Checkpoint(
+        identity={}, step=0, groups={"parameters": tensors, "losses": {LOSS: torch.zeros(0)}}
+    )
+    save_checkpoint(path, expected)
+    assert list(read_tensors(path)[0]) != [f"parameters:{name}" for name in tensors] + [f"losses:{LOSS}"]
+    assert list(load_checkpoint(path, expected).groups["parameters"]) == list(tensors)
 
 
 def test_a_finished_run_may_be_prolonged(tmp_path):

@@ -80,7 +80,8 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path | str, expected: Checkpoint) -> Checkpoint:
     """Read the checkpoint of a run whose first state is `expected`.
 
-    The losses may be of any length; all other tensors must have the names and shapes of `expected`.
+    The losses may be of any length; all other tensors must have the names and shapes of `expected`. They come in its
+    order, not in that of the file: sums over parameters, such as the norm of a gradient, depend on it in the last bit.
 
     Raises:
         CheckpointError: if the file is missing, truncated, foreign, or of a run with another identity.
@@ -99,7 +100,12 @@ def load_checkpoint(path: Path | str, expected: Checkpoint) -> Checkpoint:
         raise CheckpointError(
             f"checkpoint: must be of the same policy, received {path}: {mismatch or 'no losses'}"
         )
-    return Checkpoint(identity=expected.identity, step=step, groups=groups)
+    ordered = {
+        group: {name: groups[group][name] for name in named}
+        for group, named in expected.groups.items()
+        if named
+    }
+    return Checkpoint(identity=expected.identity, step=step, groups=ordered | {"losses": groups["losses"]})
 
 
 def _check_identity(path: Path | str, expected: Mapping[str, Any], received: Any) -> None:

@@ -102,8 +102,7 @@ def descend(
     A run that is killed at any moment and started again ends bit by bit where it would have ended (on the
     same machine, with the same number of threads), and has lost at most `run.checkpoint_every` steps. An
     interrupt (Ctrl-C) leaves a checkpoint of the last whole step and the policy at that step. Where `gradient`
-    moves the policy's buffers, as batch normalisation does, they are part of the state; such a run was seen to
-    differ in the last bits after it was resumed, unless MKL is told to be reproducible (`MKL_CBWR=COMPATIBLE`).
+    moves the policy's buffers, as batch normalisation does, they are part of the state.
 
     Raises:
         CheckpointError: if there is a checkpoint and it is not of this run, if another run uses it at this time, or if
