@@ -196,3 +196,28 @@ def test_bounds_in_single_precision_are_no_lower() -> None:
     single = to(exact, dtype=torch.float32)
     for bound in (SOLVER.bound, interference_free_bound):
         assert (bound(single).double() >= bound(to(single, dtype=torch.float64))).all()
+
+
+def test_no_instance_is_called_infeasible_for_lack_of_digits():
+    """Found by `tests/falsify`: three users of two antennas at 73 dB, whose minima half of the power reaches.
+
+    Least powers have no digits there, and none were found.
+    """
+    channel = [
+        [-8.3218 - 47.1136j, -2.2746 - 43.1583j],
+        [4.6845 - 7.9783j, -1.5844 - 7.6988j],
+        [-21.4431 - 25.5011j, -39.5328 - 6.3202j],
+    ]
+    instance = miso_instance(
+        torch.tensor(channel, dtype=torch.complex128),
+        noise_power_w=torch.tensor([54.8015, 68.0878, 55.9303], dtype=torch.float64),
+        max_power_w=259524.1406,
+        weight=torch.tensor([0.1827, 4.1453, 0.2932], dtype=torch.float64),
+        blocklength=1443.3704,
+        error_probability=0.0426,
+        payload_bits=torch.tensor([11836.9043, 94.3222, 5924.3198], dtype=torch.float64),
+    )
+    solution = BeamformingBound(1e-4, 500).solve(instance)
+    assert solution.upper_bound is not None
+    assert solution.upper_bound > 2.06  # what the search reached
+    assert not solution.converged

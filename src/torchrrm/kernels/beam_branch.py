@@ -17,6 +17,10 @@ SIZE, BEST, CLOSED, NODES, CORNERS = 0, 1, 2, 3, 4
 simplices bounded, corners known."""
 _BELOW = 1e-9  # of the least shares: what they are lowered by for rounding
 _SMALL = 1e-10  # edge of a simplex that is not split
+_LOSS, _VAGUE = (
+    1e-14,
+    1e-3,
+)  # of least powers: what rounding takes of them, and from where on they tell nothing
 _ACCURACY = 0.05  # of the tolerance: of each simplex's bound
 
 
@@ -121,6 +125,21 @@ def _explore(terms, queue, store, state, best, law):
 
 
 @njit(error_model="numpy", cache=True)
+def _is_vague(g_real, target):
+    """Whether rounding may be why least powers are above the limit, of users who ask for something.
+
+    Powers within the limit cost a user at most `c = G_kk / nu_k` times what it needs alone, and are known to a part of
+    some `1e-14 c max G`.
+    """
+    most, cost = 0.0, 0.0
+    for k in range(target.size):
+        most = max(most, g_real[k, k])
+        if target[k] > 0.0:
+            cost = max(cost, g_real[k, k] / target[k])
+    return _LOSS * cost * most > _VAGUE
+
+
+@njit(error_model="numpy", cache=True)
 def _plant(channel, limits, packets, active, weight, share, row):
     """Terms of one instance, its first corners, and the best of the given shares and the least ones scaled."""
     (g, of_rate, least, order, theta, count, store, state, best), (noise, limit) = row, limits
@@ -137,9 +156,14 @@ def _plant(channel, limits, packets, active, weight, share, row):
     for k in np.flatnonzero(place < 0):
         order[rest] = k
         rest += 1
-    if lost or not total <= 1.0 + ROUNDING or users == 0:
-        state[BEST] = -math.inf if lost or users > 0 else 0.0
-        state[CLOSED] = state[BEST]
+    if lost or users == 0:
+        state[BEST] = state[CLOSED] = -math.inf if lost else 0.0
+        return
+    if not total <= 1.0 + ROUNDING:
+        if _is_vague(g_real, target):
+            state[CLOSED] = 0.0
+            for k in range(users):
+                state[CLOSED] += max(float(weight[chosen[k]]), 0.0) * math.log1p(g_real[k, k])
         return
     place = rank(np.diag(g_real))
     for i in range(users):

@@ -75,15 +75,16 @@ class BeamformingBound:
         """Best action found and `upper_bound` in nats; `iterations` counts the parts bounded.
 
         Where the minimum rates cannot be reached, the bound is minus infinity, nothing has converged, and the action is
-        that of `GramAscent`.
+        that of `GramAscent`. Where no powers that reach them are found, and rounding does not tell whether there are
+        any (strong users that interfere much, from some 60 dB on), the bound is that of rates without interference.
         """
         exact = _exact(instance)
         share = GramAscent()(exact).power_w / exact.max_power_w[..., None]
         best, state, bound = _searched(exact, share, self)
         known = torch.from_numpy(best).reshape(share.shape)
-        served = torch.from_numpy(np.isfinite(bound)).reshape(share.shape[:-1])
+        served = torch.from_numpy(np.isfinite(state[:, kernels.BEST])).reshape(share.shape[:-1])
         share = torch.where(served[..., None], known, share)
-        value = np.where(np.isfinite(bound), state[:, kernels.BEST], 0.0)
+        value = state[:, kernels.BEST]
         converged = bound <= value + _margin(value, self.tolerance)
         like: dict[str, Any] = {"dtype": instance.channel.real.dtype, "device": instance.channel.device}
         limit = instance.max_power_w.detach().to(share)  # the same shares of the limit itself

@@ -43,7 +43,8 @@ class MinimumPowerBeamforming:
     *Rounding.* The powers are the least of the beams that are returned, as antennas receive them, so that they suffice
     whatever rounding has made of the beams. A user that is received at a ratio `g` to the noise and needs `c` times the
     power that it would need alone has them to some `1e-14 g c`. Where that is not small (nearly dependent channels far
-    above 60 dB) better beams may need less. Where `g c` is above some 1e20, float64 cannot tell what antennas receive.
+    above 60 dB) better beams may need less, or no powers may be found where there are some. Where
+    `g c` is above some 1e20, float64 cannot tell what antennas receive.
 
     Users that ask for nothing get no power.
     """
