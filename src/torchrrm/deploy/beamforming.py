@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torchrrm.deploy.arrays import Array, complexes, mask, reals
 from torchrrm.kernels import beam_power
 from torchrrm.kernels.beam_terms import terms_batch
+from torchrrm.kernels.gram import MOST_HEARD
 
 __all__ = ["BeamService", "PreparedBeams"]
 
@@ -135,6 +136,7 @@ class BeamService:
         with np.errstate(over="ignore", invalid="ignore"):  # of what overflows nothing is accepted
             scale = np.sqrt(limit[..., None] / np.where(here, noise, 1.0))
             relative = amplitude * scale[..., None]
+            relative = relative * _audible(relative)
         per_user = np.where(here, given, 0.0), np.where(here, payload, 0.0), here
         return batch, _prepared(relative, per_user, (limit, length, error))
 
@@ -227,6 +229,16 @@ def _heard(channel: Array, active: Array) -> Array:
     return channel
 
 
+def _audible(relative: Array) -> Array:
+    """What relative channels are multiplied by, as `relative_channel` takes them: 1 but in extremes."""
+    size, most = (
+        np.maximum(np.abs(relative.real), np.abs(relative.imag)).max(-1, keepdims=True),
+        MOST_HEARD**0.5,
+    )
+    factor = np.where(size > most, most / np.where(size > 0, size, 1.0), 1.0)
+    return np.where(size < 1 / most, 0.0, factor)
+
+
 def _prepared(
     channel: Array, per_user: tuple[Array, Array, Array], per_row: tuple[Array, Array, Array]
 ) -> PreparedBeams:
@@ -279,7 +291,11 @@ def _rate(sinr: Array, back_off: Array) -> Array:
 
 
 def _action(prepared: PreparedBeams, share: Array, beam: Array) -> dict[str, Array]:
-    """The action of uplink shares and unit beams; see `torchrrm.problems.beamforming.to_downlink`."""
+    """The action of uplink shares and unit beams; see `torchrrm.problems.beamforming.to_downlink`.
+
+    Downlink powers have the same sum; what rounding makes of that, or of signs, where strong users are all but
+    dependent, is cut off.
+    """
     coupled = _coupling(prepared.channel, beam)
     target = _sinr(coupled.swapaxes(-1, -2), share)
     sent = target > 0
@@ -291,6 +307,8 @@ def _action(prepared: PreparedBeams, share: Array, beam: Array) -> dict[str, Arr
         down = np.linalg.solve(system, sent[..., None].astype(np.float64))[..., 0]
     except np.linalg.LinAlgError:  # of powers that no downlink has
         down = np.full_like(share, np.nan)
-    down = np.where(np.isfinite(share), down, np.nan)
+    down = np.maximum(np.where(np.isfinite(share), down, np.nan), 0.0)
+    total = down.sum(-1, keepdims=True)
+    down = down * np.minimum(1.0, share.sum(-1, keepdims=True) / np.where(total > 0, total, 1.0))
     limit = prepared.limit[:, None]
     return {"power_w": share * limit, "beam": beam, "downlink_power_w": down * limit}

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 __all__ = [
+    "MOST_HEARD",
     "back_off",
     "beams",
     "gram",
@@ -25,6 +26,8 @@ __all__ = [
     "sweep",
 ]
 
+MOST_HEARD = 1e12
+"""Largest ratio to the noise, 120 dB: of more, double precision could not tell the noise from dependent channels."""
 _STEPS = 12  # of Newton's method, see `torchrrm.rates.packet`
 _ROOT = 1.0 / math.sqrt(2.0)
 

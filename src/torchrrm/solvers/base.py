@@ -44,7 +44,8 @@ def rounded_up(bound: Float[Tensor, "*batch"], dtype: torch.dtype) -> Float[Tens
     if bound.dtype == dtype:
         return bound
     exact = bound.detach().cpu().numpy()
-    nearest = exact.astype(np.float32 if dtype == torch.float32 else np.float64)
+    with np.errstate(over="ignore"):  # infinity is a bound, too
+        nearest = exact.astype(np.float32 if dtype == torch.float32 else np.float64)
     above = np.nextafter(nearest, np.inf, dtype=nearest.dtype)
     return torch.from_numpy(np.where(nearest < exact, above, nearest)).to(bound.device)
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from torchrrm.kernels.gram import MOST_HEARD
 from torchrrm.problems.beamforming.records import BeamAction, DownlinkAction, MisoInstance
 from torchrrm.problems.validation import MOST_RATIO
 
@@ -31,10 +32,6 @@ __all__ = [
     "relative_gram",
     "to_downlink",
 ]
-
-
-MOST_HEARD = 1e12
-"""Largest ratio to the noise, 120 dB: of more, double precision could not tell the noise from dependent channels."""
 
 
 def relative_channel(instance: MisoInstance) -> Complex[Tensor, "*batch user ant"]:
