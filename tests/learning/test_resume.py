@@ -106,6 +106,7 @@ def test_a_run_goes_on_from_wherever_it_stopped(tmp_path, optimiser, schedule, b
     settings = dataclasses.replace(SETTINGS, optimiser=optimiser, schedule=schedule, clip_norm=0.1)
     toy = functools.partial(toy_loss, batch_norm=batch_norm)
     whole = go(None, settings=settings, tasks=Drawing(), loss=toy())
+    path = tmp_path
     for after, every in [*((after, 1) for after in range(1, 20)), (7, 6)]:
         path = tmp_path / f"{after}-{every}.safetensors"
         with pytest.raises(StopError):

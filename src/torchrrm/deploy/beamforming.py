@@ -232,7 +232,7 @@ def _heard(channel: Array, active: Array) -> Array:
 def _audible(relative: Array) -> Array:
     """What relative channels are multiplied by, as `relative_channel` takes them: 1 but in extremes."""
     size, most = (
-        np.maximum(np.abs(relative.real), np.abs(relative.imag)).max(-1, keepdims=True),
+        np.maximum(np.abs(np.real(relative)), np.abs(np.imag(relative))).max(-1, keepdims=True),
         MOST_HEARD**0.5,
     )
     factor = np.where(size > most, most / np.where(size > 0, size, 1.0), 1.0)
