@@ -209,7 +209,10 @@ def test_the_error_counts_instances_as_they_were_drawn() -> None:
 )
 def test_what_is_no_error(kind, lowered: float, allocator) -> None:
     bound = Bound(Greedy(lowered).bound(in_double(pies())), kind, 0.0)
-    score(Sharing(), pies(), {"any": allocator}, setting="-", bound=bound, latency=QUICK)
+    (row,) = score(Sharing(), pies(), {"any": allocator}, setting="-", bound=bound, latency=QUICK)
+    valid = row.violation_rate == 0
+    assert valid == isinstance(allocator, Greedy)
+    assert row.optimality == (pytest.approx(1 / (1 - lowered), rel=1e-6) if valid else None)
 
 
 def test_what_the_tolerance_buys_has_no_percentage() -> None:
@@ -228,9 +231,17 @@ def test_what_the_tolerance_buys_has_no_percentage() -> None:
     def generous(_: SliceInstance) -> SliceAction:
         return SliceAction(bandwidth_hz=least + torch.tensor([[0.0, 0.99e-5 * width]]))
 
+    def mixed(both: SliceInstance) -> SliceAction:
+        width = generous(both).bandwidth_hz.expand(2, 2).clone()
+        width[1] = torch.nan
+        return SliceAction(bandwidth_hz=width)
+
     exact = ExactSlicing(problem)
     rules = {"generous": generous, "exact": exact}
     one, other = score(problem, instance, rules, setting="-", bound=exact, latency=QUICK)
+    twice = records.map_tensors(lambda value: value.expand(2, *value.shape[1:]), instance)
+    (beside,) = score(problem, twice, {"mixed": mixed}, setting="-", bound=exact)
+    assert beside.optimality is None  # what violates without bounds eases nothing
     assert (one.violation_rate, one.optimality) == (0.0, None)
     assert one.bound is not None
     assert one.objective > 1.2 * one.bound

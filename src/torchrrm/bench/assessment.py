@@ -258,7 +258,7 @@ def comparable(
     above = feasible & (objective - value > (_EXCESS + violation) * scale)
     wrong = above
     if bound.eased is not None and above.any():
-        wrong = above & (objective > (1 + _EXCESS) * bound.eased(violation))
+        wrong = above & (objective > (1 + _EXCESS) * bound.eased(torch.where(above, violation, 0.0)))
     if wrong.any():
         i = int(wrong.nonzero()[0, 0])
         instance = i if number is None else int(number[i])

@@ -60,7 +60,6 @@ def certified(
         evaluation = problem.evaluate(exact, solution.action)
     value, reached = solution.upper_bound.cpu(), evaluation.objective.cpu()
     gap = (value - reached) / value.abs().clamp_min(torch.finfo(torch.float64).tiny)
-
     widest = torch.where(value.isneginf(), 0.0, gap).max().item()
     eased = partial(_eased, problem, exact, solver) if isinstance(problem, Eases) else None
     bound = Bound(value, "certified", widest, eased)
