@@ -248,10 +248,8 @@ def least_beam_power(rng: np.random.Generator) -> Outcome:
     needed = numbers(least_power_w(beams.instance)) / limit
     outcome.holds(vague | (needed <= high * (1 + close)), "more power is asked for than known powers take")
     longer = float(np.finfo(np.longdouble).eps / np.finfo(float).eps)  # rounding of the evaluator itself
-    outcome.holds(
-        lost | (needed >= low * (1 - TOLERANCE - longer * close)),
-        "less power is asked for than any powers take",
-    )
+    slack = np.where(vague, TOLERANCE + longer * close, close)
+    outcome.holds(lost | (needed >= low * (1 - slack)), "less power is asked for than any powers take")
     solution = MinimumPowerBeamforming().solve(beams.instance)
     told = solution.converged.numpy()
     restored, within = restored_power(
@@ -260,7 +258,7 @@ def least_beam_power(rng: np.random.Generator) -> Outcome:
     edge = vague | (np.abs(needed - 1) <= close)
     outcome.holds(edge | (told == within.numpy()), "the restored powers say something else")
     outcome.holds(vague | told | (high > 1 - close), "feasible minimum rates are called infeasible")
-    outcome.holds(lost | ~told | (low < 1 + TOLERANCE), "infeasible minimum rates are called feasible")
+    outcome.holds(lost | ~told | (low < 1 + slack), "infeasible minimum rates are called feasible")
     # Powers are rounded to the precision of the instance, of which rates that are small differences make much.
     smallest = np.where(asked, least, np.inf).min(-1)
     rounding = 8 * torch.finfo(beams.instance.max_power_w.dtype).eps * (1 + 1 / smallest)
