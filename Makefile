@@ -33,7 +33,8 @@ help:
 	@echo "make leaderboard  the full benchmark, and the README's table of it"
 	@echo "make clean   remove .venv, caches and $(OUT)"
 
-demo: $(VENV)/.kernels
+# The demo compiles the kernels that it needs, and says so.
+demo: $(VENV)/.installed
 	$(BIN)/torchrrm demo --out $(OUT)/demo
 
 test: $(VENV)/.kernels
@@ -74,6 +75,7 @@ falsify: $(VENV)/.kernels
 
 bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_plain.py
+	$(BIN)/python benchmarks/bench_start.py
 	$(BIN)/python benchmarks/bench_slicing.py
 	$(BIN)/python benchmarks/bench_links.py
 	$(BIN)/python benchmarks/bench_links_gnn.py
@@ -124,5 +126,5 @@ $(VENV)/.fuzz: $(VENV)/.installed
 
 # Compiled once, here, so that no command or test waits for it.
 $(VENV)/.kernels: $(VENV)/.installed $(wildcard src/torchrrm/kernels/*.py)
-	$(BIN)/python -m torchrrm.kernels.warm
+	$(BIN)/torchrrm warm
 	touch $@

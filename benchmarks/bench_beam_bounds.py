@@ -11,11 +11,11 @@ import json
 import time
 from typing import Any
 
-import numba
 import torch
 
 from torchrrm.bench import source_commit
 from torchrrm.files import atomic_write_text
+from torchrrm.kernels import set_threads
 from torchrrm.problems import MisoInstance, UrllcBeamforming, miso_instance
 from torchrrm.records import index
 from torchrrm.solvers import BeamformingBound, interference_free_bound
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=5000, help="limit of parts")
     parser.add_argument("--json", help="write the numbers")
     options = parser.parse_args()
-    numba.set_num_threads(1)
+    set_threads(1)
     torch.set_num_threads(1)
     solver, rows = BeamformingBound(1e-3, options.nodes), []
     solver(miso_instance(draw(1, 3, 4, (120.0, 140.0), 15.0)[0]))

@@ -12,13 +12,13 @@ import json
 import time
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
 from torchrrm.bench import source_commit
 from torchrrm.channels import metagnn_scenario
 from torchrrm.files import atomic_write_text
+from torchrrm.kernels import set_threads
 from torchrrm.problems import LinkInstance, WeightedSumRate, link_instance
 from torchrrm.records import index
 from torchrrm.solvers import WMMSE, BranchAndBound
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="instances of each case")
     parser.add_argument("--json", help="write the numbers")
     arguments = parser.parse_args()
-    numba.set_num_threads(1)
+    set_threads(1)
     torch.set_num_threads(1)
     BranchAndBound()(rayleigh(1, 3, 10.0))
     rows = []

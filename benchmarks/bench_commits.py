@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numba
 import torch
 
 from suite import milliseconds
+from torchrrm.kernels import set_threads
 
 SEED = 5_300_000
 INSTANCES = 20
@@ -190,7 +190,7 @@ CASES: dict[str, tuple[Callable[[], Calls], float]] = {
 @torch.no_grad()
 def measure(only: Sequence[str]) -> dict[str, float]:
     """Median microseconds of a call of each case, with the package that Python finds."""
-    numba.set_num_threads(1)
+    set_threads(1)
     torch.set_num_threads(1)
     return {name: 1e3 * float(statistics.median(milliseconds(CASES[name][0](), BUDGET_S))) for name in only}
 

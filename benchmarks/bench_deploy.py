@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 import torch
 
 from torchrrm.deploy import InferenceSession, export
+from torchrrm.kernels import set_threads
 from torchrrm.policies import SliceGNN, USRMNet
 from torchrrm.problems import SliceInstance, slice_instance
 from torchrrm.problems.beamforming import miso_instance
@@ -36,7 +36,7 @@ def slice_of(users: int) -> SliceInstance:
 
 def calls(features: str, users: int, folder: Path) -> tuple[Calls, Calls]:
     """Network alone and whole allocation, each in torch and on ONNX Runtime."""
-    numba.set_num_threads(1)
+    set_threads(1)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     policy, instance = SliceGNN(KIND, features).eval(), slice_of(users)

@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchrrm.bench import source_commit
 from torchrrm.files import atomic_write_text
+from torchrrm.kernels import set_threads
 from torchrrm.problems import LinkInstance, QosSumRate
 from torchrrm.problems.links.qos_sum_rate import demanded_rate
 from torchrrm.records import index
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--programs", action="store_true", help="also what the geometric program reaches")
     parser.add_argument("--json", help="write the numbers")
     arguments = parser.parse_args()
-    numba.set_num_threads(1)
+    set_threads(1)
     torch.set_num_threads(1)
     rows = []
     print(

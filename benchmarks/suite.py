@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
 from torchrrm.bench import source_commit
 from torchrrm.files import atomic_write_text
+from torchrrm.kernels import set_threads
 
 Section = Callable[[], dict[str, Any]]
 
@@ -40,7 +40,7 @@ def run(name: str, about: str | None, sections: Mapping[str, Section], seed: int
     parser.add_argument("--json", help="write the numbers")
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections), help="sections to run")
     options = parser.parse_args()
-    numba.set_num_threads(1)
+    set_threads(1)
     torch.set_num_threads(1)
     found = {title: sections[title]() for title in options.only}
     if options.json:

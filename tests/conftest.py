@@ -1,10 +1,11 @@
-import numba
 import pytest
 import torch
 from hypothesis import settings
 
+from torchrrm.kernels import set_threads
+
 # Small operators dominate: more threads only make them wait for each other.
-numba.set_num_threads(1)
+set_threads(1)
 torch.set_num_threads(1)
 
 # A shared machine's pauses are no failures, and a run that fails must fail again.

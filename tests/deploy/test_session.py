@@ -1,7 +1,6 @@
 import subprocess
 import sys
 
-import numba
 import numpy as np
 import onnx
 import pytest
@@ -313,10 +312,10 @@ def test_a_file_of_another_policy_is_refused(exported):
 
 
 def test_threads(exported):
-    before = numba.get_num_threads()
+    before = get_threads()
     session = InferenceSession(exported(), threads=1)
     session.allocate(**GOOD)
-    assert numba.get_num_threads() == before
+    assert get_threads() == before
     with pytest.raises(ValueError, match=r"^threads: must be 1 to \d+, received 0$"):
         InferenceSession(exported(), threads=0)
 

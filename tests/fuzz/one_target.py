@@ -58,11 +58,12 @@ def _instrument(module: Any) -> None:
 
 def fuzz(target: Any, folder: Path, options: list[str]) -> None:
     """Fuzz until the options of libFuzzer say stop, which ends the process."""
-    import numba
     import torch
     from tests.fuzz.verdict import kind_of
 
-    numba.set_num_threads(1)  # starts its threads, which no fork survives, and changes the number of torch's
+    from torchrrm.kernels import set_threads
+
+    set_threads(1)
     torch.set_num_threads(1)
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))  # absurd sizes fail at once

@@ -3,15 +3,12 @@
 Each problem has its own options: `--problem` tells which ones the parser knows.
 """
 
-import _thread
 import dataclasses
 import gc
 import shlex
 import sys
-import threading
 import typing
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any, Union
 
 import tyro
@@ -29,7 +26,18 @@ from torchrrm.cli.association import (
     FairExport,
 )
 from torchrrm.cli.beamforming import BeamAllocation, BeamDraws, BeamEvaluation, BeamExport, BeamTraining
-from torchrrm.cli.commands import Adapt, Allocate, Benchmark, Demo, Evaluate, Export, List, Reproduce, Train
+from torchrrm.cli.commands import (
+    Adapt,
+    Allocate,
+    Benchmark,
+    Demo,
+    Evaluate,
+    Export,
+    List,
+    Reproduce,
+    Train,
+    Warm,
+)
 from torchrrm.cli.demands import RunDemands
 from torchrrm.cli.links import (
     ErgodicAllocation,
@@ -46,7 +54,8 @@ from torchrrm.cli.links import (
     SumRateExport,
     SumRateTraining,
 )
-from torchrrm.cli.options import require_possible
+from torchrrm.cli.options import Resumable, require_possible
+from torchrrm.cli.process import compilation_shown, stop_in, stoppable
 from torchrrm.cli.slicing import (
     SliceAdaptation,
     SliceAllocation,
@@ -58,7 +67,6 @@ from torchrrm.files import printable
 
 __all__ = ["COMMANDS", "main", "run"]
 
-_AGAIN_S = 0.05
 _NO_MEMORY = "DefaultCPUAllocator"  # in the words of torch
 
 COMMANDS: dict[str, dict[str, Any]] = {
@@ -72,6 +80,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "benchmark": Benchmark,
         "export": Export[SliceExport],
         "list": List,
+        "warm": Warm,
     },
     "sum-rate": {
         "allocate": Allocate[SumRateAllocation],
@@ -125,18 +134,21 @@ others is the first that they serve.
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code: 0, 2 for bad input, 130 for an interrupt."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    with _interrupts_kept() as stopped:
+    """Run a command and return its exit code: 0, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM."""
+    errors, command = Console(stderr=True, soft_wrap=True, highlight=False, markup=False), None
+    with stoppable() as stopped, compilation_shown(sys.stderr):
         try:
             command = _command(arguments)
             require_possible(command)
             command(shlex.join(["torchrrm", *arguments]))
+            return 0
         except (KeyboardInterrupt, SystemError) as error:
-            if not _is_interrupt(error):
+            number = stop_in(error)
+            if number is None:
                 raise
             stopped.set()
-            errors.print("interrupted")
+            hint = command.resume_hint() if isinstance(command, Resumable) else None
+            errors.print("interrupted" if hint is None else f"interrupted; {hint}")
         except (ValueError, OSError) as error:
             errors.print(f"error: {printable(' '.join(str(error).split()))}")
             return 2
@@ -145,10 +157,8 @@ def run(arguments: Sequence[str]) -> int:
                 raise
             errors.print("error: memory: must hold what is asked for, received less; smaller sizes may help")
             return 2
-        if stopped.is_set():
-            gc.collect()  # what was left half made is collected here, where nobody hears it
-            return 130
-    return 0
+        gc.collect()  # what was left half made is collected here, where nobody hears it
+        return 128 + number
 
 
 def _command(arguments: Sequence[str]) -> Any:
@@ -162,38 +172,6 @@ def _command(arguments: Sequence[str]) -> Any:
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes,),
     )
-
-
-@contextmanager
-def _interrupts_kept() -> Iterator[threading.Event]:
-    """Interrupts that meet compiled code are neither lost nor noisy; who has handled one sets the event.
-
-    A callback of compiled code would report and forget an interrupt: it comes again soon after. Afterwards what it
-    left half made may complain when it is collected, which is not passed on.
-    """
-    before, stopped, timers = sys.unraisablehook, threading.Event(), []
-
-    def heard(unraisable: Any) -> None:
-        if stopped.is_set():
-            return
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            before(unraisable)
-            return
-        timers.append(threading.Timer(_AGAIN_S, _thread.interrupt_main))
-        timers[-1].start()
-
-    sys.unraisablehook = heard
-    try:
-        yield stopped
-    finally:
-        for timer in timers:
-            timer.cancel()
-        sys.unraisablehook = before
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether it is an interrupt, or came of one that met compiled code."""
-    return error is not None and (isinstance(error, KeyboardInterrupt) or _is_interrupt(error.__cause__))
 
 
 def _commands(problem: str) -> dict[str, Any]:

@@ -4,13 +4,14 @@
 command runs, so that `torchrrm --help` needs neither torch nor numba.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from rich.console import Console
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from torchrrm.cli.options import (
     FileOrNone,
@@ -21,6 +22,7 @@ from torchrrm.cli.options import (
     ProblemName,
     Run,
     print_notes,
+    progress_bar,
     settings,
 )
 
@@ -30,7 +32,18 @@ if TYPE_CHECKING:
     from torchrrm.problems import Task
     from torchrrm.setups.workbench import Given, Setup
 
-__all__ = ["Adapt", "Allocate", "Benchmark", "Demo", "Evaluate", "Export", "List", "Reproduce", "Train"]
+__all__ = [
+    "Adapt",
+    "Allocate",
+    "Benchmark",
+    "Demo",
+    "Evaluate",
+    "Export",
+    "List",
+    "Reproduce",
+    "Train",
+    "Warm",
+]
 
 
 class OfSetup(Protocol):
@@ -201,11 +214,18 @@ class Train(Generic[TrainingCase]):
     learning_rate: float = 1e-3
     """Of Adam; the loss is in bit/s/Hz, of urllc in nat."""
     checkpoint: FileOrNone = None
-    """Where the run keeps its state, and goes on from."""
+    """Where the run keeps its state, and goes on from; if not given, beside the weights until they are written."""
     tensorboard: FolderOrNone = None
     """Write the loss for TensorBoard."""
     case: TrainingCase
     run: Run = field(default_factory=Run)
+
+    @property
+    def _state(self) -> Path:
+        return self.checkpoint or self.out.with_name(f"{self.out.name}.checkpoint")
+
+    def resume_hint(self) -> str:
+        return f"the same command goes on from {self._state}"
 
     def __call__(self, line: str) -> None:
         from torchrrm import learning
@@ -219,11 +239,13 @@ class Train(Generic[TrainingCase]):
         how = learning.TrainerSettings(
             steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate
         )
-        traces = learning.RunSettings(checkpoint=self.checkpoint, tensorboard=self.tensorboard)
+        traces = learning.RunSettings(checkpoint=self._state, tensorboard=self.tensorboard)
         setup, given = tasks[0][0], settings(self)
         loss = workbench.trainable(setup).loss(policy)
         learning.train(loss, [task for _, task in tasks], how, generator=generator, run=traces)
         save_weights(self.out, policy, workbench.provenance(line, self.run.seed, given))
+        if self.checkpoint is None:
+            self._state.unlink(missing_ok=True)
         rows = workbench.judge_on(tasks, {"trained": policy}, self.case.setting, generator)
         self.run.show(Results(command=line, seed=self.run.seed, rows=rows, settings=given), setup.display)
 
@@ -278,6 +300,9 @@ class Reproduce:
     """smoke takes seconds, quick minutes, full is the paper's."""
     run: Run = field(default_factory=Run)
 
+    def resume_hint(self) -> str:
+        return f"the same command goes on from what is done in {self.out}"
+
     def __call__(self, line: str) -> None:
         from torchrrm.recipes import RECIPES
         from torchrrm.setups import workbench
@@ -302,6 +327,9 @@ class Benchmark:
     processes: int = 2
     """How many work at the same time, of one thread each; 0 works in this one."""
     run: Run = field(default_factory=Run)
+
+    def resume_hint(self) -> str:
+        return f"the same command goes on from what is done in {self.out}"
 
     def __call__(self, line: str) -> None:
         from torchrrm.bench import console
@@ -366,3 +394,31 @@ class List:
             table.add_row(what, ", ".join(known) or "none")
         Console().print(table)
         self.run.keep(Results(command=line, seed=self.run.seed, rows=[], settings=names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm:
+    """Compile the kernels ahead, so that no command, service or test waits for it."""
+
+    families: Names = ""
+    """Kernels to compile: association, beams, links, loops, slicing, separated by commas; all of them by default."""
+    processes: Annotated[int | None, arg(metavar="N")] = None
+    """How many work at the same time; as many as there are processors if not given."""
+
+    def __call__(self, line: str) -> None:
+        from torchrrm.kernels import max_threads
+        from torchrrm.kernels.warm import FAMILIES, count_steps, warm
+
+        families = self.families.split(",") if self.families else list(FAMILIES)
+        for family in families:
+            if family not in FAMILIES:
+                raise ValueError(f"families: must be of {', '.join(FAMILIES)}, received {family!r}")
+        processes = max_threads() if self.processes is None else self.processes
+        if processes < 1:
+            raise ValueError(f"processes: must be at least 1, received {processes}")
+        began = time.perf_counter()
+        with progress_bar("compiling kernels", count_steps(families)) as advance:
+            for _ in warm(families, processes=processes):
+                advance()
+        seconds = time.perf_counter() - began
+        Console().print(f"kernels of {', '.join(families)} are compiled ({seconds:.0f} s)", highlight=False)

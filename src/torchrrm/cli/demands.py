@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from tyro.conf import arg
 
 from torchrrm.cli.links import Terms
 from torchrrm.cli.options import FileOrNone, Name, Pair, Reading, Run, settings
+from torchrrm.cli.process import Stop
 from torchrrm.files import locked_file
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["RunDemands"]
 
 _SECONDS_A_FRAME = 0.25
+_SECONDS_A_SAVE = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +136,9 @@ class RunDemands:
     channels: DemandChannels = field(default_factory=DemandChannels)
     run: Run = field(default_factory=Run)
 
+    def resume_hint(self) -> str | None:
+        return None if self.state is None else f"--resume goes on from {self.state}"
+
     def __call__(self, line: str) -> None:
         self._require_files()
         with contextlib.ExitStack() as held:
@@ -146,9 +151,8 @@ class RunDemands:
         from torchrrm.setups.demands import DemandNames, excess_of, missed_demands, rows_of
 
         demands, screen = self._made(self.run.begin()), console()
-        stopped = watch(demands, screen)
-        if self.state is not None:
-            demands.save(self.state, self._identity())
+        stopped = watch(demands, screen, lambda: self._save(demands))
+        self._save(demands)
         if demands.blocks:
             setting = f"{self.channels.name}, {demands.stream.links} links"
             excess = excess_of(demands)
@@ -159,7 +163,11 @@ class RunDemands:
                 screen.print(missed)
             self._draw(demands)
         if stopped:
-            raise KeyboardInterrupt
+            raise Stop(stopped)
+
+    def _save(self, demands: "DemandRun") -> None:
+        if self.state is not None:
+            demands.save(self.state, self._identity())
 
     def _require_files(self) -> None:
         if self.resume and self.state is None:
@@ -198,18 +206,23 @@ class RunDemands:
         Console().print(f"wrote {self.figure}", highlight=False)
 
 
-def watch(demands: "DemandRun", screen: Console) -> bool:
-    """Run to the end, or until an interrupt, with a table of the users on the screen; whether there was one.
+def watch(demands: "DemandRun", screen: Console, save: Callable[[], None]) -> int | None:
+    """Run to the end or until a signal, with a table of the users on the screen; return the signal's number if any.
 
-    A screen that is no terminal gets the last table only.
+    A screen that is no terminal gets the last table only. The run is saved every few seconds, so that one that is
+    killed goes on from there.
     """
     from torchrrm.setups.demands import rows_that_fit, standing_table
 
     began, first, shown, chunk = time.perf_counter(), demands.slots, 0.0, 1
+    saved = began
     with interrupts() as seen, Live(console=screen, auto_refresh=False, transient=True) as live:
         while not demands.done and not seen:
             chunk = demands.advance_some(chunk)
             now = time.perf_counter()
+            if now - saved > _SECONDS_A_SAVE:
+                save()
+                saved = time.perf_counter()
             if screen.is_terminal and now - shown > _SECONDS_A_FRAME:
                 shown = now
                 pace = _pace(demands, first, now - began)
@@ -217,32 +230,33 @@ def watch(demands: "DemandRun", screen: Console) -> bool:
     if demands.blocks:
         pace = _pace(demands, first, time.perf_counter() - began)
         screen.print(standing_table(demands.standing, pace))
-    return bool(seen)
+    return seen[0] if seen else None
 
 
 @contextlib.contextmanager
-def interrupts() -> Iterator[list[str]]:
-    """A list that is not empty any more once there was an interrupt; a second one counts as ever.
+def interrupts() -> Iterator[list[int]]:
+    """List the numbers of the signals SIGINT and SIGTERM that came; a second one interrupts as ever.
 
     An interrupt that meets compiled code would be lost there, or come back as another error.
     """
-    seen: list[str] = []
+    seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         if seen:
             raise KeyboardInterrupt
-        seen.append(signal.Signals(number).name)
+        seen.append(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield seen
         return
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield seen
     except KeyboardInterrupt:
-        seen.append("twice")  # what is done is shown all the same
+        seen.append(signal.SIGINT)  # what is done is shown all the same
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pace(demands: "DemandRun", first: int, seconds: float) -> "Pace":

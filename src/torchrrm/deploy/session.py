@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from torchrrm.deploy.header import read_header, require
 from torchrrm.deploy.links import PowerService
 from torchrrm.deploy.slicing import SliceService
 from torchrrm.files import printable
+from torchrrm.kernels import require_threads, use_threads
 
 __all__ = ["Allocation", "InferenceSession", "Service", "open_runtime"]
 
@@ -127,10 +127,7 @@ class InferenceSession:
         policy: str | None = None,
         kind: str | None = None,
     ):
-        most: int = numba.config.NUMBA_NUM_THREADS  # pyright: ignore
-        if not 1 <= threads <= most:
-            raise ValueError(f"threads: must be 1 to {most}, received {threads}")
-        self.threads = threads
+        self.threads = require_threads(threads)
         self._runtime = _open(Path(path), threads)
         self.header = read_header(self._runtime.get_modelmeta().custom_metadata_map, path)
         _expect("policy", policy, self.header["policy"], path)
@@ -168,15 +165,11 @@ class InferenceSession:
             ValueError: one line with the argument, the rule and the value received.
         """
         begin = time.perf_counter()
-        threads = numba.get_num_threads()
-        numba.set_num_threads(self.threads)  # of this thread only
-        try:
+        with use_threads(self.threads):
             batch, prepared = self._service.prepare(**instance)
             action, violation, refused, fallback = self._decide(prepared)
             feasible = self._keeps(violation) if violation is not refused else ~fallback
             scheduled, notes = self._service.scheduled(prepared), self._service.notes(prepared, feasible)
-        finally:
-            numba.set_num_threads(threads)
 
         def shaped(arrays: Mapping[str, Array]) -> dict[str, Array]:
             return {name: array.reshape(batch + array.shape[1:]) for name, array in arrays.items()}

@@ -1,12 +1,14 @@
 """Linear assignment: each row one column of its own, at the least total cost."""
 
 import numpy as np
-from numba import njit, prange
+
+from torchrrm.kernels.compiled import kernel
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["assign", "assign_batch"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _lengthen(cost, start, row_price, column_price, row_of, column_of, scratch):
     """Assign row `start` too, along the shortest augmenting path; `False` if there is none."""
     distance, via, open_columns, closed = scratch
@@ -48,7 +50,7 @@ def _lengthen(cost, start, row_price, column_price, row_of, column_of, scratch):
             return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _assign_wide(cost):
     """`assign` for at least as many columns as rows."""
     rows, columns = cost.shape
@@ -71,7 +73,7 @@ def _assign_wide(cost):
     return column_of, row_of
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def assign(cost):
     """Column of each row of `cost` `[row column]`, -1 of those without one, so that the total is least.
 
@@ -89,10 +91,15 @@ def assign(cost):
     return _assign_wide(turned)[1]
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _assign_rows(first, last, cost, column):
+    """Rows `first` to `last` of `assign_batch`."""
+    for i in range(first, last):
+        column[i] = assign(cost[i])
+
+
 def assign_batch(cost):
     """`assign` for each matrix of `[batch row column]`."""
     column = np.empty(cost.shape[:2], np.int64)
-    for i in prange(cost.shape[0]):
-        column[i] = assign(cost[i])
+    over_rows(_assign_rows, cost.shape[0], cost, column)
     return column

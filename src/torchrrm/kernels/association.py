@@ -8,17 +8,18 @@ and powers are shares of the limits, which are 0 where stations are not active; 
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from torchrrm.kernels.assignment import assign
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["associate", "associate_batch", "match", "place_others", "worth"]
 
 _PER_NAT = 1.0 / math.log(2.0)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def rates(snr, share, on):
     """`log2(1 + SINR)` `[on user]` of each user at each of the stations `on`.
 
@@ -44,7 +45,7 @@ def rates(snr, share, on):
     return rate
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def match(snr, share):
     """The user of each station that transmits, -1 of the others, by the largest sum of rates; and that sum.
 
@@ -60,7 +61,7 @@ def match(snr, share):
     return user, total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def worth(snr, share, station):
     """Sum of rates of an association, a station's being the mean over its users."""
     stations, users = snr.shape
@@ -82,7 +83,7 @@ def worth(snr, share, station):
     return result
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _park(snr, limit, share, station):
     """Users without a station to the silent one of the largest gain; how many are left.
 
@@ -104,7 +105,7 @@ def _park(snr, limit, share, station):
     return crowded
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _insert(rate, reach, total, count, waiting):
     """Put users that wait where means fall least, the cheapest first; their stations, and what is left of all means."""
     stations, users = rate.shape
@@ -130,7 +131,7 @@ def _insert(rate, reach, total, count, waiting):
     return place, value
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _crowd(snr, share, station):
     """Users where all stations transmit: all at one station, or each where means fall least.
 
@@ -165,7 +166,7 @@ def _crowd(snr, share, station):
             station[i] = on[chosen[i]]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def place_others(snr, limit, share, user, station):
     """The association that a matching is part of, into `station`; how many users it could not park.
 
@@ -181,7 +182,7 @@ def place_others(snr, limit, share, user, station):
     return crowded
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def associate(snr, limit, share, station):
     """The association at fixed powers: a matching of the largest sum of rates, then the other users; its worth."""
     user, total = match(snr, share)
@@ -189,10 +190,15 @@ def associate(snr, limit, share, station):
     return worth(snr, share, station) if crowded > 0 else total
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _associate_rows(first, last, snr, limit, share, station, value):
+    """Rows `first` to `last` of `associate_batch`."""
+    for i in range(first, last):
+        value[i] = associate(snr[i], limit[i], share[i], station[i])
+
+
 def associate_batch(snr, limit, share, station):
     """`associate` for each row, into `station` `[batch user]`; their worths."""
     value = np.empty(snr.shape[0])
-    for i in prange(snr.shape[0]):
-        value[i] = associate(snr[i], limit[i], share[i], station[i])
+    over_rows(_associate_rows, snr.shape[0], snr, limit, share, station, value)
     return value

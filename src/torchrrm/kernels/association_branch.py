@@ -17,12 +17,13 @@ are bounds here and become exact as boxes shrink.
 """
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.link_ascent import ascend
 from torchrrm.kernels.link_bounds import bound_box, decide_by_slope, new_work, weighted_rate
 from torchrrm.kernels.link_branch import AUTO, choose_split
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["candidates", "search_batch"]
 
@@ -33,7 +34,7 @@ _PROMISING = 0.9  # of the best sum rate: from better points it is worth to asce
 _INSIDE = 0.01  # least relative distance from the sides at which Newton's steps start
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _next(station, at, stations, spare, cover, count):
     """Advance user `at` to its next station that fits, -1 (parked) first; False, and reset, if there is none."""
     old = station[at]
@@ -53,7 +54,7 @@ def _next(station, at, stations, spare, cover, count):
     return False
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _enumerate(users, stations, spare, cover, found):
     """Write matchings that park `spare` users, or covers of all stations, into `found`; how many there are."""
     station, count, total, at = np.full(users, -2), np.zeros(stations + 1, np.int64), 0, 0
@@ -74,7 +75,7 @@ def _enumerate(users, stations, spare, cover, found):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def candidates(users, stations, deaf):
     """Associations `[row user]` of which one is optimal, of users in reach and the stations that reach any.
 
@@ -92,7 +93,7 @@ def candidates(users, stations, deaf):
     return found
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _links(received, station, link):
     """Fill in the links of an association: gains, weights, user and station of each; how many, and if any share."""
     gain, weight, user, at = link
@@ -113,7 +114,7 @@ def _links(received, station, link):
     return n, shared
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _level(k, power, gain, weight, at, n, heard):
     """Best power of the station of link `k` with the loss of the others linearised, by bisection."""
     price, low, high = 0.0, 0.0, 1.0
@@ -136,7 +137,7 @@ def _level(k, power, gain, weight, at, n, heard):
     return 1.0 if high == 1.0 else 0.5 * (low + high)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _ascend_shared(power, gain, weight, at, n, sweeps, tolerance, heard):
     """Improve the powers station by station, in place; the sum rate. As `link_ascent.ascend`, with equal powers."""
     total, trial = weighted_rate(power, gain, weight, n), np.empty(n)
@@ -155,7 +156,7 @@ def _ascend_shared(power, gain, weight, at, n, sweeps, tolerance, heard):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _improve(start, link, n, shared, sweeps, tolerance, row, state, best):
     """Ascend from the start and keep the powers and the association if they are the best."""
     gain, weight, _, at = link
@@ -171,7 +172,7 @@ def _improve(start, link, n, shared, sweeps, tolerance, row, state, best):
             best[at[k]] = start[k]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _tie(low, high, at, n):
     """Intersect the ranges of links that share a station; False if they have nothing in common."""
     for k in range(n):
@@ -187,7 +188,7 @@ def _tie(low, high, at, n):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _slopes(low, high, link, n, k):
     """Least and largest slope of the sum rate by the power of the station of link `k`, over the box."""
     gain, weight, _, at = link
@@ -208,7 +209,7 @@ def _slopes(low, high, link, n, k):
     return least, most
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _decide_shared(low, high, link, n):
     """`link_bounds.decide_by_slope` with equal powers of links that share a station."""
     at, full = link[3], False
@@ -230,7 +231,7 @@ def _decide_shared(low, high, link, n):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _meet(box, at, n, slope, start):
     """The powers at a box's place, those of one station made equal; how much of the bound that costs, to first order.
 
@@ -253,7 +254,7 @@ def _meet(box, at, n, slope, start):
     return most
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _judge(box, bound, link, n, shared, row, law, state, best, work):
     """Bound a box, in place shrink it and choose where to split it; ascend from where its bound is attained."""
     gain, weight, _, at = link
@@ -283,7 +284,7 @@ def _judge(box, bound, link, n, shared, row, law, state, best, work):
     return bound
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _whole(n):
     """The box of all powers."""
     box = np.empty(3 * n + 2)
@@ -291,7 +292,7 @@ def _whole(n):
     return box
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _child(parent, side, at, n):
     """A half of a box: the lower or the upper of the power that it is split at, and of those equal to it."""
     box, link, middle = parent.copy(), int(parent[3 * n]), parent[3 * n + 1]
@@ -304,7 +305,7 @@ def _child(parent, side, at, n):
     return box
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _explore(link, n, shared, row, root, law, state, best, work):
     """Split the box of an association, depth first, until no part of it may hold anything better."""
     stack, bounds, size = np.empty((_DEPTH, 3 * n + 2)), np.empty(_DEPTH), 1
@@ -327,7 +328,7 @@ def _explore(link, n, shared, row, root, law, state, best, work):
                 state[1] = max(state[1], found)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _search(received, deaf, tolerance, max_boxes):
     """Best association and powers, and `[sum rate, bound, boxes]`."""
     users, stations = received.shape
@@ -354,14 +355,10 @@ def _search(received, deaf, tolerance, max_boxes):
     return station, best, state
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def search_batch(received, tolerance, max_boxes, station, power, state):
-    """Search each row: `received` `[row user bs]` in its active users and stations, and -1 elsewhere.
-
-    Writes `station` `[row user]`, -1 where parked, `power` `[row bs]` and `state` `[row 3]`: the sum rate, the
-    certified bound on it, and how many boxes were bounded. A row whose `max_boxes` are spent keeps the bound it has.
-    """
-    for row in prange(received.shape[0]):
+@kernel
+def _search_rows(first, last, received, tolerance, max_boxes, station, power, state):
+    """Rows `first` to `last` of `search_batch`."""
+    for row in range(first, last):
         values = received[row]
         users, stations, active = (
             (values > 0.0).sum(1) > 0,
@@ -382,3 +379,12 @@ def search_batch(received, tolerance, max_boxes, station, power, state):
         for j in range(len(bs)):
             power[row, bs[j]] = share[j]
         state[row, 0], state[row, 1], state[row, 2] = found[0], max(found[0], found[1]), found[2]
+
+
+def search_batch(received, tolerance, max_boxes, station, power, state):
+    """Search each row: `received` `[row user bs]` in its active users and stations, and -1 elsewhere.
+
+    Writes `station` `[row user]`, -1 where parked, `power` `[row bs]` and `state` `[row 3]`: the sum rate, the
+    certified bound on it, and how many boxes were bounded. A row whose `max_boxes` are spent keeps the bound it has.
+    """
+    over_rows(_search_rows, received.shape[0], received, tolerance, max_boxes, station, power, state)

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative, log_positive
 from torchrrm.kernels.link_rates import curve
+from torchrrm.kernels.rows import over_rows
 
 __all__ = [
     "minimum_bandwidth",
@@ -22,7 +23,7 @@ _STEPS = 60
 _CLOSE = 1e-5  # of a Halley step: the error after it is of third order
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def shannon_bandwidth(rate, cn0):
     """Bandwidth in Hz of a Shannon rate in bit/s: solves `w ln(1 + c/w) = r ln 2`, without branches.
 
@@ -43,7 +44,7 @@ def shannon_bandwidth(rate, cn0):
     return width
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def peak(low, high, cn0, eavesdropper_cn0, law):
     """Bandwidth between `low` and `high` at which the slope turns negative (weak users at finite blocklength).
 
@@ -60,7 +61,7 @@ def peak(low, high, cn0, eavesdropper_cn0, law):
     return low
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _reaching(rate, limit, cn0, eavesdropper_cn0, law):
     """A bandwidth up to `limit` with at least `rate`: the limit or the peak before it; `inf` if there is none."""
     value, slope, _ = curve(limit, cn0, eavesdropper_cn0, law)
@@ -72,7 +73,7 @@ def _reaching(rate, limit, cn0, eavesdropper_cn0, law):
     return top if curve(top, cn0, eavesdropper_cn0, law)[0] >= rate else math.inf
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _needed(rate, limit, cn0, eavesdropper_cn0, law):
     """Least bandwidth with at least `rate`, by Halley steps in a bracket; `inf` where none up to `limit` has it."""
     if not cn0 > eavesdropper_cn0 or rate * _LN2 >= cn0 - eavesdropper_cn0:
@@ -101,7 +102,7 @@ def _needed(rate, limit, cn0, eavesdropper_cn0, law):
     return high
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def minimum_bandwidth(cn0, eavesdropper_cn0, min_rate, limit, active, law):
     """Least bandwidth in Hz for each user's minimum rate; `inf` where inactive or out of reach within `limit`."""
     users = cn0.size
@@ -125,7 +126,7 @@ def minimum_bandwidth(cn0, eavesdropper_cn0, min_rate, limit, active, law):
     return width
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _threshold(width, limit):
     """Largest width that is served, and how many of just that width are: quickselect by sums, linear on average."""
     rest = width[width <= limit]
@@ -151,7 +152,7 @@ def _threshold(width, limit):
     return largest, count
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def schedule(width, limit):
     """Which users are served: as many as fit, those that need least first. Returns the mask and the surplus in Hz."""
     total = 0.0
@@ -170,13 +171,10 @@ def schedule(width, limit):
     return served, max(limit - used, 0.0)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def schedule_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
-    """Scheduled users and their least bandwidth (0 for the others), `[batch user]`, and the surplus `[batch]`."""
-    served = np.zeros(cn0.shape, np.bool_)
-    width = np.empty(cn0.shape)
-    surplus = np.empty(cn0.shape[0])
-    for row in prange(cn0.shape[0]):
+@kernel
+def _schedule_rows(first, last, cn0, eavesdropper_cn0, min_rate, limit, active, law, served, width, surplus):
+    """Rows `first` to `last` of `schedule_batch`."""
+    for row in range(first, last):
         width[row] = minimum_bandwidth(
             cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law
         )
@@ -184,15 +182,28 @@ def schedule_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
         for i in range(cn0.shape[1]):
             if not served[row, i]:
                 width[row, i] = 0.0
-    return served, width, surplus
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def minimum_bandwidth_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
-    """`minimum_bandwidth` for each row of `[batch user]` arrays."""
-    width = np.empty(cn0.shape)
-    for row in prange(cn0.shape[0]):
+def schedule_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
+    """Scheduled users and their least bandwidth (0 for the others), `[batch user]`, and the surplus `[batch]`."""
+    out = np.zeros(cn0.shape, np.bool_), np.empty(cn0.shape), np.empty(cn0.shape[0])
+    over_rows(_schedule_rows, cn0.shape[0], cn0, eavesdropper_cn0, min_rate, limit, active, law, *out)
+    return out
+
+
+@kernel
+def _minimum_bandwidth_rows(first, last, cn0, eavesdropper_cn0, min_rate, limit, active, law, width):
+    """Rows `first` to `last` of `minimum_bandwidth_batch`."""
+    for row in range(first, last):
         width[row] = minimum_bandwidth(
             cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law
         )
+
+
+def minimum_bandwidth_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
+    """`minimum_bandwidth` for each row of `[batch user]` arrays."""
+    width = np.empty(cn0.shape)
+    over_rows(
+        _minimum_bandwidth_rows, cn0.shape[0], cn0, eavesdropper_cn0, min_rate, limit, active, law, width
+    )
     return width

@@ -3,12 +3,13 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from torchrrm.kernels.compiled import kernel
 
 __all__ = ["factor", "invert", "power_hessian", "start_aim", "substitute"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def invert(matrix, inverse):
     """Write the inverse of a nonsingular M-matrix, which needs no pivoting; `matrix` is destroyed."""
     size = matrix.shape[0]
@@ -28,7 +29,7 @@ def invert(matrix, inverse):
                     inverse[i, j] -= factor * inverse[k, j]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def factor(matrix, least):
     """Cholesky factor in place, below the diagonal; whether all pivots are larger than `least`."""
     size = least.size
@@ -48,7 +49,7 @@ def factor(matrix, least):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def substitute(factor, side):
     """Solve with a Cholesky factor, in place."""
     size = side.size
@@ -62,7 +63,7 @@ def substitute(factor, side):
         side[k] /= factor[k, k]
 
 
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def power_hessian(a_real, a_imag, share, error, price, back, hessian):
     """Write the Hessian of the least total power in the levels; `price` is `lambda`, `back` is `J^-1`."""
     users = share.size
@@ -98,7 +99,7 @@ def power_hessian(a_real, a_imag, share, error, price, back, hessian):
         hessian[k, k] -= price[k]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def start_aim(start, least, price, place, table, aim):
     """Write the shares from which a start is restored.
 

@@ -16,12 +16,13 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from torchrrm.kernels.beam_algebra import factor, invert, power_hessian, start_aim, substitute
 from torchrrm.kernels.beam_power import demands, newton, restored, smallest
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.gram import back_off, beams, gram, planes, slopes, spread, sweep
 from torchrrm.kernels.links import picked, rank
+from torchrrm.kernels.rows import over_rows
 
 __all__ = [
     "AT_BOUND",
@@ -75,7 +76,7 @@ class Model(NamedTuple):
     bound: Any
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def value(error, weight, theta):
     """Weighted sum rate in nats of users with errors `e_k`."""
     total = 0.0
@@ -85,14 +86,14 @@ def value(error, weight, theta):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _look(uplink, point):
     """Fill in the point of its shares; the objective there."""
     sweep(uplink.g_real, uplink.g_imag, point.share, point.a_real, point.a_imag, point.error)
     return value(point.error, uplink.weight, uplink.theta)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _describe(uplink, point, model):
     """Fill in the model at a point."""
     users, slope = point.share.size, model.hessian
@@ -117,7 +118,7 @@ def _describe(uplink, point, model):
     )
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _release(model, free):
     """Mark the users that are to move; the price of power among them, `mu` with `a R' = mu lambda` on the whole.
 
@@ -145,7 +146,7 @@ def _release(model, free):
     return max(total / spent, 1e-3 * most) if spent > 0.0 else 0.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _shifted(model, level, place, matrix):
     """Write the Cholesky factor of the negative Hessian, shifted until it has one; the shift, negative if none."""
     count, shift = place.size, 0.0
@@ -165,7 +166,7 @@ def _shifted(model, level, place, matrix):
     return -1.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _direction(model, level, free, move):
     """Write the step of the levels of the free users; the rise that it promises to first order, times 1 + shift."""
     place = np.flatnonzero(free)
@@ -191,7 +192,7 @@ def _direction(model, level, free, move):
     return rise, shift
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _head(model, free, move, change):
     """Write the step of the shares; the rise that it promises, and that of an unshifted step about.
 
@@ -216,7 +217,7 @@ def _head(model, free, move, change):
     return rise, rise * (1.0 + shift)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _advance(uplink, point, trial, change, free, least):
     """Go along `change` as far as the objective rises to `least[0]` and `least[1]` times the length of the step.
 
@@ -242,7 +243,7 @@ def _advance(uplink, point, trial, change, free, least):
     return -np.inf
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def ascend(uplink, share, steps, tol):
     """Move `share`, which must keep every minimum at full power, uphill; the objective, steps, and if it converged.
 
@@ -276,7 +277,7 @@ def ascend(uplink, share, steps, tol):
     return now, step, converged
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _prices(uplink, least):
     """`lambda` at the least powers scaled to the limit: what a user's level costs there."""
     users = least.size
@@ -292,7 +293,7 @@ def _prices(uplink, least):
     return price
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _best(uplink, table, steps, tol, best):
     """Write the best shares that the starts lead to; if they keep every minimum, if all converged, the most steps."""
     users, starts = best.size, table.shape[1]
@@ -318,7 +319,7 @@ def _best(uplink, table, steps, tol, best):
     return True, converged, most
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _ready(channel, noise_power, max_power, packet, active, weight):
     """The uplink of an instance, its users and their channels, and whether one asks for a rate without a channel."""
     blocklength, error_probability, payload = packet
@@ -329,7 +330,7 @@ def _ready(channel, noise_power, max_power, packet, active, weight):
     return Uplink(g_real, g_imag, picked(weight, chosen), target, theta), chosen, real, imag, lost
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
     """Write powers in W and beams of one instance; whether every start converged, and the most steps of any.
 
@@ -347,21 +348,30 @@ def solve(channel, noise_power, max_power, packet, active, weight, plan, power, 
     return converged and not lost, most
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
-    """`solve` of each row."""
-    rows = active.shape[0]
-    converged, most = np.empty(rows, np.bool_), np.empty(rows, np.int64)
+@kernel
+def _solve_rows(
+    first, last, channel, noise_power, max_power, packet, active, weight, plan, power, beam, converged, most
+):
+    """Rows `first` to `last` of `solve_batch`."""
     blocklength, error_probability, payload = packet
-    for i in prange(rows):
+    for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
         converged[i], most[i] = solve(
             channel[i], noise_power[i], max_power[i], own, active[i], weight[i], plan, power[i], beam[i]
         )
-    return converged, most
 
 
-@njit(error_model="numpy", cache=True)
+def solve_batch(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
+    """`solve` of each row."""
+    rows = active.shape[0]
+    out = np.empty(rows, np.bool_), np.empty(rows, np.int64)
+    over_rows(
+        _solve_rows, rows, channel, noise_power, max_power, packet, active, weight, plan, power, beam, *out
+    )
+    return out
+
+
+@kernel
 def refine(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
     """Write what the ascent from `power` leads to, restored to minimum rates and full power first, in its place."""
     uplink, chosen, real, imag, lost = _ready(channel, noise_power, max_power, packet, active, weight)
@@ -378,15 +388,24 @@ def refine(channel, noise_power, max_power, packet, active, weight, plan, power,
     return converged, taken
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def refine_batch(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
-    """`refine` of each row."""
-    rows = active.shape[0]
-    converged, taken = np.empty(rows, np.bool_), np.empty(rows, np.int64)
+@kernel
+def _refine_rows(
+    first, last, channel, noise_power, max_power, packet, active, weight, plan, power, beam, converged, taken
+):
+    """Rows `first` to `last` of `refine_batch`."""
     blocklength, error_probability, payload = packet
-    for i in prange(rows):
+    for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
         converged[i], taken[i] = refine(
             channel[i], noise_power[i], max_power[i], own, active[i], weight[i], plan, power[i], beam[i]
         )
-    return converged, taken
+
+
+def refine_batch(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
+    """`refine` of each row."""
+    rows = active.shape[0]
+    out = np.empty(rows, np.bool_), np.empty(rows, np.int64)
+    over_rows(
+        _refine_rows, rows, channel, noise_power, max_power, packet, active, weight, plan, power, beam, *out
+    )
+    return out

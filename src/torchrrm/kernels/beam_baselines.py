@@ -1,14 +1,15 @@
 """Equal powers with their best beams."""
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.gram import beams, gram, listed, planes, spread
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["equal_power", "equal_power_batch"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def equal_power(channel, noise_power, max_power, active, power, beam):
     """Write equal powers in W of active users whose channel is not 0, and their best beams; arguments of one instance.
 
@@ -22,8 +23,13 @@ def equal_power(channel, noise_power, max_power, active, power, beam):
     beams(real, imag, g_real, g_imag, share, chosen, beam)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _equal_power_rows(first, last, channel, noise_power, max_power, active, power, beam):
+    """Rows `first` to `last` of `equal_power_batch`."""
+    for i in range(first, last):
+        equal_power(channel[i], noise_power[i], max_power[i], active[i], power[i], beam[i])
+
+
 def equal_power_batch(channel, noise_power, max_power, active, power, beam):
     """`equal_power` of each row."""
-    for i in prange(active.shape[0]):
-        equal_power(channel[i], noise_power[i], max_power[i], active[i], power[i], beam[i])
+    over_rows(_equal_power_rows, active.shape[0], channel, noise_power, max_power, active, power, beam)

@@ -29,7 +29,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from torchrrm.kernels.compiled import kernel
 
 __all__ = ["CORNER", "GAIN", "LOG_SINR", "Cover", "Terms", "bound_simplex", "corner_of", "packet", "resolve"]
 
@@ -60,13 +61,13 @@ class Cover(NamedTuple):
     tilt: np.ndarray  # of each corner: affine in lambda
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def packet(log_sinr, back_off):
     """Rate of a packet in nats a channel use."""
     return log_sinr - back_off * math.sqrt(-math.expm1(-2.0 * log_sinr))
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def resolve(gram, share, matrix, error):
     """Write `A = G (I + Q G)^-1` and the errors `e_k`: `torchrrm.kernels.gram.sweep` for complex matrices."""
     users = share.size
@@ -88,7 +89,7 @@ def resolve(gram, share, matrix, error):
             matrix[k, j] = matrix[k, j] / pivot if j == k else matrix[j, k].conjugate()
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def corner_of(gram, share, corner):
     """Write the rows of a corner at these shares."""
     users = share.size
@@ -100,7 +101,7 @@ def corner_of(gram, share, corner):
         corner[CORNER, k] = share[k]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _least_levels(terms, corner, low):
     """Write bounds on `ln(1 + SINR_k)` from below: minimum rates, and the beams that are best in the middle."""
     users = terms.weight.size
@@ -121,7 +122,7 @@ def _least_levels(terms, corner, low):
         low[k] = math.log1p(max(ratio * (1.0 - 1e-9), terms.least[k]))
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _bends(level, back_off):
     """Whether from this `ln(1 + SINR)` on the rate rises and is concave in `1 + SINR`: `0 <= R'' <= R'`."""
     missing = math.exp(-2.0 * level)
@@ -131,7 +132,7 @@ def _bends(level, back_off):
     return back_off * (missing / root * 3.0 + missing * missing / root**3) <= 1.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _cover(terms, corner):
     """The concave function of a simplex, whose corners are rows of `corner`."""
     users = terms.weight.size
@@ -161,7 +162,7 @@ def _cover(terms, corner):
     return Cover(exact, height, slope, quiet, tilt)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _value(terms, cover, share, matrix, slope, curve):
     """The concave function without its tilt; writes its gradient and minus its Hessian in the shares."""
     users, value = share.size, 0.0
@@ -192,7 +193,7 @@ def _value(terms, cover, share, matrix, slope, curve):
     return value
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _relaxed(terms, corner, row):
     """Write relaxed minimum rates, `row lambda >= 0`, that not all corners meet; their number, -1 if one is lost."""
     users, count = terms.weight.size, 0
@@ -214,7 +215,7 @@ def _relaxed(terms, corner, row):
     return count
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _solve(system, side):
     """Solve a symmetric positive definite system in place, for all columns of `side`; a pivot is kept positive."""
     size = len(system)
@@ -235,7 +236,7 @@ def _solve(system, side):
             side[k, j] = total / max(system[k, k], 1e-300)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _move(barrier, slope, curve, row, state, slack):
     """One damped Newton step of the barrier function from `state`, `lambda` and the excess of missing rates.
 
@@ -278,7 +279,7 @@ def _move(barrier, slope, curve, row, state, slack):
     return decrement
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def bound_simplex(terms, corner, goal, accuracy, place):
     """Certified bound of a simplex `[corner row user]`, minus infinity if it holds no feasible shares.
 

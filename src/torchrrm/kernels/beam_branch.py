@@ -3,12 +3,13 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from torchrrm.kernels.beam_bound import CORNER, LOG_SINR, Terms, bound_simplex, corner_of, packet
 from torchrrm.kernels.beam_power import ROUNDING, demands, smallest
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.gram import back_off, gram, planes
 from torchrrm.kernels.links import rank
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["BEST", "CLOSED", "CORNERS", "NODES", "SIZE", "explore_batch", "plant_batch"]
 
@@ -24,7 +25,7 @@ _LOSS, _VAGUE = (
 _ACCURACY = 0.05  # of the tolerance: of each simplex's bound
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _rate(terms, corner):
     """Weighted sum rate at a corner, minus infinity if it misses a minimum."""
     total = 0.0
@@ -35,7 +36,7 @@ def _rate(terms, corner):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _offer(terms, corner, state, best):
     """Keep the shares of a corner if they are the best so far."""
     value = _rate(terms, corner)
@@ -44,7 +45,7 @@ def _offer(terms, corner, state, best):
         best[:] = corner[CORNER]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _split(corner, place, edge):
     """Write the edge to halve: the longest, at each corner as far as it counts where the bound is attained."""
     users, most = len(corner), -1.0
@@ -65,13 +66,13 @@ def _split(corner, place, edge):
     return length > _SMALL
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _margin(state, tolerance):
     """What a bound may be above the best value by; 0 while no value is known."""
     return tolerance * abs(state[BEST]) if state[BEST] > -math.inf else 0.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _judge(terms, node, store, bound, tolerance, state, best):
     """Bound a simplex, offer where its bound is attained, and choose where to split it; its bound."""
     users = terms.weight.size
@@ -90,7 +91,7 @@ def _judge(terms, node, store, bound, tolerance, state, best):
     return bound
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _explore(terms, queue, store, state, best, law):
     """Split simplices, the largest bound first, until the gap is closed or the budget is spent."""
     key, node = queue
@@ -124,7 +125,7 @@ def _explore(terms, queue, store, state, best, law):
         state[SIZE] = size
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _is_vague(g_real, target):
     """Whether rounding may be why least powers are above the limit, of users who ask for something.
 
@@ -139,7 +140,7 @@ def _is_vague(g_real, target):
     return _LOSS * cost * most > _VAGUE
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _plant(channel, limits, packets, active, weight, share, row):
     """Terms of one instance, its first corners, and the best of the given shares and the least ones scaled."""
     (g, of_rate, least, order, theta, count, store, state, best), (noise, limit) = row, limits
@@ -191,15 +192,10 @@ def _plant(channel, limits, packets, active, weight, share, row):
     state[CORNERS], state[SIZE] = users, 1.0
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def plant_batch(channel, limits, packets, active, weight, share, rows):
-    """Begin the searches of a batch of instances, given as `MisoInstance` has them and shares to start from.
-
-    Written are `rows`: Gram matrices `[row user user]`, weights, least SINRs and indices of the users `[row user]`,
-    those of the largest channels first, back-offs `[row 1]` and numbers of users `[row 1]`, the corners
-    `[row place 3 user]`, the states `[row 5]` and the best shares `[row user]`.
-    """
-    for i in prange(len(active)):
+@kernel
+def _plant_rows(first, last, channel, limits, packets, active, weight, share, rows):
+    """Rows `first` to `last` of `plant_batch`."""
+    for i in range(first, last):
         packet_ = (packets[0][i], packets[1][i], packets[2][i])
         mine = (
             rows[0][i], rows[1][i], rows[2][i], rows[3][i], rows[4][i], rows[5][i], rows[6][i], rows[7][i], rows[8][i],
@@ -207,17 +203,32 @@ def plant_batch(channel, limits, packets, active, weight, share, rows):
         _plant(channel[i], (limits[0][i], limits[1][i]), packet_, active[i], weight[i], share[i], mine)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def explore_batch(rows, queue, law):
-    """Up to `budget` simplices for each row, and one more, whose queue and corners must have room for them.
+def plant_batch(channel, limits, packets, active, weight, share, rows):
+    """Begin the searches of a batch of instances, given as `MisoInstance` has them and shares to start from.
 
-    `rows` as `plant_batch` writes them; `queue`: bounds `[row place]` and nodes `[row place user + 2]`, the
-    corners of a simplex and the ends of the edge to split; `law`: relative tolerance and budget.
+    Written are `rows`: Gram matrices `[row user user]`, weights, least SINRs and indices of the users `[row user]`,
+    those of the largest channels first, back-offs `[row 1]` and numbers of users `[row 1]`, the corners
+    `[row place 3 user]`, the states `[row 5]` and the best shares `[row user]`.
     """
-    for i in prange(len(rows[0])):
+    over_rows(_plant_rows, len(active), channel, limits, packets, active, weight, share, rows)
+
+
+@kernel
+def _explore_rows(first, last, rows, queue, law):
+    """Rows `first` to `last` of `explore_batch`."""
+    for i in range(first, last):
         n = rows[5][i, 0]
         if rows[7][i, SIZE] == 0.0:
             continue
         terms = Terms(rows[0][i, :n, :n].copy(), rows[1][i, :n].copy(), rows[2][i, :n].copy(), rows[4][i, 0])
         mine = queue[0][i], queue[1][i, :, : n + 2]
         _explore(terms, mine, rows[6][i, :, :, :n], rows[7][i], rows[8][i, :n], law)
+
+
+def explore_batch(rows, queue, law):
+    """Up to `budget` simplices for each row, and one more, whose queue and corners must have room for them.
+
+    `rows` as `plant_batch` writes them; `queue`: bounds `[row place]` and nodes `[row place user + 2]`, the
+    corners of a simplex and the ends of the edge to split; `law`: relative tolerance and budget.
+    """
+    over_rows(_explore_rows, len(rows[0]), rows, queue, law)

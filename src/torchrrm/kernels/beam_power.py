@@ -8,10 +8,11 @@ monotonically to the fixed point, and quadratically. See `torchrrm.kernels.gram`
 """
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.gram import back_off, beams, gram, least_sinrs, listed, planes, spread, sweep
 from torchrrm.kernels.links import picked
+from torchrrm.kernels.rows import over_rows
 
 __all__ = [
     "CLOSE",
@@ -40,7 +41,7 @@ TOTALS = (1.0, 1e2, 1e4, 1e8)  # in limits: where minimum powers are looked for
 MOST_LOSS = 1e12  # of power against a user alone: beyond, channels count as linearly dependent
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _linearise(a_real, a_imag, share, error, matrix, noise):
     """Write `C` and `c` of the present best beams."""
     users = share.size
@@ -55,7 +56,7 @@ def _linearise(a_real, a_imag, share, error, matrix, noise):
         noise[k] = scale * max(heard, 0.0)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _eliminate(system, first, second):
     """Solve for two right-hand sides in place, without pivoting; whether the matrix is a nonsingular M-matrix."""
     size = first.size
@@ -79,7 +80,7 @@ def _eliminate(system, first, second):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _hold(matrix, noise, wanted, target, held, share):
     """Write the shares `max(s wanted, nu (c + C q))` that hold exactly the users `held` at their least SINR.
 
@@ -120,7 +121,7 @@ def _hold(matrix, noise, wanted, target, held, share):
     return scale
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _settle(matrix, noise, wanted, target, held, share):
     """`_hold` of those users whom it needs with the present beams; `held` and `share` are moved there."""
     users = wanted.size
@@ -144,7 +145,7 @@ def _settle(matrix, noise, wanted, target, held, share):
     return -1.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def newton(g_real, g_imag, wanted, target, share):
     """Move `share` to `max(s wanted, nu I(share))` of total 1; whether it came there, and the steps."""
     users = share.size
@@ -170,7 +171,7 @@ def newton(g_real, g_imag, wanted, target, share):
     return False, STEPS
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _perron(matrix, noise, target, total, share):
     """Move `share` to the balanced one of the present beams, `q = x nu (c + C q)` of that total; `x` is returned."""
     users = share.size
@@ -193,7 +194,7 @@ def _perron(matrix, noise, target, total, share):
     return level
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def balanced(g_real, g_imag, target, total, steps, share):
     """Write the shares of that total which maximise the least `SINR_k / nu_k`; that ratio, the same for all.
 
@@ -219,7 +220,7 @@ def balanced(g_real, g_imag, target, total, steps, share):
     return level
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def smallest(g_real, g_imag, target, share):
     """Write the componentwise least shares of which every user has its least SINR; their sum, and the steps.
 
@@ -260,7 +261,7 @@ def smallest(g_real, g_imag, target, share):
     return total, steps
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _fall(matrix, noise, target, other, share):
     """Move `share` to the least of the present beams; the largest relative change, infinite if there is none."""
     users = share.size
@@ -281,7 +282,7 @@ def _fall(matrix, noise, target, other, share):
     return change
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _received(real, imag, beam, chosen, target, share):
     """Write the least shares of these beams as antennas receive them; their sum, infinite if no power would do.
 
@@ -307,7 +308,7 @@ def _received(real, imag, beam, chosen, target, share):
     return share.sum()
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def restored(g_real, g_imag, wanted, target, share):
     """Write the shares `q = max(s wanted, nu I(q))` of total 1: the nearest to `wanted` that keeps every minimum.
 
@@ -343,7 +344,7 @@ def restored(g_real, g_imag, wanted, target, share):
     return True, steps + more
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def demands(channel, payload, blocklength, error_probability, active):
     """Users of the Gram form, their least SINR, and whether some user asks for a rate without a channel."""
     chosen = listed(channel, active)
@@ -358,7 +359,7 @@ def demands(channel, payload, blocklength, error_probability, active):
     return chosen, target, lost
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def least(channel, noise_power, max_power, packet, active, needed, share, beam):
     """Write the least shares of one instance, those to use, and their beams; whether they are within 1, and steps.
 
@@ -388,22 +389,28 @@ def least(channel, noise_power, max_power, packet, active, needed, share, beam):
     return feasible, steps
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def least_batch(channel, noise_power, max_power, packet, active, beam):
-    """`least` of each row: shares needed, shares to use, feasibility and steps; `beam` is written."""
-    rows, users = active.shape
-    needed, share = np.empty((rows, users)), np.empty((rows, users))
-    feasible, steps = np.empty(rows, np.bool_), np.empty(rows, np.int64)
+@kernel
+def _least_rows(
+    first, last, channel, noise_power, max_power, packet, active, beam, needed, share, feasible, steps
+):
+    """Rows `first` to `last` of `least_batch`."""
     blocklength, error_probability, payload = packet
-    for i in prange(rows):
+    for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
         feasible[i], steps[i] = least(
             channel[i], noise_power[i], max_power[i], own, active[i], needed[i], share[i], beam[i]
         )
-    return needed, share, feasible, steps
 
 
-@njit(error_model="numpy", cache=True)
+def least_batch(channel, noise_power, max_power, packet, active, beam):
+    """`least` of each row: shares needed, shares to use, feasibility and steps; `beam` is written."""
+    rows, users = active.shape
+    out = np.empty((rows, users)), np.empty((rows, users)), np.empty(rows, np.bool_), np.empty(rows, np.int64)
+    over_rows(_least_rows, rows, channel, noise_power, max_power, packet, active, beam, *out)
+    return out
+
+
+@kernel
 def restore(channel, noise_power, max_power, packet, active, wanted, share):
     """Write the shares of one instance that are nearest to `wanted` and keep every minimum; whether there are any."""
     blocklength, error_probability, payload = packet
@@ -416,13 +423,18 @@ def restore(channel, noise_power, max_power, packet, active, wanted, share):
     return feasible and not lost
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _restore_rows(first, last, channel, noise_power, max_power, packet, active, wanted, share, feasible):
+    """Rows `first` to `last` of `restore_batch`."""
+    blocklength, error_probability, payload = packet
+    for i in range(first, last):
+        own = (blocklength[i], error_probability[i], payload[i])
+        feasible[i] = restore(channel[i], noise_power[i], max_power[i], own, active[i], wanted[i], share[i])
+
+
 def restore_batch(channel, noise_power, max_power, packet, active, wanted):
     """`restore` of each row: shares and whether they keep every minimum."""
     rows, users = active.shape
-    share, feasible = np.empty((rows, users)), np.empty(rows, np.bool_)
-    blocklength, error_probability, payload = packet
-    for i in prange(rows):
-        own = (blocklength[i], error_probability[i], payload[i])
-        feasible[i] = restore(channel[i], noise_power[i], max_power[i], own, active[i], wanted[i], share[i])
-    return share, feasible
+    out = np.empty((rows, users)), np.empty(rows, np.bool_)
+    over_rows(_restore_rows, rows, channel, noise_power, max_power, packet, active, wanted, *out)
+    return out

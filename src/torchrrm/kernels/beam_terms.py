@@ -1,14 +1,14 @@
 """What a beamforming instance asks for, a row of a batch at a time: back-offs and least SINRs."""
 
 import numpy as np
-from numba import njit
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.gram import back_off, least_sinr
 
 __all__ = ["terms_batch"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def terms_batch(payload, blocklength, error_probability, active):
     """Back-off `theta` of each row, and the least rate (nats) and SINR of each user, 0 of those not active."""
     rows, users = active.shape

@@ -1,14 +1,14 @@
 """Rates and loads of users and stations that share a band, user by user."""
 
 import numpy as np
-from numba import njit
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
 
 __all__ = ["heard", "rates", "served"]
 
 
-@njit(error_model="numpy", cache=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(fastmath={"reassoc", "contract", "nsz"})
 def heard(snr, share, own):
     """Noise and what a user hears of the other stations than its own; sums in any order, as the machine likes best."""
     before = after = 0.0
@@ -19,7 +19,7 @@ def heard(snr, share, own):
     return 1.0 + before + after
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def rates(snr, share):
     """`ln(1 + SINR)` `[user bs]` of each user at each station; `snr` is at full power, powers are shares of it.
 
@@ -42,7 +42,7 @@ def rates(snr, share):
     return rate
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def served(station, stations):
     """How many users each station has; -1 is none."""
     count = np.zeros(stations, np.int64)

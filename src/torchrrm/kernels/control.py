@@ -6,11 +6,12 @@ A loop runs in the order of time over `gain` `[slot rx tx]`; names and formulas 
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.link_rules import decide
 from torchrrm.kernels.links import at_most, gain_ceiling
+from torchrrm.kernels.rows import over_rows
 
 __all__ = [
     "CORRECTED",
@@ -38,7 +39,7 @@ MIXES = (
 STRIDE_SLOT, STRIDE_LINK = -7046029254386353131, -2643881736870682267
 
 
-@njit(inline="always")
+@kernel(inline="always")
 def chance(key, slot, link):
     """Uniform number in [0, 1) that only the three integers determine."""
     z = key + slot * STRIDE_SLOT + link * STRIDE_LINK
@@ -47,7 +48,7 @@ def chance(key, slot, link):
     return ((z >> 11) & ((1 << 53) - 1)) * 2.0**-53
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _rates(gain, largest, noise_power, power, active, rate):
     """Rate of each link in bit/s/Hz; 0 where inactive. Gains of a transmitter above its `largest` count as it."""
     links = power.size
@@ -62,7 +63,7 @@ def _rates(gain, largest, noise_power, power, active, rate):
         rate[k] = log1p_nonnegative(at_most(row[k], largest[k]) * power[k] / heard) * _PER_NAT
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def dual_step(multiplier, least, rate, step, relaxed, ceiling):
     """One step of `OnlineDual`, in place; `relaxed` is the inverse of the slack penalty, 0 of hard minima."""
     for k in range(multiplier.size):
@@ -73,7 +74,7 @@ def dual_step(multiplier, least, rate, step, relaxed, ceiling):
             multiplier[k] = 0.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _dual(rule, gain, links, multiplier, settings, power, rate, history):
     noise, limit, active, least = links
     step, relaxed, ceiling = settings
@@ -88,7 +89,16 @@ def _dual(rule, gain, links, multiplier, settings, power, rate, history):
         history[slot] = multiplier
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _dual_rows(
+    first, last, rule, gain, noise, limit, active, least, multiplier, settings, power, rate, history
+):
+    """Rows `first` to `last` of `dual_batch`."""
+    for run in range(first, last):
+        links = (noise[run], limit[run], active[run], least[run])
+        _dual(rule, gain[run], links, multiplier[run], settings, power[run], rate[run], history[run])
+
+
 def dual_batch(rule, gain, noise, limit, active, least, multiplier, settings):
     """`OnlineDual` over all slots of each run, `gain` `[run slot rx tx]`; moves `multiplier` `[run tx]` in place.
 
@@ -96,13 +106,25 @@ def dual_batch(rule, gain, noise, limit, active, least, multiplier, settings):
     """
     power = np.zeros(gain.shape[:2] + limit.shape[1:], limit.dtype)
     rate, history = np.zeros_like(power), np.zeros_like(power)
-    for run in prange(gain.shape[0]):
-        links = (noise[run], limit[run], active[run], least[run])
-        _dual(rule, gain[run], links, multiplier[run], settings, power[run], rate[run], history[run])
+    over_rows(
+        _dual_rows,
+        gain.shape[0],
+        rule,
+        gain,
+        noise,
+        limit,
+        active,
+        least,
+        multiplier,
+        settings,
+        power,
+        rate,
+        history,
+    )
     return power, rate, history
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def sharing_step(state, slot, demand, rate, settings):
     """One step of `TimeSharing` after the slot of this number, in place.
 
@@ -132,7 +154,7 @@ def sharing_step(state, slot, demand, rate, settings):
             multiplier[k] = max(base[k] if rule == CORRECTED else extrapolated[k], 0.0)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def select(multiplier, active, key, slot, on):
     """Which links are on: each active one with probability `(1 + multiplier) / max(1 + multiplier)`."""
     top = 0.0
@@ -143,7 +165,7 @@ def select(multiplier, active, key, slot, on):
         on[k] = active[k] and chance(key, slot, k) * top < 1.0 + multiplier[k]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _sharing(rule, gain, links, state, clock, settings, out):
     noise, limit, active, demand = links
     key, first = clock
@@ -158,7 +180,17 @@ def _sharing(rule, gain, links, state, clock, settings, out):
         history[slot] = state[0]
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _sharing_rows(
+    first, last, rule, gain, noise, limit, active, demand, state, clock, settings, power, rate, history
+):
+    """Rows `first` to `last` of `sharing_batch`."""
+    for run in range(first, last):
+        links = (noise[run], limit[run], active[run], demand[run])
+        out = (power[run], rate[run], history[run])
+        _sharing(rule, gain[run], links, state[run], clock[run], settings, out)
+
+
 def sharing_batch(rule, gain, noise, limit, active, demand, state, clock, settings):
     """`TimeSharing` over all slots of each run; moves `state` `[run 5 tx]` in place; `clock` holds keys and slots.
 
@@ -166,8 +198,20 @@ def sharing_batch(rule, gain, noise, limit, active, demand, state, clock, settin
     """
     power = np.zeros(gain.shape[:2] + limit.shape[1:], limit.dtype)
     rate, history = np.zeros_like(power), np.zeros_like(power)
-    for run in prange(gain.shape[0]):
-        links = (noise[run], limit[run], active[run], demand[run])
-        out = (power[run], rate[run], history[run])
-        _sharing(rule, gain[run], links, state[run], clock[run], settings, out)
+    over_rows(
+        _sharing_rows,
+        gain.shape[0],
+        rule,
+        gain,
+        noise,
+        limit,
+        active,
+        demand,
+        state,
+        clock,
+        settings,
+        power,
+        rate,
+        history,
+    )
     return power, rate, history

@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from torchrrm.kernels.cells import heard, rates, served
+from torchrrm.kernels.compiled import kernel
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["associate", "climb", "solve", "solve_batch"]
 
@@ -15,7 +16,7 @@ _CONSISTENT = 1e-6  # error below which parameters belong to their association
 _PATIENCE = 10  # rounds without a gain that end the joint method
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _choose(rate, snr, ratio, scale, station):
     """Write each user's station, the largest `scale_j (c_ij - ratio_j)`, of equal ones the strongest; -1 if none."""
     for i in range(rate.shape[0]):
@@ -28,7 +29,7 @@ def _choose(rate, snr, ratio, scale, station):
         station[i] = chosen
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _ratios(rate, station, ratio, scale):
     """Write each station's mean rate and one over its users, of whom it has at least one; the sum of the means."""
     count, value = served(station, ratio.size), 0.0
@@ -43,7 +44,7 @@ def _ratios(rate, station, ratio, scale):
     return value
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _error(now, aim):
     """Norm of `(ratio h - f, scale h - 1)`, by which parameters miss those of the association they lead to."""
     far = 0.0
@@ -53,7 +54,7 @@ def _error(now, aim):
     return math.sqrt(far)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _trial(rate, snr, now, station, aim):
     """Write the association that the parameters lead to, and its own parameters; its value, and the error."""
     _choose(rate, snr, now[0], now[1], station)
@@ -61,7 +62,7 @@ def _trial(rate, snr, now, station, aim):
     return value, _error(now, aim)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _step(rate, snr, now, aim, error, station):
     """Move the parameters towards their aim by the first of 1, 1/2, 1/4, ... whose error falls enough; in place.
 
@@ -81,7 +82,7 @@ def _step(rate, snr, now, aim, error, station):
     return _trial(rate, snr, now, station, aim)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def associate(rate, snr, station, steps):
     """Write the best association that the parameters, from the given one's, lead to; its value, last error, steps."""
     aim = np.empty((2, rate.shape[1]))
@@ -97,7 +98,7 @@ def associate(rate, snr, station, steps):
     return best, error, taken
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _balance(snr, station, share, load, worth, toll):
     """Write what a relative rise of each station's power is worth, and what a unit of it costs others; the value."""
     worth[:], toll[:], value = 0.0, 0.0, 0.0
@@ -117,7 +118,7 @@ def _balance(snr, station, share, load, worth, toll):
     return value
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def climb(snr, station, share, steps, tol):
     """Raise the sum of effective rates over the shares, in place; the value in nats and the steps taken."""
     stations = share.size
@@ -135,14 +136,14 @@ def climb(snr, station, share, steps, tol):
     return value, steps
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _strongest(rate, snr, station):
     """Write each user's station of the highest rate, of equal ones the strongest."""
     stations = rate.shape[1]
     _choose(rate, snr, np.zeros(stations), np.ones(stations), station)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _joint(snr, share, station, plan):
     """Rounds of association and power control; arguments as in `solve`."""
     rounds, steps, power_steps, tol = plan
@@ -159,7 +160,7 @@ def _joint(snr, share, station, plan):
     return False, rounds
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(snr, share, station, control, plan):
     """Write who is served by whom, and shares of the power from those given; whether it converged, and its rounds.
 
@@ -178,10 +179,15 @@ def solve(snr, share, station, control, plan):
     return error <= _CONSISTENT, taken
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _solve_rows(first, last, snr, share, station, control, plan, converged, taken):
+    """Rows `first` to `last` of `solve_batch`."""
+    for i in range(first, last):
+        converged[i], taken[i] = solve(snr[i], share[i], station[i], control, plan)
+
+
 def solve_batch(snr, share, station, control, plan):
     """`solve` of each row."""
-    converged, taken = np.empty(snr.shape[0], np.bool_), np.empty(snr.shape[0], np.int64)
-    for i in prange(snr.shape[0]):
-        converged[i], taken[i] = solve(snr[i], share[i], station[i], control, plan)
-    return converged, taken
+    out = np.empty(snr.shape[0], np.bool_), np.empty(snr.shape[0], np.int64)
+    over_rows(_solve_rows, snr.shape[0], snr, share, station, control, plan, *out)
+    return out

@@ -3,16 +3,16 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from torchrrm.kernels.cells import served
+from torchrrm.kernels.compiled import kernel
 
 __all__ = ["exchange", "levels", "worth"]
 
 _GAIN = 1e-10  # by which an exchange must raise the sum
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def levels(rate):
     """`ln c_ij`; minus infinity where there is no rate."""
     level = np.empty_like(rate)
@@ -22,13 +22,13 @@ def levels(rate):
     return level
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _crowd(count):
     """`N ln N`, what N users of a station lose by sharing it."""
     return count * math.log(count) if count > 1 else 0.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def worth(level, station, count):
     """`sum_i ln(c_is / N_s)` over users that have a station."""
     total = 0.0
@@ -40,7 +40,7 @@ def worth(level, station, count):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _moves(level, station, count, cost, who):
     """Write what the cheapest move between each two stations costs, `[from to]`, and of whom.
 
@@ -61,7 +61,7 @@ def _moves(level, station, count, cost, who):
         cost[j, stations] = _crowd(count[j] + 1) - _crowd(count[j])
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _ring(before):
     """A node of a ring among the predecessors, -1 without any."""
     mark = np.zeros(before.size, np.int64)
@@ -75,7 +75,7 @@ def _ring(before):
     return -1
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _gainful(cost, before):
     """A node of a ring of moves that costs less than nothing, by Bellman and Ford; -1 if there is none."""
     nodes = before.size
@@ -95,7 +95,7 @@ def _gainful(cost, before):
     return -1
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def exchange(level, station, count):
     """Move users along rings and chains of stations while that raises the utility; the number of rings.
 

@@ -10,7 +10,8 @@ real ones. With the Gram matrix `G`, `G_kl = g_k^H g_l`, and shares `q` everythi
 import math
 
 import numpy as np
-from numba import njit
+
+from torchrrm.kernels.compiled import kernel
 
 __all__ = [
     "MOST_HEARD",
@@ -32,7 +33,7 @@ _STEPS = 12  # of Newton's method, see `torchrrm.rates.packet`
 _ROOT = 1.0 / math.sqrt(2.0)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def listed(channel, active):
     """Indices of the active users whose channel is not 0."""
     chosen, count = np.empty(active.size, np.int64), 0
@@ -47,7 +48,7 @@ def listed(channel, active):
     return chosen[:count]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def planes(channel, noise_power, max_power, chosen):
     """Real and imaginary parts `[user ant]` of `g_k = h_k sqrt(P) / sigma_k` of the chosen users."""
     users, antennas = chosen.size, channel.shape[1]
@@ -61,7 +62,7 @@ def planes(channel, noise_power, max_power, chosen):
     return real, imag
 
 
-@njit(error_model="numpy", cache=True, fastmath={"reassoc", "contract"})
+@kernel(fastmath={"reassoc", "contract"})
 def gram(real, imag):
     """Real and imaginary parts of `G_kl = g_k^H g_l` from those of `g`."""
     users, antennas = real.shape
@@ -82,7 +83,7 @@ def gram(real, imag):
     return g_real, g_imag
 
 
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def sweep(g_real, g_imag, share, a_real, a_imag, error):
     """Write `A = G (I + Q G)^-1` and the errors `e_k`, adding one user's power after the other.
 
@@ -117,7 +118,7 @@ def sweep(g_real, g_imag, share, a_real, a_imag, error):
             a_imag[k, j] = pivot * row_imag[j]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def slopes(a_real, a_imag, share, error, slope):
     """Write the Jacobian `J_kl = d ln(1 + SINR_k) / d q_l`."""
     users = share.size
@@ -128,7 +129,7 @@ def slopes(a_real, a_imag, share, error, slope):
         slope[k, k] = a_real[k, k]  # (A - q A^2) / e = A
 
 
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def beams(real, imag, g_real, g_imag, share, chosen, beam):
     """Write the best beams at these shares into the rows `chosen` of `beam` `[user ant]`; the others become 0."""
     users, antennas = real.shape
@@ -155,7 +156,7 @@ def beams(real, imag, g_real, g_imag, share, chosen, beam):
             row[n] = complex(length * along[n], length * across[n])
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def spread(share, chosen, max_power, power):
     """Write powers in W of all users from the shares of the chosen ones; the others get 0."""
     power[:] = 0
@@ -163,7 +164,7 @@ def spread(share, chosen, max_power, power):
         power[chosen[k]] = share[k] * float(max_power)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def back_off(error_probability, blocklength):
     """`theta = Q^-1(eps) / sqrt(n)` of error probabilities below 1/2, by Newton's method on `ln Q`."""
     goal = math.log(error_probability)
@@ -178,7 +179,7 @@ def back_off(error_probability, blocklength):
     return x / math.sqrt(blocklength)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def least_sinr(rate, theta):
     """The SINR from which on a packet has that rate in nats a channel use; 0 where nothing is asked for."""
     if not rate > 0.0:
@@ -194,7 +195,7 @@ def least_sinr(rate, theta):
     return math.expm1(level)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def least_sinrs(payload, blocklength, theta, chosen):
     """Least SINR of each chosen user, `nu_3` of [He2022USRMNet]."""
     least, seen, last = np.empty(chosen.size), -1.0, 0.0

@@ -3,14 +3,15 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.link_rates import utility
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["greedy_batch"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _greedy(least, surplus, block, cn0, eavesdropper_cn0, served, law):
     users = cn0.size
     width, rate, increment = least.copy(), np.zeros(users), np.full(users, -math.inf)
@@ -31,13 +32,18 @@ def _greedy(least, surplus, block, cn0, eavesdropper_cn0, served, law):
     return width
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def greedy_batch(least, surplus, block, cn0, eavesdropper_cn0, served, law):
-    """Bandwidths in Hz `[batch user]`: the surplus `[batch]` handed out to the scheduled users block by block."""
-    width = least.copy()
-    for row in prange(cn0.shape[0]):
+@kernel
+def _greedy_rows(first, last, least, surplus, block, cn0, eavesdropper_cn0, served, law, width):
+    """Rows `first` to `last` of `greedy_batch`."""
+    for row in range(first, last):
         if served[row].any():
             width[row] = _greedy(
                 least[row], surplus[row], block, cn0[row], eavesdropper_cn0[row], served[row], law
             )
+
+
+def greedy_batch(least, surplus, block, cn0, eavesdropper_cn0, served, law):
+    """Bandwidths in Hz `[batch user]`: the surplus `[batch]` handed out to the scheduled users block by block."""
+    width = least.copy()
+    over_rows(_greedy_rows, cn0.shape[0], least, surplus, block, cn0, eavesdropper_cn0, served, law, width)
     return width

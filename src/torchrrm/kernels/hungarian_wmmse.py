@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from torchrrm.kernels.association import match, place_others, worth
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.control import chance
 from torchrrm.kernels.links import rank, weighted_sum_rate
+from torchrrm.kernels.rows import over_rows
 from torchrrm.kernels.wmmse import ascend
 
 __all__ = ["alternate", "refine_batch", "search_batch", "solve_batch"]
@@ -19,7 +20,7 @@ _TOGETHER = 4  # climbs of a round, in one, where stations have several users
 _TRIAL = (8, 20, 1e-5)  # plan of a restart, which is followed up if it beats the best
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _climb(snr, user, share, steps):
     """Move the shares of matched stations by `steps` steps of WMMSE and silence the others; the sum of rates."""
     on = np.flatnonzero(user >= 0)
@@ -45,7 +46,7 @@ def _climb(snr, user, share, steps):
     return value
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def alternate(snr, share, rounds, steps, tol):
     """Match and climb in turn, `share` in place: the sum of rates of matched users, the rounds, whether it converged.
 
@@ -61,7 +62,7 @@ def alternate(snr, share, rounds, steps, tol):
     return value, rounds, False
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _climb_together(snr, station, share, steps):
     """WMMSE where stations may have several users, each weighing one over their number; `share` in place."""
     stations, users = snr.shape
@@ -90,7 +91,7 @@ def _climb_together(snr, station, share, steps):
                 share[j] = amplitude * amplitude if amplitude > _FAINT else 0.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _settle(snr, limit, share, plan, station):
     """The association of all users at shares that `alternate` found, into `station`; its worth, and who is crowded.
 
@@ -109,7 +110,7 @@ def _settle(snr, limit, share, plan, station):
     return value, crowded
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def finish(snr, limit, share, plan, station):
     """`_settle`, and where users are crowded one station after the other is silenced for them while that pays."""
     value, crowded = _settle(snr, limit, share, plan, station)
@@ -128,7 +129,7 @@ def finish(snr, limit, share, plan, station):
     return value
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _silence(share, snr, place):
     """Silence the station whose rate to its user is the `place`-th least."""
     user, _ = match(snr, share)
@@ -144,7 +145,7 @@ def _silence(share, snr, place):
     share[np.flatnonzero(rank(level) == place)] = 0.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _disturb(share, start, order, seed, draw):
     """Shares of which one and some others, at random, are set anew: to a part of the start, to 0 or to the limit."""
     count, kind, moved = np.sum(start > 0.0), chance(seed, draw, -1), share.copy()
@@ -158,7 +159,7 @@ def _disturb(share, start, order, seed, draw):
     return moved
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(snr, limit, share, plan, station):
     """From shares that are given, in place; the association into `station`. Worth, rounds, whether they converged.
 
@@ -168,7 +169,7 @@ def solve(snr, limit, share, plan, station):
     return finish(snr, limit, share, plan, station), taken, converged
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def search(snr, limit, start, plan, span, seed, state):
     """Restarts `span[0]` to `span[1]` around the best known shares and association, kept in `state`; its worth.
 
@@ -193,7 +194,7 @@ def search(snr, limit, start, plan, span, seed, state):
     return value
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def refine(snr, limit, share, plan, station):
     """`solve` from an action's shares, in place; where that is worse its shares and association stay. Its worth."""
     moved, placed = share.copy(), station.copy()
@@ -203,12 +204,10 @@ def refine(snr, limit, share, plan, station):
     return max(value, before)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(snr, limit, start, plan, station):
-    """`solve` for each row from each of its starts `[batch start bs]`: shares of the best, and its results."""
-    batch, share = snr.shape[0], start[:, 0].copy()
-    value, taken, converged = np.empty(batch), np.empty(batch, np.int64), np.empty(batch, np.bool_)
-    for i in prange(batch):
+@kernel
+def _solve_rows(first, last, snr, limit, start, plan, station, share, value, taken, converged):
+    """Rows `first` to `last` of `solve_batch`."""
+    for i in range(first, last):
         value[i] = -1.0
         placed = station[i].copy()
         for s in range(start.shape[1]):
@@ -217,24 +216,41 @@ def solve_batch(snr, limit, start, plan, station):
             if found > value[i]:
                 value[i], taken[i], converged[i] = found, rounds, ended
                 share[i], station[i] = trial, placed
+
+
+def solve_batch(snr, limit, start, plan, station):
+    """`solve` for each row from each of its starts `[batch start bs]`: shares of the best, and its results."""
+    batch, share = snr.shape[0], start[:, 0].copy()
+    value, taken, converged = np.empty(batch), np.empty(batch, np.int64), np.empty(batch, np.bool_)
+    over_rows(_solve_rows, batch, snr, limit, start, plan, station, share, value, taken, converged)
     return share, value, taken, converged
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def search_batch(snr, limit, start, plan, span, seed, state):
-    """`search` for each row, shares and associations in place; what each is worth."""
+@kernel
+def _search_rows(first, last, snr, limit, start, plan, span, seed, state, found):
+    """Rows `first` to `last` of `search_batch`."""
     share, station, value = state
-    found = np.empty(snr.shape[0])
-    for i in prange(snr.shape[0]):
+    for i in range(first, last):
         own = share[i], station[i], value[i]
         found[i] = search(snr[i], limit[i], start[i], plan, span, seed, own)
+
+
+def search_batch(snr, limit, start, plan, span, seed, state):
+    """`search` for each row, shares and associations in place; what each is worth."""
+    found = np.empty(snr.shape[0])
+    over_rows(_search_rows, snr.shape[0], snr, limit, start, plan, span, seed, state, found)
     return found
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _refine_rows(first, last, snr, limit, share, plan, station, value):
+    """Rows `first` to `last` of `refine_batch`."""
+    for i in range(first, last):
+        value[i] = refine(snr[i], limit[i], share[i], plan, station[i])
+
+
 def refine_batch(snr, limit, share, plan, station):
     """`refine` for each row, in place; what each is worth."""
     value = np.empty(snr.shape[0])
-    for i in prange(snr.shape[0]):
-        value[i] = refine(snr[i], limit[i], share[i], plan, station[i])
+    over_rows(_refine_rows, snr.shape[0], snr, limit, share, plan, station, value)
     return value

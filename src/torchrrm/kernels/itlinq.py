@@ -1,20 +1,21 @@
 """Information-theoretic link scheduling: the compiled form of `torchrrm.solvers.ITLinQ`."""
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.links import MOST_RATIO, at_most, rank
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["admit", "admit_batch"]
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def _ratio(gain, noise_power, max_power, k, j):
     """Ratio of transmitter `j` at full power to the noise at receiver `k`."""
     return at_most(float(gain[k, j]) * max_power[j] / noise_power, MOST_RATIO)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def admit(gain, noise_power, max_power, priority, active, margin, exponent):
     """Powers in W: the limit of links that are admitted, in the order of falling `priority` `[tx]`, else 0."""
     result = np.zeros_like(max_power)
@@ -45,10 +46,17 @@ def admit(gain, noise_power, max_power, priority, active, margin, exponent):
     return result
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _admit_rows(first, last, gain, noise_power, max_power, priority, active, margin, exponent, result):
+    """Rows `first` to `last` of `admit_batch`."""
+    for i in range(first, last):
+        result[i] = admit(gain[i], noise_power[i], max_power[i], priority[i], active[i], margin, exponent)
+
+
 def admit_batch(gain, noise_power, max_power, priority, active, margin, exponent):
     """`admit` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers out."""
     result = np.empty_like(max_power)
-    for i in prange(gain.shape[0]):
-        result[i] = admit(gain[i], noise_power[i], max_power[i], priority[i], active[i], margin, exponent)
+    over_rows(
+        _admit_rows, gain.shape[0], gain, noise_power, max_power, priority, active, margin, exponent, result
+    )
     return result

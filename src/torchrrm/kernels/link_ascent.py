@@ -1,14 +1,15 @@
 """Local maxima of the weighted sum rate of interference links, in the units of `link_bounds`."""
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["ascend", "follow_batch"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _listen(power, gain, n, heard):
     """Noise and interference at each receiver."""
     for k in range(n):
@@ -18,7 +19,7 @@ def _listen(power, gain, n, heard):
                 heard[k] += gain[k, j] * power[j]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _rate_with(k, power_k, power, gain, weight, n, heard):
     """Weighted sum rate in nats with another power of link `k`."""
     total = weight[k] * log1p_nonnegative(gain[k, k] * power_k / heard[k])
@@ -30,7 +31,7 @@ def _rate_with(k, power_k, power, gain, weight, n, heard):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _level(k, power, gain, weight, n, heard):
     """Best power of link `k` with the loss of the others linearised: at least as good, as the loss is convex."""
     price = 0.0
@@ -43,7 +44,7 @@ def _level(k, power, gain, weight, n, heard):
     return min(max(weight[k] / price - heard[k] / gain[k, k], 0.0), 1.0)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def ascend(power, gain, weight, n, sweeps, tolerance, jumps, heard):
     """Improve the powers link by link, in place; the sum rate in nats.
 
@@ -75,9 +76,14 @@ def ascend(power, gain, weight, n, sweeps, tolerance, jumps, heard):
     return total
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def follow_batch(power, gain, weight, count):
-    """Ascend from the powers `[row link]`, in place, with jumps; `gain` `[row link link]`, links `[: count[row]]`."""
-    for row in prange(gain.shape[0]):
+@kernel
+def _follow_rows(first, last, power, gain, weight, count):
+    """Rows `first` to `last` of `follow_batch`."""
+    for row in range(first, last):
         n = count[row]
         ascend(power[row], gain[row], weight[row], n, 30, 1e-6, True, np.empty(n))
+
+
+def follow_batch(power, gain, weight, count):
+    """Ascend from the powers `[row link]`, in place, with jumps; `gain` `[row link link]`, links `[: count[row]]`."""
+    over_rows(_follow_rows, gain.shape[0], power, gain, weight, count)

@@ -22,8 +22,8 @@ from projected Newton steps on the sum of the envelopes, where this bound is the
 import math
 
 import numpy as np
-from numba import njit
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
 
 __all__ = ["bound_box", "decide_by_slope", "new_work", "weighted_rate"]
@@ -37,13 +37,13 @@ _WORTHWHILE = 0.7  # of a side's length: a box that shrinks less is not bounded 
 _SWEEPS = 8  # of coordinate ascent for one step of Newton's
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def new_work(links):
     """Scratch space of `bound_box` for so many links: rows of links, and the curvature."""
     return np.empty((ROWS, links)), np.empty((links, links))
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def weighted_rate(power, gain, weight, n):
     """Weighted sum rate in nats."""
     total = 0.0
@@ -56,7 +56,7 @@ def weighted_rate(power, gain, weight, n):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _ranges(low, high, gain, n, rows):
     """Rows 0, 1: `I(a)` and `I(b)`; rows 2, 3: `S(a)` and `S(b)`."""
     for k in range(n):
@@ -69,7 +69,7 @@ def _ranges(low, high, gain, n, rows):
         rows[2, k], rows[3, k] = gain[k, k] * low[k], gain[k, k] * high[k]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def decide_by_slope(low, high, gain, weight, n, rows):
     """Shrink the box to where the sum rate's slopes allow a maximum; False if it holds none of `[0, 1]^n`.
 
@@ -106,7 +106,7 @@ def decide_by_slope(low, high, gain, weight, n, rows):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _price(signal, share, i_low, i_high, s_low, s_high):
     """The price `v` of the signal, and direction in `(S, I)` and size of the envelope's curvature."""
     both = signal + i_low + share * (i_high - i_low)
@@ -123,7 +123,7 @@ def _price(signal, share, i_low, i_high, s_low, s_high):
     return 1.0 / both, 1.0, 1.0 / (both * both)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _linearise(place, low, high, gain, weight, n, rows, curvature):
     """Value of the surrogate at the relative place in the box, and at `low` that of its tangent plane.
 
@@ -175,7 +175,7 @@ def _linearise(place, low, high, gain, weight, n, rows, curvature):
     return value, level
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _largest(share, level, other, n, rows):
     """Largest value over the box of the mean of the planes `level`, row 8 and `other`, row 4."""
     total = level + share * (other - level)
@@ -184,7 +184,7 @@ def _largest(share, level, other, n, rows):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _combine(level, other, best, n, rows):
     """Replace the plane `level`, row 8 by its best mean with the plane `other`, row 4: its level and largest value.
 
@@ -207,7 +207,7 @@ def _combine(level, other, best, n, rows):
     return level + chosen * (other - level), found
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _newton(place, n, rows, curvature):
     """Newton's step within `[0, 1]`, in row 7: sweeps of coordinate ascent on the quadratic model, row 5 its slopes."""
     slope, step = rows[5], rows[7]
@@ -232,7 +232,7 @@ def _newton(place, n, rows, curvature):
             break
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _shrink(excess, low, high, n, slope):
     """Cut off the box where the linear bound is below the threshold, `excess` below its largest corner."""
     shrunk = 1.0
@@ -248,7 +248,7 @@ def _shrink(excess, low, high, n, slope):
     return shrunk
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _climb(low, high, place, gain, weight, n, threshold, work):
     """Bound by the planes on the way to the surrogate's maximum over the box; the slopes of their mean in row 8."""
     rows, curvature = work
@@ -277,7 +277,7 @@ def _climb(low, high, place, gain, weight, n, threshold, work):
     return best
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def bound_box(low, high, place, gain, weight, n, threshold, work):
     """Bound on the weighted sum rate (nats) in the box `[low, high]`, and where in it the surrogate is largest.
 

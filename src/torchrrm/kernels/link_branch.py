@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.link_ascent import ascend
 from torchrrm.kernels.link_bounds import bound_box, decide_by_slope, new_work, weighted_rate
+from torchrrm.kernels.rows import over_rows
 
 __all__ = [
     "AUTO",
@@ -34,7 +35,7 @@ _INSIDE = 0.01  # least relative distance from the sides at which Newton's steps
 _NEAR = 0.98  # of the best sum rate: from better points it is worth to ascend
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def push(key, slot, size, bound):
     """Rank a box, which is in `slot[size]`."""
     place, mine = size, slot[size]
@@ -47,7 +48,7 @@ def push(key, slot, size, bound):
     key[place], slot[place] = bound, mine
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def pop(key, slot, size):
     """Take the box of the largest bound out: its slot moves to `slot[size - 1]`, which is free then."""
     freed, bound, mine = slot[0], key[size - 1], slot[size - 1]
@@ -63,7 +64,7 @@ def pop(key, slot, size):
     slot[size - 1] = freed
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _improve(start, gain, weight, n, state, power, scratch):
     """Ascend from the start and keep the better powers."""
     scratch[1, :] = start
@@ -73,7 +74,7 @@ def _improve(start, gain, weight, n, state, power, scratch):
         power[:n] = scratch[1]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def choose_split(box, gain, weight, n, rule, work):
     """Put the link to split at and the middle of its power behind the box.
 
@@ -112,7 +113,7 @@ def choose_split(box, gain, weight, n, rule, work):
     box[3 * n + 1] = _middle(low[chosen], high[chosen], loudest if rule == LOG else interference, rule)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _middle(low, high, interference, rule):
     """Where to halve a power: linear, or where `1 + c p` is halved on a log scale."""
     if rule == LINEAR or interference <= 0.0:
@@ -122,7 +123,7 @@ def _middle(low, high, interference, rule):
     return middle if low < middle < high else 0.5 * (low + high)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _explore(gain, weight, n, queue, state, power, law, budget):
     """Split boxes, the largest bound first, until the gap is closed or the budget of boxes is spent."""
     key, slot, box = queue
@@ -154,7 +155,7 @@ def _explore(gain, weight, n, queue, state, power, law, budget):
     state[NODES] += spent
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _judge(box, bound, gain, weight, n, state, power, law, work, scratch):
     """Bound a box, in place shrink it and choose where to split it; ascend from where its bound is attained."""
     low, high, place = box[:n], box[n : 2 * n], box[2 * n : 3 * n]
@@ -176,7 +177,7 @@ def _judge(box, bound, gain, weight, n, state, power, law, work, scratch):
     return bound
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _plant(gain, weight, n, starts, state, power):
     """Best local maximum from each link alone, silence, full power and random corners."""
     scratch = np.empty((3, n))
@@ -195,24 +196,29 @@ def _plant(gain, weight, n, starts, state, power):
         _improve(start, gain, weight, n, state, power, scratch)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _settle(gain, weight, n, state, power):
     """Ascend from the best powers to rounding."""
     ascend(power, gain, weight, n, 200, 1e-14, False, np.empty(n))
     state[BEST] = max(state[BEST], weighted_rate(power, gain, weight, n))
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def plant_batch(gain, weight, count, starts, state, power):
-    """Begin searches: `state` `[row 4]` and `power` `[row link]` get the best local maxima, `queue` one box."""
-    for row in prange(gain.shape[0]):
+@kernel
+def _plant_rows(first, last, gain, weight, count, starts, state, power):
+    """Rows `first` to `last` of `plant_batch`."""
+    for row in range(first, last):
         _plant(gain[row], weight[row], count[row], starts, state[row], power[row])
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def sow_batch(count, queue, state):
-    """Put the box of all powers, its bound unknown, into empty queues."""
-    for row in prange(len(count)):
+def plant_batch(gain, weight, count, starts, state, power):
+    """Begin searches: `state` `[row 4]` and `power` `[row link]` get the best local maxima, `queue` one box."""
+    over_rows(_plant_rows, gain.shape[0], gain, weight, count, starts, state, power)
+
+
+@kernel
+def _sow_rows(first, last, count, queue, state):
+    """Rows `first` to `last` of `sow_batch`."""
+    for row in range(first, last):
         n, box = count[row], queue[2][row, 0]
         queue[0][row, 0], queue[1][row, 0], state[row, SIZE] = math.inf, 0, 1.0
         for j in range(n):
@@ -220,7 +226,20 @@ def sow_batch(count, queue, state):
         box[3 * n] = -1.0
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+def sow_batch(count, queue, state):
+    """Put the box of all powers, its bound unknown, into empty queues."""
+    over_rows(_sow_rows, len(count), count, queue, state)
+
+
+@kernel
+def _explore_rows(first, last, gain, weight, count, queue, state, power, law, budget):
+    """Rows `first` to `last` of `explore_batch`."""
+    for row in range(first, last):
+        n = count[row]
+        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 3 * n + 2])
+        _explore(gain[row], weight[row], n, mine, state[row], power[row], law, budget)
+
+
 def explore_batch(gain, weight, count, queue, state, power, law, budget):
     """Up to `budget` boxes for each row, whose queue must have room for as many and two more.
 
@@ -229,14 +248,16 @@ def explore_batch(gain, weight, count, queue, state, power, law, budget):
     or -1, and where; `state` `[row 4]` by `SIZE`, `BEST`, `CLOSED`, `NODES`; `power` `[row link]`, the best so far;
     `law`: relative tolerance and scale to halve powers on.
     """
-    for row in prange(gain.shape[0]):
-        n = count[row]
-        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 3 * n + 2])
-        _explore(gain[row], weight[row], n, mine, state[row], power[row], law, budget)
+    over_rows(_explore_rows, gain.shape[0], gain, weight, count, queue, state, power, law, budget)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _settle_rows(first, last, gain, weight, count, state, power):
+    """Rows `first` to `last` of `settle_batch`."""
+    for row in range(first, last):
+        _settle(gain[row], weight[row], count[row], state[row], power[row])
+
+
 def settle_batch(gain, weight, count, state, power):
     """Ascend from the best powers of each row to rounding."""
-    for row in prange(gain.shape[0]):
-        _settle(gain[row], weight[row], count[row], state[row], power[row])
+    over_rows(_settle_rows, gain.shape[0], gain, weight, count, state, power)

@@ -5,12 +5,13 @@ Graphs are in rows: the edges into node `k` are `first[k]` to `first[k + 1]`, fr
 """
 
 import numpy as np
-from numba import njit
+
+from torchrrm.kernels.compiled import kernel
 
 __all__ = ["mix", "neighbourly", "rows", "transpose"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def transpose(first, other, value):
     """The same graph with each edge turned round, by counting."""
     nodes = first.size - 1
@@ -28,7 +29,7 @@ def transpose(first, other, value):
     return begin, source, weight
 
 
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _add(first, other, value, node, k, row):
     """Add the weighted features of the nodes from which edges come into node `k`; the sum of the weights.
 
@@ -51,7 +52,7 @@ def _add(first, other, value, node, k, row):
     return degree
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def mix(node, incoming, outgoing, both, begin, mixed):
     """What the linear maps of a layer read, for the nodes from `begin` on, as many as `mixed` has rows.
 
@@ -76,7 +77,7 @@ def mix(node, incoming, outgoing, both, begin, mixed):
             row[place + 2] = degree
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def neighbourly(neighbour):
     """An order of the nodes, breadth first along the lists `[node degree]`, in which neighbours are close in memory."""
     nodes, degree = neighbour.shape
@@ -99,7 +100,7 @@ def neighbourly(neighbour):
     return order
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def rows(neighbour, own, value, order):
     """The graph in rows with its nodes in another order: node `order[i]` becomes `i`.
 

@@ -4,10 +4,11 @@ Arrays are those of `torchrrm.kernels.links.relative`. Rates are in nat/s/Hz wit
 """
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.links import picked, placed, relative
+from torchrrm.kernels.rows import over_rows
 from torchrrm.kernels.wmmse import ascend
 
 __all__ = [
@@ -26,7 +27,7 @@ WORTH = 1e-6
 """A link is admitted if it raises the rate by more than this part of it: less may be rounding."""
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def alone_rates(direct, weight):
     """Weighted rate of each link by itself."""
     rate = np.empty(direct.size)
@@ -35,7 +36,7 @@ def alone_rates(direct, weight):
     return rate
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def strongest(alone, breadth):
     """The links of the `breadth` largest rates alone, in falling order; of equal ones the first comes first."""
     kept, size = np.empty(min(breadth, alone.size), np.int64), 0
@@ -54,7 +55,7 @@ def strongest(alone, breadth):
     return kept
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def propose(cross, across, direct, weight, alone, j, pair):
     """The link that does best together with anchor `j`, itself if alone is best, and the rate of the two.
 
@@ -72,7 +73,7 @@ def propose(cross, across, direct, weight, alone, j, pair):
     return partner, best
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def admit(cross, across, direct, weight, member, count):
     """Admit to the first `count` of `member` whichever link raises the rate most, until none does; size and rate."""
     links = direct.size
@@ -104,7 +105,7 @@ def admit(cross, across, direct, weight, member, count):
             heard[k] += across[chosen, k]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def best_admission(cross, across, direct, weight, anchor, partner, value, starts, steps, amplitude):
     """Write the best of the admissions from the `starts` pairs of the highest `value`, after `steps` steps of WMMSE.
 
@@ -129,7 +130,7 @@ def best_admission(cross, across, direct, weight, anchor, partner, value, starts
     _polish(cross, direct, weight, best[:size], steps, amplitude)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _polish(cross, direct, weight, member, steps, amplitude):
     """Amplitudes of the members after `steps` steps of WMMSE from full power, which leave the others silent."""
     size = member.size
@@ -146,7 +147,7 @@ def _polish(cross, direct, weight, member, steps, amplitude):
         amplitude[member[a]] = power[a]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def run(cross, across, direct, weight, breadth, starts, steps, amplitude):
     """`GreedyLinks` in relative units: the amplitudes of all links into `amplitude`."""
     alone = alone_rates(direct, weight)
@@ -163,7 +164,7 @@ def run(cross, across, direct, weight, breadth, starts, steps, amplitude):
     best_admission(cross, across, direct, weight, first[0], first[1], first[2], starts, steps, amplitude)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(gain, noise_power, max_power, weight, active, breadth, starts, steps):
     """Powers in W; `gain` is `[rx tx]`; `max_power`, `weight` and `active` are `[tx]`."""
     chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
@@ -173,10 +174,27 @@ def solve(gain, noise_power, max_power, weight, active, breadth, starts, steps):
     return placed(amplitude, chosen, max_power)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _solve_rows(first, last, gain, noise_power, max_power, weight, active, breadth, starts, steps, result):
+    """Rows `first` to `last` of `solve_batch`."""
+    for i in range(first, last):
+        result[i] = solve(gain[i], noise_power[i], max_power[i], weight[i], active[i], breadth, starts, steps)
+
+
 def solve_batch(gain, noise_power, max_power, weight, active, breadth, starts, steps):
     """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers out."""
     result = np.empty_like(max_power)
-    for i in prange(gain.shape[0]):
-        result[i] = solve(gain[i], noise_power[i], max_power[i], weight[i], active[i], breadth, starts, steps)
+    over_rows(
+        _solve_rows,
+        gain.shape[0],
+        gain,
+        noise_power,
+        max_power,
+        weight,
+        active,
+        breadth,
+        starts,
+        steps,
+        result,
+    )
     return result

@@ -11,9 +11,10 @@ problem's objective and in all that solvers maximise or bound.
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import exp_nonpositive, log1p_nonnegative
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["curve", "curves", "utility"]
 
@@ -24,7 +25,7 @@ _FAINT = 1e-4  # mean SNR from which the difference of logarithm and share keeps
 _SHALLOW = 0.9  # mean of `exp(-theta r)` up to which its logarithm loses no more than a digit
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def _excess(share, log_ratio):
     """`-ln(1 - q) - q` given `-ln(1 - q)`, by its series where the difference would cancel."""
     if share > 0.02:
@@ -34,7 +35,7 @@ def _excess(share, log_ratio):
     return q * q * series
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def _dispersion(width, cn0):
     """`sqrt(w V)` with its first and second derivative by bandwidth."""
     s = cn0 / (width + cn0)
@@ -44,7 +45,7 @@ def _dispersion(width, cn0):
     return root * math.sqrt(s * (2.0 - s)), h / root, -h * bend / (width * root)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _secrecy(width, cn0, eavesdropper_cn0, loss_factor, leakage_factor):
     s = cn0 / (width + cn0)
     t = eavesdropper_cn0 / (width + eavesdropper_cn0)
@@ -66,7 +67,7 @@ def _secrecy(width, cn0, eavesdropper_cn0, loss_factor, leakage_factor):
     return rate, slope, curvature
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _value_and_slope(total, mean, width, cn0, exponent, loss_factor, gain, weight):
     """`-ln(total) / exponent` and the mean slope, by another pass over the nodes where one of them cancels.
 
@@ -88,7 +89,7 @@ def _value_and_slope(total, mean, width, cn0, exponent, loss_factor, gain, weigh
     return -math.log1p(missing) / exponent, slope / (1.0 + missing)
 
 
-@njit(error_model="numpy", fastmath=_FLAGS, cache=True)
+@kernel(fastmath=_FLAGS)
 def _capacity(width, cn0, exponent, gain, weight):
     """Effective capacity of long blocks: one pass over the nodes."""
     total, mean, square, bend = 0.0, 0.0, 0.0, 0.0
@@ -113,7 +114,7 @@ def _capacity(width, cn0, exponent, gain, weight):
     return value, mean, -bend - bent
 
 
-@njit(error_model="numpy", fastmath=_FLAGS, cache=True)
+@kernel(fastmath=_FLAGS)
 def _short_capacity(width, cn0, exponent, loss_factor, gain, weight):
     """Effective capacity of short blocks: one pass over the nodes."""
     total, mean, square, bend = 0.0, 0.0, 0.0, 0.0
@@ -138,7 +139,7 @@ def _short_capacity(width, cn0, exponent, loss_factor, gain, weight):
     return value, mean, bend - bent
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def curve(width, cn0, eavesdropper_cn0, law):
     """Rate, slope and curvature in bit/s, per Hz and Hz^2, at a positive bandwidth; `cn0 > eavesdropper_cn0`."""
     exponent, loss_factor, leakage_factor, gain, weight = law
@@ -149,20 +150,25 @@ def curve(width, cn0, eavesdropper_cn0, law):
     return _short_capacity(width, cn0, exponent, loss_factor, gain, weight)
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def utility(width, cn0, eavesdropper_cn0, law):
     """What a user adds to the objective in bit/s, `max(rate, 0)`, at a positive bandwidth; `cn0 > eavesdropper_cn0`."""
     return max(curve(width, cn0, eavesdropper_cn0, law)[0], 0.0)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _curve_rows(first, last, width, cn0, eavesdropper_cn0, law, rate, slope, curvature):
+    """Rows `first` to `last` of `curves`."""
+    for i in range(first, last):
+        if width[i] > _LEAST * cn0[i] and cn0[i] > eavesdropper_cn0[i]:
+            rate[i], slope[i], curvature[i] = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
+
+
 def curves(width, cn0, eavesdropper_cn0, law):
     """`curve` for each element of flat arrays; zeros without bandwidth or where the eavesdropper hears as well.
 
     So little bandwidth that the SNR would overflow counts as none.
     """
-    rate, slope, curvature = np.zeros(width.size), np.zeros(width.size), np.zeros(width.size)
-    for i in prange(width.size):
-        if width[i] > _LEAST * cn0[i] and cn0[i] > eavesdropper_cn0[i]:
-            rate[i], slope[i], curvature[i] = curve(width[i], cn0[i], eavesdropper_cn0[i], law)
-    return rate, slope, curvature
+    out = np.zeros(width.size), np.zeros(width.size), np.zeros(width.size)
+    over_rows(_curve_rows, width.size, width, cn0, eavesdropper_cn0, law, *out)
+    return out

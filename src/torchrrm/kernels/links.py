@@ -8,8 +8,8 @@ and cells: beyond, double precision cannot tell the noise from interference.
 import math
 
 import numpy as np
-from numba import njit
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
 
 __all__ = [
@@ -28,13 +28,13 @@ MOST_RATIO = 1e15
 _PER_NAT = 1.0 / math.log(2.0)
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def at_most(value, ceiling):
     """The smaller number; NaN stays NaN, which `min` would hide."""
     return ceiling if value > ceiling else value
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def gain_ceiling(noise_power, max_power):
     """Gain of each transmitter at which its ratio to the noise at full power is `MOST_RATIO`."""
     ceiling = np.empty_like(max_power)
@@ -43,7 +43,7 @@ def gain_ceiling(noise_power, max_power):
     return ceiling
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def rank(value):
     """Place of each value in falling order, each place once; of equal ones the first comes first, NaN last."""
     known = np.empty(value.size)
@@ -57,7 +57,7 @@ def rank(value):
     return place
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def relative(gain, noise_power, max_power, active):
     """Indices of the active links, their gains `[rx tx]` without the direct ones, the transpose, the direct gains."""
     chosen = np.flatnonzero(active)
@@ -78,7 +78,7 @@ def relative(gain, noise_power, max_power, active):
     return chosen, cross, across, direct
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def picked(value, chosen):
     """The values of the chosen links, in double precision."""
     own = np.empty(chosen.size)
@@ -87,7 +87,7 @@ def picked(value, chosen):
     return own
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def placed(amplitude, chosen, max_power):
     """Powers in W of all links from the amplitudes of the chosen ones; the others are silent."""
     power = np.zeros_like(max_power)
@@ -96,7 +96,7 @@ def placed(amplitude, chosen, max_power):
     return power
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def weighted_sum_rate(across, direct, weight, amplitude):
     """Weighted sum rate in bit/s/Hz at powers `amplitude ** 2`; `across` is the transposed gain."""
     heard = np.ones(direct.size)

@@ -5,12 +5,13 @@ which applies to that head's part of a state's features. Users that list the sam
 """
 
 import numpy as np
-from numba import njit
+
+from torchrrm.kernels.compiled import kernel
 
 __all__ = ["to_stations", "to_users"]
 
 
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _add(row, scale, sent, head, other):
     """Add a head's part of other nodes' features; four at a time, so that the sums are loaded and stored less often."""
     width, d = row.size, 0
@@ -28,7 +29,7 @@ def _add(row, scale, sent, head, other):
         d += 1
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def to_users(weight, neighbour, message):
     """What users hear of their stations' messages `[bs width]`, `[user width]`."""
     heads, users, _ = weight.shape
@@ -40,7 +41,7 @@ def to_users(weight, neighbour, message):
     return result.reshape(users, -1)
 
 
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def to_stations(weight, neighbour, message, stations):
     """What stations hear of their users' messages `[user width]`, `[bs width]`."""
     heads, users, degree = weight.shape

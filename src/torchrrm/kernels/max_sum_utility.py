@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from torchrrm.kernels.cells import heard, rates, served
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.exchange import exchange, levels, worth
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["associate", "climb", "solve", "solve_batch", "utility"]
 
@@ -17,7 +18,7 @@ _SHORTEST = 40  # halvings of a step of the powers
 _POWER_STEPS = 2000
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _choose(level, price, station):
     """Write each user's best station at these prices, -1 without any; the sum of what they are left with."""
     total = 0.0
@@ -33,7 +34,7 @@ def _choose(level, price, station):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _demand(price, count, excess):
     """Write by how many users each station would serve more than choose it; the sum of the stations' surpluses.
 
@@ -48,7 +49,7 @@ def _demand(price, count, excess):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _bargain(level, steps):
     """The best association that a subgradient descent of the dual meets; prices by the path-based step of [Ye2013]."""
     stations = level.shape[1]
@@ -77,7 +78,7 @@ def _bargain(level, steps):
     return best_station
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def associate(level, steps, exact):
     """The association by prices, and if `exact` the best by exchanges from there."""
     station = _bargain(level, steps)
@@ -86,7 +87,7 @@ def associate(level, steps, exact):
     return station
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def utility(snr, station, share):
     """`sum_i ln ln(1 + SINR_i)` over users that have a station: what powers change of the sum of logarithms."""
     total = 0.0
@@ -97,7 +98,7 @@ def utility(snr, station, share):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _balance(snr, station, share, gain, toll):
     """Write what a relative rise of each station's power is worth to its users, and what a unit costs the others."""
     gain[:], toll[:] = 0.0, 0.0
@@ -114,7 +115,7 @@ def _balance(snr, station, share, gain, toll):
             toll[own] = others
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _moved(share, gain, toll, length, new):
     """Write the shares after a step of this length towards `gain / toll`, in logarithms."""
     for j in range(share.size):
@@ -126,7 +127,7 @@ def _moved(share, gain, toll, length, new):
             new[j] = min(1.0, share[j] * (gain[j] / (toll[j] * share[j])) ** length)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def climb(snr, station, share, steps, tol):
     """Raise `utility` over the shares, in place, until a step gains at most `tol` a user; its value, and the steps.
 
@@ -153,14 +154,14 @@ def climb(snr, station, share, steps, tol):
     return best, steps
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _total(snr, share, station):
     """`sum_i ln(c_is / N_s)`, and the logarithms of rates that it is made of."""
     level = levels(rates(snr, share))
     return worth(level, station, served(station, share.size)), level
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(snr, share, station, control, plan):
     """Write who is served by whom, and shares of the power from those given; whether it converged, and its rounds.
 
@@ -182,10 +183,15 @@ def solve(snr, share, station, control, plan):
     return False, rounds
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _solve_rows(first, last, snr, share, station, control, plan, converged, taken):
+    """Rows `first` to `last` of `solve_batch`."""
+    for i in range(first, last):
+        converged[i], taken[i] = solve(snr[i], share[i], station[i], control, plan)
+
+
 def solve_batch(snr, share, station, control, plan):
     """`solve` of each row."""
-    converged, taken = np.empty(snr.shape[0], np.bool_), np.empty(snr.shape[0], np.int64)
-    for i in prange(snr.shape[0]):
-        converged[i], taken[i] = solve(snr[i], share[i], station[i], control, plan)
-    return converged, taken
+    out = np.empty(snr.shape[0], np.bool_), np.empty(snr.shape[0], np.int64)
+    over_rows(_solve_rows, snr.shape[0], snr, share, station, control, plan, *out)
+    return out

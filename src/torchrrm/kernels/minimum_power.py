@@ -8,9 +8,10 @@ times as large, and the limits `(1 + ease)` times.
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.links import MOST_RATIO, at_most
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["minimum_power", "minimum_power_batch"]
 
@@ -19,7 +20,7 @@ _LEAST_GAIN = 1e-100
 _MOST_RATE = 300.0  # bit/s/Hz: above, nothing is feasible, and `2^r` would overflow
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _couple(gain, noise_power, max_power, active, min_rate, ease):
     """Matrix `F` and vector `u`, zero in rows of links that ask for nothing or are not active."""
     n = max_power.size
@@ -38,7 +39,7 @@ def _couple(gain, noise_power, max_power, active, min_rate, ease):
     return coupling, demand
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _solve(coupling, demand, full):
     """Solution of `p = F p + u`, links that are `full` held at 1; whether the matrix is a nonsingular M-matrix.
 
@@ -67,7 +68,7 @@ def _solve(coupling, demand, full):
     return power, True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _saturated(coupling, demand, full):
     """Fixed point of `p = min(F p + u, 1)`, and the linear systems solved; `full` becomes the links at the limit."""
     n = demand.size
@@ -87,7 +88,7 @@ def _saturated(coupling, demand, full):
     return power, steps
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def minimum_power(gain, noise_power, max_power, active, min_rate, ease):
     """Fractions of the limits `[n]`, whether they do not violate, and the linear systems solved.
 
@@ -109,14 +110,20 @@ def minimum_power(gain, noise_power, max_power, active, min_rate, ease):
     return np.minimum(power, 1.0), False, 2 + steps
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def minimum_power_batch(gain, noise_power, max_power, active, min_rate, ease):
-    """`minimum_power` for each row: `[batch n n]`, `[batch]` and `[batch n]` arrays in."""
-    rows = noise_power.size
-    power, feasible = np.empty(max_power.shape), np.empty(rows, np.bool_)
-    steps = np.empty(rows, np.int64)
-    for row in prange(rows):
+@kernel
+def _minimum_power_rows(
+    first, last, gain, noise_power, max_power, active, min_rate, ease, power, feasible, steps
+):
+    """Rows `first` to `last` of `minimum_power_batch`."""
+    for row in range(first, last):
         power[row], feasible[row], steps[row] = minimum_power(
             gain[row], noise_power[row], max_power[row], active[row], min_rate[row], ease
         )
-    return power, feasible, steps
+
+
+def minimum_power_batch(gain, noise_power, max_power, active, min_rate, ease):
+    """`minimum_power` for each row: `[batch n n]`, `[batch]` and `[batch n]` arrays in."""
+    rows = noise_power.size
+    out = np.empty(max_power.shape), np.empty(rows, np.bool_), np.empty(rows, np.int64)
+    over_rows(_minimum_power_rows, rows, gain, noise_power, max_power, active, min_rate, ease, *out)
+    return out

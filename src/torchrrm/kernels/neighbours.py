@@ -3,14 +3,15 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from torchrrm.kernels.compiled import kernel
 
 __all__ = ["nearest"]
 
 _PER_CELL = 3.0  # transmitters a cell, on average
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _cells(position, low, size, columns, rows):
     """Cell of each position `[node 2]`; those outside the grid belong to its border."""
     cell = np.empty(position.shape[0], np.int64)
@@ -21,7 +22,7 @@ def _cells(position, low, size, columns, rows):
     return cell
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _grid(position):
     """Lower corner, cell size, columns and rows of a grid over the positions, `_PER_CELL` to a cell."""
     nodes = position.shape[0]
@@ -32,7 +33,7 @@ def _grid(position):
     return low, size, int(width / size) + 1, int(height / size) + 1
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def nearest(receiver, transmitter, degree, paired):
     """The `degree` transmitters nearest to each receiver, and their distances `[rx degree]`, nearest first.
 
@@ -69,7 +70,7 @@ def nearest(receiver, transmitter, degree, paired):
     return index, np.sqrt(distance)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _search(own, home, place, transmitter, degree, begin, member, grid, index, distance):
     """Go through rings of cells around the receiver's own until none further out can hold a nearer transmitter."""
     left, bottom, size, columns, rows = grid
@@ -100,7 +101,7 @@ def _search(own, home, place, transmitter, degree, begin, member, grid, index, d
             break
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _insert(j, square, found, degree, index, distance):
     """Put a transmitter in its place among those found; their number."""
     if found == degree and square >= distance[degree - 1]:

@@ -26,8 +26,7 @@ or `s_k > lo_k + ...` where the difference is negative, is below `goal`. Bound a
 
 import math
 
-from numba import njit
-
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.qos_ranges import ROUNDING, noise_and_interference, raise_low, softplus
 
 __all__ = ["FAR", "SLACK", "advance", "begin", "cut", "is_silent", "received", "relax"]
@@ -44,7 +43,7 @@ _APART = 1e-14  # relative: least distance of `s` and `f`, so that rounding does
 _SETTLED = 0.1  # part of what the bound is above the goal: the box is split anyway
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def received(x, gain, m, power, heard, f):
     """`e^x`, `I` and `f` at `x`."""
     for j in range(m):
@@ -54,13 +53,13 @@ def received(x, gain, m, power, heard, f):
         f[k] = math.log(gain[k, k] / heard[k]) + x[k]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def is_silent(lo, hi):
     """Whether the relaxation counts a link as silent: it may be off, or its minimum is faint and far below."""
     return hi > -math.inf and (lo == -math.inf or (lo < _FAINT and hi - lo > FAR))
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def begin(gap, m, work):
     """Multipliers of all constraints at `x` and `s`, as the central path has them at this gap."""
     rows, each, slack = work.rows, gap / (4.0 * m), work.slack[0]
@@ -72,7 +71,7 @@ def begin(gap, m, work):
         rows[14, k] = each / (slack - work.x[k])
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _assemble(m, share, work):
     """Set gradient (rows 5, 6), diagonals (rows 3, 4) and Hessian of `x`; return `share` of the mean product."""
     rows, part, hessian = work.rows, work.part, work.curvature
@@ -114,7 +113,7 @@ def _assemble(m, share, work):
     return each
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _direction(m, work):
     """Newton's direction in rows 8 and 9, and that of `f` in row 5."""
     rows, part, root = work.rows, work.part, work.curvature
@@ -150,7 +149,7 @@ def _direction(m, work):
         ds[k], slope_x[k] = (a[k] * df - slope_s[k]) / (a[k] + b[k]), df
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def advance(m, share, work):
     """Take a primal-dual step to `share` of the mean product; return its length and the gap before."""
     rows, x, s, slack = work.rows, work.x, work.s, work.slack[0]
@@ -197,7 +196,7 @@ def advance(m, share, work):
     return min(step, dual), each * 4.0 * m / share
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _certify(price, constant, m, work):
     """Upper bound on `constant + sum_k slope_k s_k` in the box, from `x` and these prices, whatever they are."""
     power, heard, coefficient, scale = work.rows[0], work.rows[1], work.rows[3], work.rows[4]
@@ -226,7 +225,7 @@ def _certify(price, constant, m, work):
     return bound + ROUNDING * size
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _begin_box(lo, hi, gain, weight, n, work):
     """Set the relaxation of a box in `work`: its links, their chords and ranges; how many, and the constant."""
     m, constant, work.slack[0] = 0, 0.0, SLACK
@@ -255,7 +254,7 @@ def _begin_box(lo, hi, gain, weight, n, work):
     return m, constant * (1.0 + ROUNDING)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _enter(m, work):
     """Set `x` and `s` to a point inside: each link's margin in proportion to what it could have alone."""
     power, step = work.rows[0], work.rows[3]
@@ -277,7 +276,7 @@ def _enter(m, work):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def relax(lo, hi, known, goal, best, finest, gain, weight, n, work):
     """Bound a box that `tighten` shrank: the bound, at most `known`, that of `work.price`, and the relaxation's links.
 
@@ -303,7 +302,7 @@ def relax(lo, hi, known, goal, best, finest, gain, weight, n, work):
     return bound, last, m
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def cut(lo, hi, bound, goal, weight, n, m, work):
     """Drop what cannot reach `goal` by the prices whose bound this is; the least part of a side that is left."""
     left, excess = 1.0, bound - goal

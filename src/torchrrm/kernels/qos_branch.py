@@ -14,8 +14,8 @@ bound exceeds the goal by hangs on their minima.
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.link_branch import BEST, CLOSED, NODES, SIZE, pop, push
 from torchrrm.kernels.qos_bounds import FAR, advance, begin, cut, is_silent, received, relax
 from torchrrm.kernels.qos_ranges import (
@@ -26,6 +26,7 @@ from torchrrm.kernels.qos_ranges import (
     tighten,
     weighted_rate,
 )
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["COLUMNS", "explore_batch"]
 
@@ -42,7 +43,7 @@ _LONGEST = 64.0  # boxes between two attempts to improve on powers
 _TANGENTS, _STEPS = 20, 40  # condensations and steps of each, at most
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _enter(start, inside, limit, m, work):
     """Set `x` and `s` near the start, as little towards the powers inside as keeps all minima; whether these do.
 
@@ -67,7 +68,7 @@ def _enter(start, inside, limit, m, work):
     return False
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _condense(power, root, gain, weight, n, work):
     """Improve powers, in place, to ones that keep minima and limits of actions; return their rate, 0 if there are none.
 
@@ -112,7 +113,7 @@ def _condense(power, root, gain, weight, n, work):
     return best
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _total(x, m, limit, gain, weight, n, work):
     """Weighted sum rate at `x` of the links listed, the others silent; powers in row 11."""
     power = work.rows[11]
@@ -122,7 +123,7 @@ def _total(x, m, limit, gain, weight, n, work):
     return weighted_rate(power, gain, weight, n)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _keep(power, root, gain, weight, n, state, best_power, work):
     """Improve powers and keep them if they are the best."""
     total = _condense(power, root, gain, weight, n, work)
@@ -135,7 +136,7 @@ def _keep(power, root, gain, weight, n, state, best_power, work):
         best_power[:n] = power[:n]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _choose(lo, hi, missed, gain, weight, n, m, work, out):
     """Choose the link whose rate the relaxation exceeds most, and where to split its side.
 
@@ -178,7 +179,7 @@ def _choose(lo, hi, missed, gain, weight, n, m, work, out):
     out[0] = chosen
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, works, out):
     """Bound a box, in place shrink it and choose where to split it; improve on the powers of its relaxation."""
     m, total, work = 0, 0.0, works[0]
@@ -210,7 +211,7 @@ def _judge(lo, hi, bound, root, gain, weight, n, state, best_power, tolerance, w
     return bound
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _plant(gain, weight, n, root, queue, state, best_power, work):
     """Begin a search with one box and the given powers."""
     key, slot, box = queue
@@ -225,7 +226,7 @@ def _plant(gain, weight, n, root, queue, state, best_power, work):
     state[BEST] = weighted_rate(best_power, gain, weight, n)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _explore(gain, weight, n, root, queue, state, best_power, tolerance, budget):
     """Split boxes, the largest bound first, until the gap is closed or the budget of boxes is spent."""
     key, slot, box = queue
@@ -255,7 +256,15 @@ def _explore(gain, weight, n, root, queue, state, best_power, tolerance, budget)
         state[SIZE] = size
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _explore_rows(first, last, gain, weight, count, root, queue, state, power, tolerance, budget):
+    """Rows `first` to `last` of `explore_batch`."""
+    for row in range(first, last):
+        n = count[row]
+        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 2 * n + 2])
+        _explore(gain[row], weight[row], n, root[row], mine, state[row], power[row], tolerance, budget)
+
+
 def explore_batch(gain, weight, count, root, queue, state, power, tolerance, budget):
     """Up to `budget` boxes for each row, whose queue must have room for as many and two more.
 
@@ -267,7 +276,4 @@ def explore_batch(gain, weight, count, root, queue, state, power, tolerance, bud
     A search begins where `NODES` is 0. Where the minimum rates cannot be reached no box is left and `CLOSED` is
     `-inf`.
     """
-    for row in prange(gain.shape[0]):
-        n = count[row]
-        mine = (queue[0][row], queue[1][row], queue[2][row, :, : 2 * n + 2])
-        _explore(gain[row], weight[row], n, root[row], mine, state[row], power[row], tolerance, budget)
+    over_rows(_explore_rows, gain.shape[0], gain, weight, count, root, queue, state, power, tolerance, budget)

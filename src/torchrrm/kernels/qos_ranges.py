@@ -29,7 +29,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from torchrrm.kernels.compiled import kernel
 
 __all__ = [
     "ROUNDING",
@@ -88,7 +89,7 @@ class Work(NamedTuple):
     curvature: np.ndarray
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def new_work(n):
     """Scratch space for so many links."""
     row, square = np.zeros((20, n)), np.zeros((5, n, n))
@@ -115,19 +116,19 @@ def new_work(n):
     )
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def softplus(s):
     """`ln(1 + e^s)`."""
     return max(s, 0.0) + math.log1p(math.exp(-abs(s)))
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def log_sinr(rate):
     """The inverse of `softplus`."""
     return math.log(math.expm1(rate)) if rate < 30.0 else rate
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def noise_and_interference(k, power, gain, n):
     """`I_k`."""
     heard = 1.0
@@ -137,7 +138,7 @@ def noise_and_interference(k, power, gain, n):
     return heard
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def weighted_rate(power, gain, weight, n):
     """Weighted sum rate in nats."""
     total = 0.0
@@ -146,7 +147,7 @@ def weighted_rate(power, gain, weight, n):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _invert(matrix, inverse, n):
     """Eliminate without pivoting: 1 if that came to its end, 0 if a pivot is doubtful, -1 if one is negative."""
     smallest = 1.0
@@ -170,7 +171,7 @@ def _invert(matrix, inverse, n):
     return 1
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _find_least(lo, gain, n, work):
     """Set `demand`, `least` and `inverse`; 1 if they are verified, 0 if they are only `u`, -1 if the box is empty."""
     demand, least, matrix, inverse = work.demand, work.least, work.matrix, work.inverse
@@ -199,7 +200,7 @@ def _find_least(lo, gain, n, work):
     return -1 if above else 1
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _find_margins(gain, n, work):
     """Set `margin`; whether the box may hold powers."""
     demand, margin, inverse = work.demand, work.margin, work.inverse
@@ -222,7 +223,7 @@ def _find_margins(gain, n, work):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _largest(k, gain, n, work):
     """Largest `s_k` of powers in the box, from the margin that link `k` has alone."""
     demand, least, inverse, power = work.demand, work.least, work.inverse, work.rows[0]
@@ -240,7 +241,7 @@ def _largest(k, gain, n, work):
     return math.log(gain[k, k] * (demand[k] + margin / heard)) + 2.0 * _EASE
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _hold_down(first, lo, hi, gain, weight, n, work):
     """Hold links at their minimum where more costs the others more than it gains; whether the box may hold the best."""
     most = work.rows[0]
@@ -263,7 +264,7 @@ def _hold_down(first, lo, hi, gain, weight, n, work):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def tighten(first, lo, hi, gain, weight, n, goal, work):
     """Shrink a box, in place, to where powers exist and more than `goal` may be reached; `first` are the minima.
 
@@ -296,7 +297,7 @@ def tighten(first, lo, hi, gain, weight, n, goal, work):
     return total, False
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def raise_low(k, lo, hi, weight, excess, total):
     """Raise `lo_k` to where the rate of link `k` is at most `excess` below its largest; whether it was below."""
     need = softplus(hi[k]) - (excess + ROUNDING * total) / weight[k]

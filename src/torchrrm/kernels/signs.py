@@ -4,12 +4,12 @@ Adapters call these where a pass in numpy, field by field, would take longer tha
 negative. Entries that are not active do not count.
 """
 
-from numba import njit
+from torchrrm.kernels.compiled import kernel
 
 __all__ = ["negative", "negative_links", "negative_rows"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def negative(values):
     """Whether an array of one axis holds a negative number."""
     found = False
@@ -18,7 +18,7 @@ def negative(values):
     return found
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def negative_links(gain, first, second, active):
     """Whether `gain` `[.. rx tx]`, or `first` or `second` `[.. tx]`, holds a negative number between active links."""
     links, found = active.shape[-1], False
@@ -33,7 +33,7 @@ def negative_links(gain, first, second, active):
     return found
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def negative_rows(first, second, third, active):
     """Whether one of three arrays, all of the shape of `active`, holds a negative number at an active entry."""
     found = False

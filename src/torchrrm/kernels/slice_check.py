@@ -3,14 +3,15 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.link_rates import curve
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["violations"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _violations(width, cn0, eavesdropper_cn0, min_rate, limit, served, law):
     total, short, outside, negative = 0.0, -math.inf, 0.0, -math.inf
     for i in range(width.size):
@@ -30,14 +31,21 @@ def _violations(width, cn0, eavesdropper_cn0, min_rate, limit, served, law):
     return (total - limit) / limit, short, outside, negative
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _violation_rows(first, last, width, cn0, eavesdropper_cn0, min_rate, limit, served, law, found):
+    """Rows `first` to `last` of `violations`."""
+    for row in range(first, last):
+        of_row = width[row], cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], served[row]
+        found[0, row], found[1, row], found[2, row], found[3, row] = _violations(*of_row, law)
+
+
 def violations(width, cn0, eavesdropper_cn0, min_rate, limit, served, law):
     """Largest relative violation in each row of `[batch user]` arrays, `[4 batch]`; `inf` where a width is not finite.
 
     In order: the bandwidth of the slice, the minimum rate of a served user, what others get of the slice, the sign.
     """
     found = np.empty((4, width.shape[0]))
-    for row in prange(width.shape[0]):
-        of_row = width[row], cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], served[row]
-        found[0, row], found[1, row], found[2, row], found[3, row] = _violations(*of_row, law)
+    over_rows(
+        _violation_rows, width.shape[0], width, cn0, eavesdropper_cn0, min_rate, limit, served, law, found
+    )
     return found

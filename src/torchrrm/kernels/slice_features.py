@@ -7,9 +7,10 @@ curve, and gives `[batch user feature]`. The formulae are documented there, and 
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.link_rates import utility
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["FEATURES", "SHARES", "log", "marginal", "raw"]
 
@@ -28,7 +29,7 @@ def log(cn0, eavesdropper_cn0, limit, served, least, surplus, law):
     return np.log(np.maximum(raw(cn0, eavesdropper_cn0, limit, served, least, surplus, law), 1e-6))
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _marginal(cn0, eavesdropper_cn0, limit, served, least, surplus, law, features):
     users = max(np.sum(served), 1)
     points = len(SHARES)
@@ -54,13 +55,20 @@ def _marginal(cn0, eavesdropper_cn0, limit, served, least, surplus, law, feature
         features[i, 2 * points] = features[i, 0] - best[points - 1]
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _marginal_rows(first, last, cn0, eavesdropper_cn0, limit, served, least, surplus, law, features):
+    """Rows `first` to `last` of `marginal`."""
+    for row in range(first, last):
+        of_row = cn0[row], eavesdropper_cn0[row], limit[row], served[row], least[row], surplus[row]
+        _marginal(*of_row, law, features[row])
+
+
 def marginal(cn0, eavesdropper_cn0, limit, served, least, surplus, law):
     """What more bandwidth is worth to each user."""
     features = np.zeros((cn0.shape[0], cn0.shape[1], 2 * len(SHARES) + 3))
-    for row in prange(cn0.shape[0]):
-        of_row = cn0[row], eavesdropper_cn0[row], limit[row], served[row], least[row], surplus[row]
-        _marginal(*of_row, law, features[row])
+    over_rows(
+        _marginal_rows, cn0.shape[0], cn0, eavesdropper_cn0, limit, served, least, surplus, law, features
+    )
     return features
 
 

@@ -18,9 +18,9 @@ its ceiling, to few digits. What less of it would be worth at the price is part 
 import math
 
 import numpy as np
-from numba import njit
 
 from torchrrm.kernels.bandwidth import peak
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.link_rates import curve, utility
 
 __all__ = ["FLOOR", "ROUNDING", "STEPS", "blur", "share", "total_utility"]
@@ -33,13 +33,13 @@ _SPENT = 1e-10  # of the slice: what demands may leave or exceed, well above the
 _CLOSE = 1e-6  # relative size of a Newton step after which the next would be below rounding
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def _inside(trial, low, high):
     """Whether a Newton step stays clear of the ends of its bracket; at them, steps could go to and fro."""
     return low * (1.0 + _CLOSE) < trial < high * (1.0 - _CLOSE)
 
 
-@njit(inline="always", error_model="numpy")
+@kernel(inline="always")
 def blur(width, cn0, slope, curvature):
     """What a bandwidth may be off by that was found as the least one of its rate."""
     error, off = ROUNDING * width * math.log1p(cn0 / width) / math.log(2.0), width
@@ -50,7 +50,7 @@ def blur(width, cn0, slope, curvature):
     return off
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _tangent(low, high, low_value, cn0, eavesdropper_cn0, law):
     """Where the tangent of the concave part passes through `(low, low_value)`; `high` if it does nowhere before."""
     value, slope, _ = curve(high, cn0, eavesdropper_cn0, law)
@@ -75,7 +75,7 @@ def _tangent(low, high, low_value, cn0, eavesdropper_cn0, law):
     return high
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _envelope(least, cap, cn0, eavesdropper_cn0, law):
     """Each user's useful bandwidth, the start of its concave part, and the price at which it starts to be served."""
     users = cn0.size
@@ -94,7 +94,7 @@ def _envelope(least, cap, cn0, eavesdropper_cn0, law):
     return most, start, entry
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _demand(price, width, start, most, cn0, eavesdropper_cn0, law):
     """Bandwidth in `[start, most]` whose slope is the price, and the curvature there; `width` is the guess."""
     low, high = start, most
@@ -121,7 +121,7 @@ def _demand(price, width, start, most, cn0, eavesdropper_cn0, law):
     return width, curvature
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
     """Fill `width` with each user's bandwidth at the price; returns their sum and its derivative by price."""
     total, slope = 0.0, 0.0
@@ -136,7 +136,7 @@ def _at_price(price, entry, start, most, least, cn0, eavesdropper_cn0, law, widt
     return total, slope
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _first_price(low, high, cn0, eavesdropper_cn0, law, width):
     """The price at which demands, taken as powers of it through guesses of them, keep the sum of the guesses."""
     weighted, weight = 0.0, 0.0
@@ -149,7 +149,7 @@ def _first_price(low, high, cn0, eavesdropper_cn0, law, width):
     return price if low < price < high else 0.5 * (low + high)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
     """Prices around the one that spends `limit`; `width` ends as the demand at the upper one."""
     trial, missed, creeping = _first_price(low, high, cn0, eavesdropper_cn0, law, width), math.inf, 0
@@ -177,7 +177,7 @@ def _price(limit, low, high, entry, start, most, least, cn0, eavesdropper_cn0, l
     return low, high
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _settle(limit, low, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
     """Bring the demand at the upper price to `limit`, through the demand at the lower one where curves are concave.
 
@@ -198,7 +198,7 @@ def _settle(limit, low, entry, start, most, least, cn0, eavesdropper_cn0, law, w
             width += (limit - total) / spent * (width - least)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
     """Value of the dual, an upper bound at any price, raised by what the demands miss of their optimum."""
     bound = price * limit
@@ -212,7 +212,7 @@ def _bound(price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, 
     return bound
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def total_utility(width, cn0, eavesdropper_cn0, law):
     total = 0.0
     for i in range(cn0.size):
@@ -220,7 +220,7 @@ def total_utility(width, cn0, eavesdropper_cn0, law):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _winner_takes_all(limit, entry, start, most, least, cn0, eavesdropper_cn0, law):
     """The allocation in which the first user in price takes all, its price, and whether nobody else would pay that."""
     first = np.argmax(entry)
@@ -237,7 +237,7 @@ def _winner_takes_all(limit, entry, start, most, least, cn0, eavesdropper_cn0, l
     return width, price, True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def share(least, cap, limit, cn0, eavesdropper_cn0, law):
     """Bandwidths between `least` and `cap`, the bound on any such, and the user (or -1) and place to branch at."""
     most, start, entry = _envelope(least, cap, cn0, eavesdropper_cn0, law)
@@ -258,7 +258,7 @@ def share(least, cap, limit, cn0, eavesdropper_cn0, law):
     return width, bound, edge, 0.5 * (least[edge] + start[edge])
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _edge(price, entry, start, least):
     """The user, not concave from its least bandwidth on, whose demand jumps at the price; -1 if there is none."""
     edge, distance = -1, math.inf
@@ -268,7 +268,7 @@ def _edge(price, entry, start, least):
     return edge
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _spend(edge, price, limit, entry, start, most, least, cn0, eavesdropper_cn0, law, width):
     """The best of three ways to spend what the demand at the price leaves, where the demand of user `edge` jumps."""
     best = width.copy()

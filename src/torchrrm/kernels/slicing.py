@@ -13,10 +13,11 @@ therefore decides all users that are better, or worse, in both channels.
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from torchrrm.kernels.bandwidth import minimum_bandwidth, schedule
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.link_rates import curve
+from torchrrm.kernels.rows import over_rows
 from torchrrm.kernels.slice_price import FLOOR, STEPS, blur, share, total_utility
 
 __all__ = ["solve", "solve_batch"]
@@ -25,7 +26,7 @@ _BRANCHES = 400
 _BRANCH_TOLERANCE = 1e-5
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _fill(least, cn0, limit):
     """Long-block data rate: `w = max(least, t c)` with the `t` that spends `limit`, lowered until feasible."""
     width = least.copy()
@@ -50,7 +51,7 @@ def _fill(least, cn0, limit):
     return width
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _turn(low, high, cn0, eavesdropper_cn0, law):
     """`w_0`: where the rate, negative at `low`, turns positive; `high` if it does not."""
     for _ in range(STEPS):
@@ -64,7 +65,7 @@ def _turn(low, high, cn0, eavesdropper_cn0, law):
     return high
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _switch(user, on, low, cap, cn0, eavesdropper_cn0, law):
     """Turn a user on (raise `low`) or off (lower `cap`), in place, and every user that must follow.
 
@@ -83,7 +84,7 @@ def _switch(user, on, low, cap, cn0, eavesdropper_cn0, law):
                 cap[i] = low[i]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _halves(user, place, low, cap, cn0, eavesdropper_cn0, law):
     """Both parts of a box that is split at a user's range: `(low, cap)` of the lower and of the upper one."""
     lower, upper, lower_cap, upper_cap = low.copy(), low.copy(), cap.copy(), cap.copy()
@@ -95,7 +96,7 @@ def _halves(user, place, low, cap, cn0, eavesdropper_cn0, law):
     return lower, lower_cap, upper, upper_cap
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _branch(least, limit, cn0, eavesdropper_cn0, law):
     """Optimum of a sum of curves that are not all concave: splits the range of the user whose demand jumps."""
     users = cn0.size
@@ -127,7 +128,7 @@ def _branch(least, limit, cn0, eavesdropper_cn0, law):
     return best, max(closed, best_total)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(cn0, eavesdropper_cn0, min_rate, limit, active, law):
     """Optimal bandwidth of each user in Hz (0 if not scheduled) and the upper bound on the sum rate in bit/s."""
     needed = minimum_bandwidth(cn0, eavesdropper_cn0, min_rate, limit, active, law)
@@ -150,7 +151,7 @@ def solve(cn0, eavesdropper_cn0, min_rate, limit, active, law):
     return width, bound
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _linear_bound(width, least, limit, cn0, eavesdropper_cn0, law):
     """Bound of a concave sum by its tangent plane: the value plus what the steepest user could gain."""
     value, steepest, spent, blurred, held = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -164,13 +165,17 @@ def _linear_bound(width, least, limit, cn0, eavesdropper_cn0, law):
     return value + max(steepest * (limit - least.sum()) - spent, 0.0) + max(steepest * blurred - held, 0.0)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
-    """`solve` for each row: `[batch user]` arrays in, bandwidths `[batch user]` and bounds `[batch]` out."""
-    width = np.empty(cn0.shape)
-    bound = np.empty(cn0.shape[0])
-    for row in prange(cn0.shape[0]):
+@kernel
+def _solve_rows(first, last, cn0, eavesdropper_cn0, min_rate, limit, active, law, width, bound):
+    """Rows `first` to `last` of `solve_batch`."""
+    for row in range(first, last):
         width[row], bound[row] = solve(
             cn0[row], eavesdropper_cn0[row], min_rate[row], limit[row], active[row], law
         )
-    return width, bound
+
+
+def solve_batch(cn0, eavesdropper_cn0, min_rate, limit, active, law):
+    """`solve` for each row: `[batch user]` arrays in, bandwidths `[batch user]` and bounds `[batch]` out."""
+    out = np.empty(cn0.shape), np.empty(cn0.shape[0])
+    over_rows(_solve_rows, cn0.shape[0], cn0, eavesdropper_cn0, min_rate, limit, active, law, *out)
+    return out

@@ -3,16 +3,17 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.links import MOST_RATIO, at_most
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["solve", "solve_batch"]
 
 _SILENT = 1e-100  # amplitude that counts as 0, see `kernels.wmmse`
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _relative(neighbour, gain, noise_power, max_power, active):
     """Neighbours in 32 bits and their interference-to-noise ratios at full power; 0 where either end is not active.
 
@@ -29,7 +30,7 @@ def _relative(neighbour, gain, noise_power, max_power, active):
     return index, ratio
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _best_alone(index, ratio, direct, weight, amplitude):
     """The link of the highest weighted rate by itself, if that is above the sum rate of `amplitude`, else -1.
 
@@ -48,7 +49,7 @@ def _best_alone(index, ratio, direct, weight, amplitude):
     return winner if alone > total else -1
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol, safeguard):
     """Powers in W `[link]` after up to `steps` steps from the limits, the steps taken and the last change.
 
@@ -104,12 +105,26 @@ def solve(direct_gain, neighbour, gain, noise_power, max_power, weight, active, 
     return result, taken, change
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol, safeguard):
-    """`solve` for each row: `[batch link]` and `[batch link degree]` arrays in, powers, steps and changes out."""
-    batch = max_power.shape[0]
-    result, taken, change = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
-    for i in prange(batch):
+@kernel
+def _solve_rows(
+    first,
+    last,
+    direct_gain,
+    neighbour,
+    gain,
+    noise_power,
+    max_power,
+    weight,
+    active,
+    steps,
+    tol,
+    safeguard,
+    result,
+    taken,
+    change,
+):
+    """Rows `first` to `last` of `solve_batch`."""
+    for i in range(first, last):
         result[i], taken[i], change[i] = solve(
             direct_gain[i],
             neighbour[i],
@@ -122,4 +137,25 @@ def solve_batch(direct_gain, neighbour, gain, noise_power, max_power, weight, ac
             tol,
             safeguard,
         )
-    return result, taken, change
+
+
+def solve_batch(direct_gain, neighbour, gain, noise_power, max_power, weight, active, steps, tol, safeguard):
+    """`solve` for each row: `[batch link]` and `[batch link degree]` arrays in, powers, steps and changes out."""
+    batch = max_power.shape[0]
+    out = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
+    over_rows(
+        _solve_rows,
+        batch,
+        direct_gain,
+        neighbour,
+        gain,
+        noise_power,
+        max_power,
+        weight,
+        active,
+        steps,
+        tol,
+        safeguard,
+        *out,
+    )
+    return out

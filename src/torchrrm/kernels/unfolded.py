@@ -6,15 +6,16 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.link_greedy import alone_rates, best_admission, propose, strongest
 from torchrrm.kernels.links import picked, placed, relative
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["run", "solve", "solve_batch"]
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _level(x, columns, state):
     """What the network says at features `x`; `columns` holds its parameters, as `_columns` has them.
 
@@ -33,7 +34,7 @@ def _level(x, columns, state):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _columns(net):
     """The parameters as rows of hidden units: one for each feature, then biases, factors of the output, its bias."""
     matrix, bias, output, shift = net
@@ -48,7 +49,7 @@ def _columns(net):
     return columns
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def run(cross, across, direct, weight, net, price, breadth, starts, steps, amplitude):
     """`UnfoldedPower` in relative units (`torchrrm.kernels.links.relative`): all amplitudes into `amplitude`."""
     alone = alone_rates(direct, weight)
@@ -72,7 +73,7 @@ def run(cross, across, direct, weight, net, price, breadth, starts, steps, ampli
     best_admission(cross, across, direct, weight, first[0], first[1], first[2], starts, steps, amplitude)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(gain, noise_power, max_power, weight, active, net, price, breadth, starts, steps):
     """Powers in W; `gain` is `[rx tx]`; `max_power`, `weight` and `active` are `[tx]`."""
     chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
@@ -82,13 +83,34 @@ def solve(gain, noise_power, max_power, weight, active, net, price, breadth, sta
     return placed(amplitude, chosen, max_power)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(gain, noise_power, max_power, weight, active, net, price, breadth, starts, steps):
-    """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers out."""
-    result = np.empty_like(max_power)
-    for i in prange(gain.shape[0]):
+@kernel
+def _solve_rows(
+    first, last, gain, noise_power, max_power, weight, active, net, price, breadth, starts, steps, result
+):
+    """Rows `first` to `last` of `solve_batch`."""
+    for i in range(first, last):
         links = gain[i], noise_power[i], max_power[i], weight[i], active[i]
         result[i] = solve(
             links[0], links[1], links[2], links[3], links[4], net, price, breadth, starts, steps
         )
+
+
+def solve_batch(gain, noise_power, max_power, weight, active, net, price, breadth, starts, steps):
+    """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers out."""
+    result = np.empty_like(max_power)
+    over_rows(
+        _solve_rows,
+        gain.shape[0],
+        gain,
+        noise_power,
+        max_power,
+        weight,
+        active,
+        net,
+        price,
+        breadth,
+        starts,
+        steps,
+        result,
+    )
     return result

@@ -6,11 +6,12 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
 from torchrrm.kernels.beam_power import demands, restored
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.gram import back_off, beams, gram, planes, spread, sweep
 from torchrrm.kernels.links import picked
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["INPUTS", "pack", "run", "solve", "solve_batch"]
 
@@ -28,17 +29,17 @@ _LEAST_LEFT = 0.1
 _PASSES = 4
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _clip(value, least, most):
     return min(max(value, least), most)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _log(value, least, most):
     return _clip(math.log(max(value, _TINY * _TINY)), least, most)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _ratio(above, below):
     return above / below if below > 0.0 else 0.0
 
@@ -59,7 +60,7 @@ def pack(parameters):
     return np.stack(layers).astype(np.float64), shift.reshape(-1, 2)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _couple(a_real, a_imag, share, error, coupled):
     """Write `T` without its diagonal."""
     users = share.size
@@ -71,7 +72,7 @@ def _couple(a_real, a_imag, share, error, coupled):
         coupled[k, k] = 0.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _charge(share, error, weight, coupled, node):
     """Write what each user's power brings, and costs, into columns 2 and 3, and the features 7 and 8.
 
@@ -94,7 +95,7 @@ def _charge(share, error, weight, coupled, node):
     return free
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _look(a_real, a_imag, links, share, error, seen):
     """Write what is seen at the shares: `T`, `needed`, features, and the relative change that is aimed at."""
     target, theta, weight, gain = links
@@ -135,7 +136,7 @@ def _look(a_real, a_imag, links, share, error, seen):
         node[k, 10] = _log(gain[k] * down / a_real[k, k], 0.0, 4.0) / 2.0
 
 
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _decide(seen, packed, shift, wanted):
     """Multiply the shares `wanted` with what the networks of a layer make of the features."""
     coupled, _, node, aim = seen
@@ -177,7 +178,7 @@ def _decide(seen, packed, shift, wanted):
         wanted[k] *= 1.0 + x if x > 0.0 else math.exp(fall + 2.0 * fall * fall * fall)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _settle(wanted, needed, share):
     """Write shares near `max(s wanted, needed)`, of total 1."""
     users, total = wanted.size, 0.0
@@ -201,7 +202,7 @@ def _settle(wanted, needed, share):
         share[k] /= max(added, 1e-30)
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def run(g_real, g_imag, target, theta, weight, net, wanted):
     """Write the shares that the last layer wants, before they are restored; weights are relative to their mean.
 
@@ -231,7 +232,7 @@ def run(g_real, g_imag, target, theta, weight, net, wanted):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _relative(weight, chosen):
     """Weights of the chosen users relative to their mean."""
     own = picked(weight, chosen)
@@ -244,7 +245,7 @@ def _relative(weight, chosen):
     return own
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(channel, noise_power, max_power, packet, active, weight, net, power, beam):
     """Write powers in W and beams of one instance; whether its minimum rates can be kept.
 
@@ -267,15 +268,24 @@ def solve(channel, noise_power, max_power, packet, active, weight, net, power, b
     return feasible and not lost
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(channel, noise_power, max_power, packet, active, weight, net, power, beam):
-    """`solve` of each row."""
-    rows = active.shape[0]
-    feasible = np.empty(rows, np.bool_)
+@kernel
+def _solve_rows(
+    first, last, channel, noise_power, max_power, packet, active, weight, net, power, beam, feasible
+):
+    """Rows `first` to `last` of `solve_batch`."""
     blocklength, error_probability, payload = packet
-    for i in prange(rows):
+    for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
         feasible[i] = solve(
             channel[i], noise_power[i], max_power[i], own, active[i], weight[i], net, power[i], beam[i]
         )
+
+
+def solve_batch(channel, noise_power, max_power, packet, active, weight, net, power, beam):
+    """`solve` of each row."""
+    rows = active.shape[0]
+    feasible = np.empty(rows, np.bool_)
+    over_rows(
+        _solve_rows, rows, channel, noise_power, max_power, packet, active, weight, net, power, beam, feasible
+    )
     return feasible

@@ -1,17 +1,16 @@
-"""Compile every kernel once, so that the first call of a program or of a control loop does not wait for it.
+"""Compile kernels ahead, so that the first call of a program or of a control loop does not wait for it.
 
-Compiled code is cached on disk beside the sources: `python -m torchrrm.kernels.warm` after an installation is enough.
+Each step calls some kernels on the smallest instance. Compiled code is kept on disk, see `torchrrm.kernels.compiled`:
+`torchrrm warm` after an installation is enough.
 """
 
 import functools
 import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.synchronize import Lock
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 import numpy as np
-from numba.core.caching import IndexDataCacheFile
 
 from torchrrm.kernels import (
     assignment,
@@ -49,30 +48,41 @@ from torchrrm.kernels import (
 )
 from torchrrm.kernels.link_rules import GreedyRule, WmmseRule
 
-__all__ = ["warm"]
+__all__ = ["FAMILIES", "count_steps", "warm"]
 
 
-def warm(processes: int = 1) -> None:
-    """Call every kernel on the smallest instance, in as many processes as asked for."""
+def warm(families: Collection[str] | None = None, *, processes: int = 1) -> Iterator[str]:
+    """Compile kernels, and yield the family of each step that is done.
+
+    Args:
+        families: keys of `FAMILIES`; all if not given.
+        processes: that work side by side; 1 works in this one.
+    """
+    steps = _steps(families)
     if processes == 1:
-        for group in _GROUPS:
-            group()
+        for family, step in steps:
+            step()
+            yield family
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _save_alone, (context.Lock(),)) as pool:
-        for done in [pool.submit(group) for group in _GROUPS]:
-            done.result()
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(step): family for family, step in steps}
+        try:
+            for future in as_completed(running):
+                future.result()
+                yield running[future]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _save_alone(lock: Lock) -> None:
-    """Let one process at a time save: two that save a function for other types would take the same file for it."""
-    save = IndexDataCacheFile.save
+def count_steps(families: Collection[str] | None = None) -> int:
+    """Return how many steps `warm` takes."""
+    return len(_steps(families))
 
-    def save_locked(self: IndexDataCacheFile, key: Any, data: Any) -> None:
-        with lock:
-            save(self, key, data)
 
-    IndexDataCacheFile.save = save_locked
+def _steps(families: Collection[str] | None) -> list[tuple[str, Callable[[], None]]]:
+    chosen = FAMILIES if families is None else families
+    return [(family, step) for family in chosen for step in FAMILIES[family]]
 
 
 def _warm_slices() -> None:
@@ -93,79 +103,113 @@ def _warm_slices() -> None:
     slice_check.violations(least, one, none, rate, limit, served, law)
 
 
-def _warm_beams(real: Any, whole: Any) -> None:
-    """Call the kernels of beams in a precision of real and of complex numbers, on a single user and antenna."""
-    inner, outer = np.zeros((usrmnet.INPUTS + 1, 8), np.float32), np.zeros((9, 1), np.float32)
-    net = usrmnet.pack([inner, outer] * 4)  # two layers of two networks
-    share, limit, active = np.ones((1, 1)), np.ones(1), np.ones((1, 1), np.bool_)
-    channel, row = np.ones((1, 1, 1), whole), np.ones((1, 1), real)
-    single = (channel[0], row[0], 1.0, (1.0, 0.1, row[0]), active[0])
-    batch = (channel, row, limit, (limit, 0.1 * limit, row), active)
-    plan = (np.ones((1, 1)), 1, 1e-9)
-    beam_power.least(*single, share[0], share[0].copy(), channel[0].copy())
-    beam_power.least_batch(*batch, channel.copy())
-    beam_power.restore(*single, row[0], share[0])
-    beam_power.restore_batch(*batch, row)
+class _Beams:
+    """Arguments of kernels of beams in a precision of real and of complex numbers: a single user and antenna."""
+
+    def __init__(self, real: Any, whole: Any):
+        self.share, self.wanted = np.ones((1, 1)), np.ones((1, 1), real)
+        limit, active = np.ones(1), np.ones((1, 1), np.bool_)
+        self.channel = np.ones((1, 1, 1), whole)
+        self.single = (self.channel[0], self.wanted[0], 1.0, (1.0, 0.1, self.wanted[0]), active[0])
+        self.batch = (self.channel, self.wanted, limit, (limit, 0.1 * limit, self.wanted), active)
+
+
+def _warm_beam_powers(real: Any, whole: Any) -> None:
+    """Call the kernels of least powers, of equal powers and of packets."""
+    a = _Beams(real, whole)
+    channel, noise, limit, packet, active = a.batch
+    beam_power.least(*a.single, a.share[0], a.share[0].copy(), channel[0].copy())
+    beam_power.least_batch(*a.batch, channel.copy())
+    beam_power.restore(*a.single, a.wanted[0], a.share[0])
+    beam_power.restore_batch(*a.batch, a.wanted)
+    beam_baselines.equal_power(*a.single[:3], active[0], a.wanted[0].copy(), channel[0].copy())
+    beam_baselines.equal_power_batch(channel, noise, limit, active, a.wanted.copy(), channel.copy())
+    beam_terms.terms_batch(a.share, *packet[:2], active)
+
+
+def _warm_beam_ascent(real: Any, whole: Any) -> None:
+    """Call the kernels of the ascent, each alone and in a batch."""
+    a, plan = _Beams(real, whole), (np.ones((1, 1)), 1, 1e-9)
     for one, many in (
         (beam_ascent.solve, beam_ascent.solve_batch),
         (beam_ascent.refine, beam_ascent.refine_batch),
     ):
-        one(*single, row[0], plan, share[0], channel[0].copy())
-        many(*batch, row, plan, share, channel.copy())
-    usrmnet.solve(*single, row[0], net, share[0], channel[0].copy())
-    usrmnet.solve_batch(*batch, row, net, share, channel.copy())
-    beam_baselines.equal_power(*single[:3], active[0], row[0].copy(), channel[0].copy())
-    beam_baselines.equal_power_batch(*batch[:3], active, row.copy(), channel.copy())
-    beam_terms.terms_batch(share, limit, 0.1 * limit, active)
+        one(*a.single, a.wanted[0], plan, a.share[0], a.channel[0].copy())
+        many(*a.batch, a.wanted, plan, a.share, a.channel.copy())
 
 
-def _warm_links(dtype: Any) -> None:
-    """Call the kernels of links in a precision, on a single link."""
-    one, row, active, start = (
-        np.ones((1, 1, 1), dtype),
-        np.ones((1, 1), dtype),
-        np.ones((1, 1), np.bool_),
-        np.ones((1, 1)),
-    )
-    signs.negative(row[0])
-    signs.negative_links(one[0], row[0], row[0], active[0])
-    signs.negative_links(one, row, row, active)
-    signs.negative_rows(row[0], row[0], row[0], active[0])
-    signs.negative_rows(row, row, row, active)
-    wmmse.solve(one[0], 1.0, row[0], row[0], active[0], start, 1, -1.0, True)
-    wmmse.solve_batch(one, row[0], row, row, active, start, 1, -1.0, True)
-    wmmse.refine(one[0], 1.0, row[0], row[0], active[0], row[0], 1, -1.0)
-    wmmse.refine_batch(one, row[0], row, row, active, row, 1, -1.0)
-    itlinq.admit(one[0], 1.0, row[0], start[0], active[0], 1.0, 0.5)
-    itlinq.admit_batch(one, row[0], row, start, active, 1.0, 0.5)
+def _warm_usrmnet(real: Any, whole: Any) -> None:
+    """Call the kernels of the unrolled network, of two layers of two networks."""
+    a = _Beams(real, whole)
+    inner, outer = np.zeros((usrmnet.INPUTS + 1, 8), np.float32), np.zeros((9, 1), np.float32)
+    net = usrmnet.pack([inner, outer] * 4)
+    usrmnet.solve(*a.single, a.wanted[0], net, a.share[0], a.channel[0].copy())
+    usrmnet.solve_batch(*a.batch, a.wanted, net, a.share, a.channel.copy())
+
+
+class _Links:
+    """Arguments of kernels of links in a precision: a single link."""
+
+    def __init__(self, dtype: Any):
+        self.gain, self.row = np.ones((1, 1, 1), dtype), np.ones((1, 1), dtype)
+        self.active, self.start = np.ones((1, 1), np.bool_), np.ones((1, 1))
+        row = self.row[0]
+        self.single = (self.gain[0], 1.0, row, row, self.active[0])
+        self.batch = (self.gain, row, self.row, self.row, self.active)
+
+
+def _warm_wmmse(dtype: Any) -> None:
+    """Call WMMSE and what checks its instances."""
+    a = _Links(dtype)
+    row, rows = a.row[0], a.row
+    signs.negative(row)
+    signs.negative_links(a.gain[0], row, row, a.active[0])
+    signs.negative_links(a.gain, rows, rows, a.active)
+    signs.negative_rows(row, row, row, a.active[0])
+    signs.negative_rows(rows, rows, rows, a.active)
+    wmmse.solve(*a.single, a.start, 1, -1.0, True)
+    wmmse.solve_batch(*a.batch, a.start, 1, -1.0, True)
+    wmmse.refine(*a.single, row, 1, -1.0)
+    wmmse.refine_batch(*a.batch, rows, 1, -1.0)
+
+
+def _warm_admission(dtype: Any) -> None:
+    """Call the kernels that switch links on and off."""
+    a = _Links(dtype)
     net = np.ones((1, 7), dtype), np.ones(1, dtype), np.ones((1, 1), dtype), np.ones(1, dtype)
-    link_greedy.solve(one[0], 1.0, row[0], row[0], active[0], 1, 1, 0)
-    link_greedy.solve_batch(one, row[0], row, row, active, 1, 1, 0)
-    unfolded.solve(one[0], 1.0, row[0], row[0], active[0], net, 0.5, 1, 1, 0)
-    unfolded.solve_batch(one, row[0], row, row, active, net, 0.5, 1, 1, 0)
-    lists = np.zeros((1, 1, 1), np.int64)
-    sparse_wmmse.solve(row[0], lists[0], one[0], 1.0, row[0], row[0], active[0], 1, -1.0, True)
-    sparse_wmmse.solve_batch(row, lists, one, row[0], row, row, active, 1, -1.0, True)
+    itlinq.admit(a.gain[0], 1.0, a.row[0], a.start[0], a.active[0], 1.0, 0.5)
+    itlinq.admit_batch(a.gain, a.row[0], a.row, a.start, a.active, 1.0, 0.5)
+    link_greedy.solve(*a.single, 1, 1, 0)
+    link_greedy.solve_batch(*a.batch, 1, 1, 0)
+    unfolded.solve(*a.single, net, 0.5, 1, 1, 0)
+    unfolded.solve_batch(*a.batch, net, 0.5, 1, 1, 0)
+
+
+def _warm_sparse_links(dtype: Any) -> None:
+    """Call the kernels of links with lists of neighbours."""
+    a = _Links(dtype)
+    row, rows, lists = a.row[0], a.row, np.zeros((1, 1, 1), np.int64)
+    sparse_wmmse.solve(row, lists[0], *a.single, 1, -1.0, True)
+    sparse_wmmse.solve_batch(rows, lists, *a.batch, 1, -1.0, True)
     order = link_graph.neighbourly(lists[0])
-    rows = link_graph.rows(lists[0], row[0], row, order)
-    list_messages.to_users(one, lists[0], row)
-    list_messages.to_stations(one, lists[0], row, 1)
-    link_graph.mix(row, rows, link_graph.transpose(*rows), True, 0, np.empty((1, 8), dtype))
+    edges = link_graph.rows(lists[0], row, rows, order)
+    list_messages.to_users(a.gain, lists[0], rows)
+    list_messages.to_stations(a.gain, lists[0], rows, 1)
+    link_graph.mix(rows, edges, link_graph.transpose(*edges), True, 0, np.empty((1, 8), dtype))
     neighbours.nearest(np.zeros((2, 2)), np.zeros((2, 2)), 1, True)
 
 
-def _warm_loops() -> None:
-    """Call the control loops over rules of one slot, in single precision, on a single link and slot."""
+def _warm_loops(rule: Any) -> None:
+    """Call the control loops over a rule of one slot, in single precision, on a single link and slot."""
     gain, row, active = (
         np.ones((1, 1, 1, 1), np.float32),
         np.ones((1, 1), np.float32),
         np.ones((1, 1), np.bool_),
     )
     links, clock = (row[0], row, active, np.zeros((1, 1))), np.zeros((1, 2), np.int64)
-    for rule in (WmmseRule(np.ones((1, 1)), 1, -1.0, True), GreedyRule(1, 1, 0)):
-        control.dual_batch(rule, gain, *links, np.zeros((1, 1)), (0.1, 0.0, 1.0))
-        how = (control.SIMPLE, 1, 1.0, 1.0, 0.0, 1.0)
-        control.sharing_batch(rule, gain, *links, np.zeros((1, 5, 1)), clock, how)
+    control.dual_batch(rule, gain, *links, np.zeros((1, 1)), (0.1, 0.0, 1.0))
+    how = (control.SIMPLE, 1, 1.0, 1.0, 0.0, 1.0)
+    control.sharing_batch(rule, gain, *links, np.zeros((1, 5, 1)), clock, how)
 
 
 def _warm_branches() -> None:
@@ -200,8 +244,8 @@ def _warm_beam_branches() -> None:
     beam_branch.explore_batch(rows, (np.full((1, 8), np.inf), np.zeros((1, 8, 3), np.int32)), (0.01, 1))
 
 
-def _warm_cells() -> None:
-    """Call the kernels of association on a single user and station."""
+def _warm_association() -> None:
+    """Call the kernels of association and power on a single user and station."""
     one, row, station, plan = np.ones((1, 1, 1)), np.ones((1, 1)), np.zeros((1, 1), np.int64), (1, 1, 0.0)
     assignment.assign_batch(one)
     association.associate_batch(one, row, row, station)
@@ -209,7 +253,17 @@ def _warm_cells() -> None:
     hungarian_wmmse.refine_batch(one, row, row.copy(), plan, station)
     state = row.copy(), station, row[0].copy()
     hungarian_wmmse.search_batch(one, row, one, plan, (0, 1), 0, state)
-    association_branch.search_batch(one, 1e-2, 10, station.copy(), row.copy(), np.zeros((1, 3)))
+
+
+def _warm_association_branch() -> None:
+    """Call branch and bound over associations on a single user and station."""
+    one, row, station = np.ones((1, 1, 1)), np.ones((1, 1)), np.zeros((1, 1), np.int64)
+    association_branch.search_batch(one, 1e-2, 10, station, row, np.zeros((1, 3)))
+
+
+def _warm_fair_association() -> None:
+    """Call the kernels of fair association on a single user and station."""
+    one, row, station = np.ones((1, 1, 1)), np.ones((1, 1)), np.zeros((1, 1), np.int64)
     for run, run_batch, settings in (
         (max_sum_utility.solve, max_sum_utility.solve_batch, (1, 1, True, 1e-6)),
         (effective_rate.solve, effective_rate.solve_batch, (1, 1, 1, 1e-6)),
@@ -218,20 +272,38 @@ def _warm_cells() -> None:
         run_batch(one, row.copy(), station, True, settings)
 
 
-_GROUPS = (
-    _warm_qos_branches,
-    _warm_cells,
-    functools.partial(_warm_beams, np.float32, np.complex64),
-    functools.partial(_warm_beams, np.float64, np.complex128),
-    functools.partial(_warm_links, np.float32),
-    functools.partial(_warm_links, np.float64),
-    _warm_beam_branches,
-    _warm_slices,
-    _warm_loops,
-    _warm_branches,
-)
-"""Those that take longest first."""
+def _in_both(step: Callable[..., None]) -> list[Callable[[], None]]:
+    """Return the step of beams in single and in double precision."""
+    return [
+        functools.partial(step, np.float32, np.complex64),
+        functools.partial(step, np.float64, np.complex128),
+    ]
 
 
-if __name__ == "__main__":
-    warm(processes=min(len(_GROUPS), len(os.sched_getaffinity(0))))
+def _in_each(step: Callable[[Any], None]) -> list[Callable[[], None]]:
+    """Return the step of links in single and in double precision."""
+    return [functools.partial(step, dtype) for dtype in (np.float32, np.float64)]
+
+
+FAMILIES: dict[str, list[Callable[[], None]]] = {
+    "association": [_warm_association, _warm_association_branch, _warm_fair_association],
+    "beams": [
+        _warm_beam_branches,
+        *_in_both(_warm_beam_ascent),
+        *_in_both(_warm_beam_powers),
+        *_in_both(_warm_usrmnet),
+    ],
+    "links": [
+        _warm_qos_branches,
+        _warm_branches,
+        *_in_each(_warm_wmmse),
+        *_in_each(_warm_admission),
+        *_in_each(_warm_sparse_links),
+    ],
+    "loops": [
+        functools.partial(_warm_loops, WmmseRule(np.ones((1, 1)), 1, -1.0, True)),
+        functools.partial(_warm_loops, GreedyRule(1, 1, 0)),
+    ],
+    "slicing": [_warm_slices],
+}
+"""Steps by family."""

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit, prange
 
+from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.elementary import log1p_nonnegative
 from torchrrm.kernels.links import picked, placed, rank, relative, weighted_sum_rate
+from torchrrm.kernels.rows import over_rows
 
 __all__ = ["ascend", "refine", "refine_batch", "solve", "solve_batch"]
 
@@ -14,7 +15,7 @@ _LOG2E = 1.0 / math.log(2.0)
 _SILENT = 1e-100  # amplitude that counts as 0: its square would soon be denormal, and those are slow
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def ascend(cross, across, direct, weight, amplitude, steps, tol):
     """Move `amplitude` by up to `steps` steps; the steps taken and the last change of any amplitude.
 
@@ -55,7 +56,7 @@ def ascend(cross, across, direct, weight, amplitude, steps, tol):
     return steps, change
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def _safeguard(across, direct, weight, amplitude, rate, ascended):
     """Set `amplitude` to full power, or to the best link alone, where that has a higher weighted sum rate.
 
@@ -75,7 +76,7 @@ def _safeguard(across, direct, weight, amplitude, rate, ascended):
         amplitude[winner] = 1.0
 
 
-@njit(error_model="numpy", cache=True)
+@kernel
 def solve(gain, noise_power, max_power, weight, active, start, steps, tol, safeguard):
     """Powers in W from the best of several starts, the most steps that any took, and their largest last change.
 
@@ -104,19 +105,41 @@ def solve(gain, noise_power, max_power, weight, active, start, steps, tol, safeg
     return placed(best, chosen, max_power), most, change
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def solve_batch(gain, noise_power, max_power, weight, active, start, steps, tol, safeguard):
-    """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers, steps and last changes out."""
-    batch = gain.shape[0]
-    result, taken, change = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
-    for i in prange(batch):
+@kernel
+def _solve_rows(
+    first,
+    last,
+    gain,
+    noise_power,
+    max_power,
+    weight,
+    active,
+    start,
+    steps,
+    tol,
+    safeguard,
+    result,
+    taken,
+    change,
+):
+    """Rows `first` to `last` of `solve_batch`."""
+    for i in range(first, last):
         result[i], taken[i], change[i] = solve(
             gain[i], noise_power[i], max_power[i], weight[i], active[i], start, steps, tol, safeguard
         )
-    return result, taken, change
 
 
-@njit(error_model="numpy", cache=True)
+def solve_batch(gain, noise_power, max_power, weight, active, start, steps, tol, safeguard):
+    """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers, steps and last changes out."""
+    batch = gain.shape[0]
+    out = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
+    over_rows(
+        _solve_rows, batch, gain, noise_power, max_power, weight, active, start, steps, tol, safeguard, *out
+    )
+    return out
+
+
+@kernel
 def refine(gain, noise_power, max_power, weight, active, power, steps, tol):
     """Powers in W after up to `steps` steps from `power`, or `power` if rounding made them worse."""
     chosen, cross, across, direct = relative(gain, noise_power, max_power, active)
@@ -135,10 +158,17 @@ def refine(gain, noise_power, max_power, weight, active, power, steps, tol):
     return placed(amplitude, chosen, max_power)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
+@kernel
+def _refine_rows(first, last, gain, noise_power, max_power, weight, active, power, steps, tol, result):
+    """Rows `first` to `last` of `refine_batch`."""
+    for i in range(first, last):
+        result[i] = refine(gain[i], noise_power[i], max_power[i], weight[i], active[i], power[i], steps, tol)
+
+
 def refine_batch(gain, noise_power, max_power, weight, active, power, steps, tol):
     """`refine` for each row."""
     result = np.empty_like(max_power)
-    for i in prange(gain.shape[0]):
-        result[i] = refine(gain[i], noise_power[i], max_power[i], weight[i], active[i], power[i], steps, tol)
+    over_rows(
+        _refine_rows, gain.shape[0], gain, noise_power, max_power, weight, active, power, steps, tol, result
+    )
     return result

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class RunSettings:
     Attributes:
         checkpoint: file to keep the state in. If it exists, the run goes on from it; delete it to start anew.
         checkpoint_every: steps from one checkpoint to the next.
+        checkpoint_seconds: time after which there is one anyway, at the end of the step.
         tensorboard: directory for TensorBoard scalars.
         progress: show a progress bar, if standard error is a terminal.
         history: to be filled with the loss, the learning rate and the measures of each step.
@@ -51,6 +53,7 @@ class RunSettings:
 
     checkpoint: Path | None = None
     checkpoint_every: int = 100
+    checkpoint_seconds: float = 5.0
     tensorboard: Path | None = None
     progress: bool = True
     history: History | None = None
@@ -99,10 +102,11 @@ def descend(
 ) -> Float64[Tensor, "step"]:
     """Follow a gradient from the policy's parameters, write the result into the policy, return the losses.
 
-    A run that is killed at any moment and started again ends bit by bit where it would have ended (on the
-    same machine, with the same number of threads), and has lost at most `run.checkpoint_every` steps. An
-    interrupt (Ctrl-C) leaves a checkpoint of the last whole step and the policy at that step. Where `gradient`
-    moves the policy's buffers, as batch normalisation does, they are part of the state.
+    A run that is killed at any moment and started again ends bit by bit where it would have ended (on the same
+    machine, with the same number of threads). It loses the step that it was in, and at most `run.checkpoint_every`
+    steps and `run.checkpoint_seconds` before it. An interrupt (Ctrl-C) leaves a checkpoint of the last whole step and
+    the policy at that step. Where `gradient` moves the policy's buffers, as batch normalisation does, they are part of
+    the state.
 
     Raises:
         CheckpointError: if there is a checkpoint and it is not of this run, if another run uses it at this time, or if
@@ -130,7 +134,7 @@ def _descend(
             f"checkpoint: must be of at most {settings.steps} steps, received {state.step} ({run.checkpoint})"
         )
     rates = _Rates(settings, history)
-    saved = state.step
+    saved, saved_at = state.step, time.monotonic()
     monitor = Monitor(
         steps=settings.steps, start=state.step, progress=run.progress, tensorboard=run.tensorboard
     )
@@ -144,9 +148,10 @@ def _descend(
                 gradients, buffers = clip(gradients, settings.clip_norm), buffers_of(policy)
                 state = _advance(state, gradients, buffers, optimiser, scalars[_RATE], generator)
                 rates.learn(scalars)
-                if state.step % run.checkpoint_every == 0:
+                late = time.monotonic() - saved_at > run.checkpoint_seconds
+                if late or state.step % run.checkpoint_every == 0:
                     _save(run, identity, state, history)
-                    saved = state.step
+                    saved, saved_at = state.step, time.monotonic()
                 monitor.update(state.step, scalars)
         if state.step > saved:
             _save(run, identity, state, history)

@@ -146,9 +146,13 @@ def gradient_and_value(
 
 
 def clip(gradients: Parameters, norm: float | None) -> Parameters:
-    """The gradients, scaled down to the given Euclidean norm over all of them if theirs is larger."""
+    """Scale gradients down to the given Euclidean norm over all of them if theirs is larger.
+
+    Squares are summed in the order of names: a file gives tensors back in another order than a policy, and a sum
+    depends on it in the last bit.
+    """
     if norm is None:
         return gradients
-    squares: list[Tensor] = [gradient.square().sum() for gradient in gradients.values()]
+    squares: list[Tensor] = [gradients[name].square().sum() for name in sorted(gradients)]
     factor = (norm / torch.stack(squares).sum().sqrt()).clamp(max=1.0)
     return {name: gradient * factor for name, gradient in gradients.items()}

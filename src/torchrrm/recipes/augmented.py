@@ -8,11 +8,11 @@ import torch
 from torchrrm import learning
 from torchrrm.policies import OnlineDual, StateAugmented
 from torchrrm.problems import ErgodicInstance, LinkInstance, PowerAction, Task
+from torchrrm.recipes.jobs import quiet_run
 from torchrrm.solvers import WMMSE
 
 __all__ = ["AugmentedSettings", "train_augmented"]
 
-_QUIET = learning.RunSettings(progress=False)
 _FULL_BATCH = 20  # links up to which a step takes the whole batch
 
 
@@ -67,7 +67,7 @@ def train_augmented(
         _train_power(policy, objective, [_task(*group) for group in groups], how, rate, generator)
     settled = [(each, learning.collect(own, each, 1)) for each in drawn]
     regression = learning.RegressionSettings(steps=how.regression_steps)
-    learning.regress_first(policy.first, settled, regression, generator=generator, run=_QUIET)
+    learning.regress_first(policy.first, settled, regression, generator=generator, run=quiet_run())
 
 
 def _train_power(
@@ -86,7 +86,7 @@ def _train_power(
         clip_norm=1.0,
     )
     loss = learning.PolicyLoss(policy.power, objective)
-    learning.train(loss, tasks, settings, generator=generator, run=_QUIET)
+    learning.train(loss, tasks, settings, generator=generator, run=quiet_run())
 
 
 def _task(configurations: ErgodicInstance, found: learning.Trajectories) -> Task[LinkInstance, PowerAction]:

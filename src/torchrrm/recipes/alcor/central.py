@@ -10,6 +10,7 @@ from torchrrm import learning
 from torchrrm.policies import CentralPower
 from torchrrm.problems import LinkInstance, PowerAction, Task, WeightedSumRate
 from torchrrm.recipes.alcor.cases import DIVERSE, rayleigh
+from torchrrm.recipes.jobs import quiet_run
 from torchrrm.setups import workbench
 from torchrrm.setups.links import draw_links, paused
 
@@ -18,7 +19,6 @@ __all__ = ["WIDTHS", "CentralTraining", "rayleigh_task"]
 WIDTHS: dict[int, tuple[int, ...]] = {5: (25, 25), 10: (400, 200), 20: (400, 200), 50: (400, 400)}
 """Hidden widths by the number of links: {25, 25, 25, 5}, {100, 400, 200, 10}, ... of [Behmandpoor2024]."""
 _TRAIN = 22_000_000
-_QUIET = learning.RunSettings(progress=False)
 
 
 def rayleigh_task(links: int, kappas: Sequence[float] = (1.0,)) -> Task[LinkInstance, PowerAction]:
@@ -113,7 +113,7 @@ class CentralTraining:
             steps=steps, learning_rate=rate, schedule="cosine", batch_size=self.batch_size
         )
         loss = learning.PolicyLoss(policy, objective)
-        learning.train(loss, [task], how, generator=generator, run=_QUIET)
+        learning.train(loss, [task], how, generator=generator, run=quiet_run())
 
 
 def _one(instance: LinkInstance) -> Tensor:

@@ -14,6 +14,7 @@ from torchrrm.learning.optimisers import gradient_and_value
 from torchrrm.policies import LocalPower
 from torchrrm.problems import ErgodicInstance, LinkInstance, PowerAction, Problem, WeightedSumRate
 from torchrrm.recipes.alcor.cases import DIVERSE, TRAIN, generator_of, rayleigh
+from torchrrm.recipes.jobs import quiet_run
 from torchrrm.records import map_tensors, replace
 from torchrrm.setups import workbench
 from torchrrm.setups.links import RAYLEIGH_TERMS, LinkSource, draw_links, paused, terms_of
@@ -32,7 +33,6 @@ _SCENARIOS = ("rayleigh", "seven-cells")
 _STREAM = 41  # of the generators, apart from those of the other jobs
 _LEARNING_RATE = 2e-3
 _MOST_MULTIPLIER = 4.0
-_QUIET = learning.RunSettings(progress=False)
 
 
 class Rounds(nn.Module):
@@ -114,7 +114,7 @@ class LocalTraining:
         held = replace(moving, steps=self.steps // 2, schedule="cosine")
         for settings in (moving, held):
             loss.policy.train(settings is moving)
-            learning.descend(loss.policy, gradient, settings, generator=generator, run=_QUIET)
+            learning.descend(loss.policy, gradient, settings, generator=generator, run=quiet_run())
         return learning.parameters_of(policy) | learning.buffers_of(policy)
 
     def policy(self) -> LocalPower:

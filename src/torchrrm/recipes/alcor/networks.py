@@ -16,7 +16,7 @@ from torchrrm.learning import LearnedStep, OverSlots, PenalisedRates, Retrained,
 from torchrrm.policies import CentralPower
 from torchrrm.problems import ErgodicAction, ErgodicInstance, ErgodicPower, Task
 from torchrrm.recipes.alcor.cases import TRAIN, Case, generator_of, rayleigh
-from torchrrm.recipes.jobs import Start
+from torchrrm.recipes.jobs import Start, quiet_run
 from torchrrm.records import replace
 from torchrrm.setups import workbench
 from torchrrm.setups.links import draw_configurations
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 _ERGODIC = ErgodicPower()
-_QUIET = learning.RunSettings(progress=False)
 _FIXED, _DYNAMIC, _STEP = 600, 610, 620  # streams within that of training
 _PENALTIES = (1.0, 10.0, learning.DEMAND_PENALTY)
 _CHUNK = 1000
@@ -84,7 +83,7 @@ def _ascend(
     for stage, penalty in enumerate(penalties):
         staged = replace(how, learning_rate=how.learning_rate / 2**stage)
         loss = learning.PolicyLoss(served, PenalisedRates(penalty))
-        learning.train(loss, [task], staged, generator=generator, run=_QUIET)
+        learning.train(loss, [task], staged, generator=generator, run=quiet_run())
     return learning.parameters_of(policy) | learning.buffers_of(policy)
 
 
@@ -255,7 +254,7 @@ class StepTraining:
 
         loss = learning.PolicyLoss(meta, PenalisedRates())
         generator = generator_of(TRAIN, _STEP, self.links, self.seed)
-        learning.meta_train(loss, draw, how, generator=generator, run=_QUIET)
+        learning.meta_train(loss, draw, how, generator=generator, run=quiet_run())
         return learning.parameters_of(meta)
 
     def policy(self, seed: int) -> OverSlots:

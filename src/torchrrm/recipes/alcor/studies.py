@@ -82,7 +82,7 @@ def unconstrained(
         for links in settings.any_sizes
         for title, which in _ANY.items()
     }
-    found = run_jobs("sum rates", list({*table.values(), *sizes.values()}), workers)
+    found = run_jobs("sum rates", list(dict.fromkeys([*table.values(), *sizes.values()])), workers)
     return (
         {key: found[each]["rate"] for key, each in table.items()},
         {key: found[each]["rate"] for key, each in sizes.items()},

@@ -14,6 +14,7 @@ from torchrrm.learning.optimisers import gradient_and_value
 from torchrrm.policies.unfolded_power import UnfoldedPower, stop_features, stop_price, stop_probability
 from torchrrm.problems import LinkInstance
 from torchrrm.recipes.alcor.cases import rayleigh
+from torchrrm.recipes.jobs import quiet_run
 from torchrrm.records import index, replace, tensor_record
 from torchrrm.setups import workbench
 from torchrrm.setups.links import draw_links
@@ -23,7 +24,6 @@ from torchrrm.solvers.relative_links import relative_links
 __all__ = ["UnfoldedSettings", "UnfoldedTraining", "looped_weights"]
 
 _TRAIN = 24_000_000
-_QUIET = learning.RunSettings(progress=False)
 _CHUNK = 5_000_000  # gains of candidates by members that are looked at at once
 
 
@@ -98,7 +98,7 @@ class UnfoldedTraining:
         how = learning.DescentSettings(
             steps=settings.steps, learning_rate=settings.learning_rate, schedule="cosine"
         )
-        learning.descend(policy.stop, gradient, how, generator=generator, run=_QUIET)
+        learning.descend(policy.stop, gradient, how, generator=generator, run=quiet_run())
         return learning.parameters_of(policy)
 
     def policy(self) -> UnfoldedPower:

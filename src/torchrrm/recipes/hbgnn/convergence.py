@@ -24,7 +24,7 @@ from torchrrm.recipes.hbgnn.labels import label_set
 from torchrrm.recipes.hbgnn.published import PARAMETERS
 from torchrrm.recipes.hbgnn.scoring import PROBLEM
 from torchrrm.recipes.hbgnn.settings import ConvergenceSettings, HbgnnSettings
-from torchrrm.recipes.jobs import Workers
+from torchrrm.recipes.jobs import Workers, quiet_run
 from torchrrm.setups import workbench
 from torchrrm.solvers.hungarian_wmmse import matched_association
 
@@ -91,7 +91,7 @@ class Converging:
             [task],
             how,
             generator=generator_of(TRAIN, self.seed, 7),
-            run=learning.RunSettings(progress=False, history=history),
+            run=quiet_run(history=history),
         )
         return {name: history[name] for name in _SHOWN}
 

@@ -19,13 +19,13 @@ from torchrrm.policies.hbgnn.core import Stage, matched_rate, radio
 from torchrrm.policies.hbgnn.decisions import relaxed
 from torchrrm.problems.association import CellInstance, relative_snr
 from torchrrm.recipes.hbgnn.cases import TRAIN
+from torchrrm.recipes.jobs import quiet_run
 from torchrrm.setups import workbench
 from torchrrm.setups.association import CellSource, CellTerms, draw_cells
 from torchrrm.units import db_to_linear, dbm_to_watt
 
 __all__ = ["TRAININGS", "Area", "GrlTraining", "TrainingSettings", "draw_area", "draw_in", "train_network"]
 
-_QUIET = learning.RunSettings(progress=False)
 _LEAST_OBJECTIVE = 1e-3  # bit/s/Hz, added before a logarithm is taken
 
 
@@ -187,7 +187,7 @@ def train_network(
     how = learning.DescentSettings(
         steps=settings.steps, learning_rate=settings.learning_rate, schedule="cosine", clip_norm=1.0
     )
-    return learning.descend(trainee, gradient, how, generator=generator, run=run or _QUIET)
+    return learning.descend(trainee, gradient, how, generator=generator, run=run or quiet_run())
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from torchrrm.learning import (
     FineTuneSettings,
     MetaSettings,
     PolicyLoss,
-    RunSettings,
     TrainerSettings,
     fine_tune,
     meta_train,
@@ -25,7 +24,7 @@ from torchrrm.policies.slice_gnn import PreparedSlice
 from torchrrm.problems import KINDS, SliceInstance
 from torchrrm.recipes.hml.settings import HmlSettings
 from torchrrm.recipes.hml.tasksets import TrainingSet, certified_bound, pooled_task, prepared_task
-from torchrrm.recipes.jobs import Start
+from torchrrm.recipes.jobs import Start, quiet_run
 from torchrrm.setups.slicing import SliceSource, new_policy, policy_loss, slice_task
 
 __all__ = [
@@ -87,18 +86,24 @@ class MetaTraining:
 
     def __call__(self) -> dict[str, Tensor]:
         policy = new_policy(self.tasks.problem, self.tasks.features, seed=self.seed)
-        loss, quiet = policy_loss(policy), RunSettings(progress=False)
+        loss = policy_loss(policy)
         how: dict[str, Any] = {
             "steps": self.settings.meta_steps,
             "learning_rate": self.settings.meta_learning_rate,
         }
         generator = _generator(_TRAIN, self.seed)
         if self.method == "mtl":
-            train(loss, self.tasks, TrainerSettings(tasks_per_step=4, **how), generator=generator, run=quiet)
+            train(
+                loss,
+                self.tasks,
+                TrainerSettings(tasks_per_step=4, **how),
+                generator=generator,
+                run=quiet_run(),
+            )
         elif self.method != "random":
             inner = self.settings.inner_learning_rate
             meta = MetaSettings(method=self.method, inner_learning_rate=inner, **how)
-            meta_train(loss, self.tasks, meta, generator=generator, run=quiet)
+            meta_train(loss, self.tasks, meta, generator=generator, run=quiet_run())
         return parameters_of(policy)
 
 
@@ -158,5 +163,5 @@ class MarginalTraining:
         how = TrainerSettings(
             steps=self.steps, learning_rate=3e-3, schedule="cosine", clip_norm=10.0, tasks_per_step=None
         )
-        train(loss, tasks, how, generator=generator, run=RunSettings(progress=False))
+        train(loss, tasks, how, generator=generator, run=quiet_run())
         return parameters_of(policy)

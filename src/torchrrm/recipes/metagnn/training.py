@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from torchrrm import learning
-from torchrrm.learning import NetRates, Parameters, PrimalDual, PrimalDualSettings, RunSettings, parameters_of
+from torchrrm.learning import NetRates, Parameters, PrimalDual, PrimalDualSettings, parameters_of
 from torchrrm.policies import MetaGNN, StateAugmented
 from torchrrm.problems import ErgodicInstance, ErgodicPower
 from torchrrm.recipes.augmented import AugmentedSettings, train_augmented
+from torchrrm.recipes.jobs import quiet_run
 from torchrrm.recipes.metagnn.drops import (
     LEAST,
     MOST,
@@ -31,7 +32,6 @@ __all__ = ["AugmentedTraining", "MetaTraining", "adapter", "new_nets", "scores",
 ADAPTATION = NetRates(power=4e-3, slack=8e-4, dual=8e-4)
 """Rates of adaptation, Table I of [Huang2024]; its inner rates are the defaults of `NetRates`."""
 _WATCHED_LINKS = 12
-_QUIET = RunSettings(progress=False)
 
 
 def new_nets(seed: int, *, literal: bool = False) -> MetaGNN:
@@ -90,7 +90,7 @@ class MetaTraining:
                     lambda tasks, each: training_draw(tasks, each, 2 * settings.test_slots),
                     how,
                     generator=generator,
-                    run=_QUIET,
+                    run=quiet_run(),
                 )
             )
             points.append(points[-1] + steps)

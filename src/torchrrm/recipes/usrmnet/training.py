@@ -18,6 +18,7 @@ from torchrrm.policies.usrmnet import USRMNet
 from torchrrm.policies.usrmnet.core import Uplink, response, uplink
 from torchrrm.problems import MisoInstance, UrllcBeamforming
 from torchrrm.problems.beamforming import miso_instance
+from torchrrm.recipes.jobs import quiet_run
 from torchrrm.records import index
 from torchrrm.setups import workbench
 from torchrrm.setups.beamforming import BeamSource
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 _TRAIN = 31_500_000
-_QUIET = learning.RunSettings(progress=False)
 _RINGS = ((30.0, 200.0), (50.0, 300.0), (120.0, 140.0), (100.0, 200.0), (20.0, 100.0))
 
 
@@ -227,7 +227,7 @@ class DefaultTraining:
             steps=settings.steps, learning_rate=settings.learning_rate, schedule="cosine", clip_norm=5.0
         )
         generator = torch.Generator().manual_seed(first)
-        learning.descend(trainee, gradient, how, generator=generator, run=_QUIET)
+        learning.descend(trainee, gradient, how, generator=generator, run=quiet_run())
         return learning.parameters_of(policy)
 
     def _loss(self, trainee: _Shares, parameters: Parameters, batch: Labelled) -> Tensor:
