@@ -18,7 +18,7 @@ BOUNDSCHECKED := tests/kernels tests/testing/test_boundary.py tests/solvers/test
   tests/policies/test_sparse_power_gnn.py tests/policies/test_sparse_hbgnn.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test boundscheck check lint doctest docs wheel bench fuzz falsify leaderboard clean
+.PHONY: help demo test browser boundscheck check lint doctest docs wheel bench fuzz falsify leaderboard clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
@@ -28,7 +28,8 @@ help:
 	@echo "make docs    the documentation, its examples run; writes docs/_build/html"
 	@echo "make wheel   source archive and wheel in dist/, the wheel's demo run offline in a clean environment"
 	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
-	@echo "make fuzz    loaders and commands against hostile inputs, ten minutes; writes docs/results/fuzz.txt"
+	@echo "make browser install a browser for the tests of the HTML page, if there is none"
+	@echo "make fuzz    hostile inputs (ten minutes) and random kills (six); writes docs/results/fuzz.txt and kills.txt"
 	@echo "make falsify search for counterexamples to certified bounds, ten minutes; writes docs/results/falsify.txt"
 	@echo "make leaderboard  the full benchmark, and the README's table of it"
 	@echo "make clean   remove .venv, caches and $(OUT)"
@@ -40,7 +41,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.kernels
 	$(BIN)/python -m pytest -n 2 --dist worksteal --jaxtyping-packages=$(CHECKED),beartype.beartype
 
-# Numba does not tell checked from unchecked code in its cache, so that checked code has a cache of its own.
+browser: $(VENV)/.installed
+	command -v chromium || $(BIN)/python -m playwright install --with-deps chromium-headless-shell
+
+# Checked code has a cache of its own, which is not taken into a wheel.
 boundscheck: $(VENV)/.installed
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/.boundscheck \
 	  $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" $(BOUNDSCHECKED)
@@ -69,6 +73,7 @@ docs: $(VENV)/.kernels
 
 fuzz: $(VENV)/.fuzz $(VENV)/.kernels
 	$(BIN)/python tests/fuzz/campaign.py
+	$(BIN)/python tests/stops/campaign.py 6
 
 falsify: $(VENV)/.kernels
 	$(BIN)/python tests/falsify/campaign.py

@@ -1,6 +1,9 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import settings
+from tests.bench.browsers import NO_BROWSER
 
 from torchrrm.kernels import set_threads
 
@@ -22,3 +25,22 @@ def generator() -> torch.Generator:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests begin first, so that no process is left with one at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+_NO_BROWSER = pytest.StashKey[int]()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Count tests that were skipped for want of a browser."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    config.stash[_NO_BROWSER] = sum(NO_BROWSER in str(report.longrepr) for report in skipped)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say in the last line that tests of the page did not run."""
+    count = config.stash.get(_NO_BROWSER, 0)
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if count and reporter is not None:
+        reporter.write_line(
+            f"{count} tests of the HTML page did not run: no browser; `make browser` installs one"
+        )

@@ -2,13 +2,13 @@
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from tests.bench.browsers import NO_BROWSER, find_browser
 from tests.bench.test_page import EVIL, SCENE, SHOWN, TWO
 
 from torchrrm.bench import Results, html_report
@@ -21,10 +21,8 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and "CI" not in os.environ, reason="there is no chromium on this machine"
-)
+CHROMIUM = find_browser()
+pytestmark = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason=NO_BROWSER)
 BARS = dataclasses.replace(SCENE, title="two users nowhere", places=None)
 
 

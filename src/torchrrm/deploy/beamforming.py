@@ -20,9 +20,7 @@ _MOVED = 1e-6  # of the limit: powers that are within it of the network's keep i
 _TOLERANCE = {"min_rate": 1e-5, "power": 1e-6, "sign": 0.0, "beam": 1e-6, "inactive": 0.0}
 # Compiled functions, which pyright takes for the plain ones that they are made from.
 _terms: Callable[..., Any] = terms_batch
-_least: Callable[..., Any] = beam_power.least
 _least_batch: Callable[..., Any] = beam_power.least_batch
-_restore: Callable[..., Any] = beam_power.restore
 _restore_batch: Callable[..., Any] = beam_power.restore_batch
 
 
@@ -54,27 +52,20 @@ class PreparedBeams:
 
         Where nothing is wanted, nearest to equal ones.
         """
-        if len(wanted) > 1:
-            return _restore_batch(*self._arrays(slice(None)), wanted)[0]
-        share = np.empty_like(wanted)
-        _restore(*self._arrays(0), wanted[0], share[0])
-        return share
+        return _restore_batch(*self._arrays, wanted)[0]
 
     @cached_property
     def least(self) -> tuple[Array, Array, Array]:
         """Least shares; those to use, balanced where the least exceed the limit; and their beams."""
         beam = np.empty_like(self.channel)
-        if len(beam) > 1:
-            needed, share, *_ = _least_batch(*self._arrays(slice(None)), beam)
-        else:
-            needed, share = np.empty_like(self.weight), np.empty_like(self.weight)
-            _least(*self._arrays(0), needed[0], share[0], beam[0])
+        needed, share, *_ = _least_batch(*self._arrays, beam)
         return needed, share, beam
 
-    def _arrays(self, row: Any) -> tuple[Any, ...]:
-        """One row, or all, as kernels take them: noise and limit are 1, since channels are relative."""
-        one, packet = np.ones_like(self.weight), tuple(array[row] for array in self.packet)
-        return self.channel[row], one[row], one[row, 0], packet, self.active[row]
+    @property
+    def _arrays(self) -> tuple[Any, ...]:
+        """As kernels take them: noise and limit are 1, since channels are relative."""
+        one = np.ones_like(self.weight)
+        return self.channel, one, np.ones(len(one)), self.packet, self.active
 
 
 class BeamService:

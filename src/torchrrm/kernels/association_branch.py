@@ -328,7 +328,7 @@ def _explore(link, n, shared, row, root, law, state, best, work):
                 state[1] = max(state[1], found)
 
 
-@kernel
+@kernel(inline="always")
 def _search(received, deaf, tolerance, max_boxes):
     """Best association and powers, and `[sum rate, bound, boxes]`."""
     users, stations = received.shape

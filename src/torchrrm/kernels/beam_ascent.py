@@ -32,9 +32,7 @@ __all__ = [
     "SHIFTS",
     "Uplink",
     "ascend",
-    "refine",
     "refine_batch",
-    "solve",
     "solve_batch",
     "value",
 ]
@@ -330,8 +328,8 @@ def _ready(channel, noise_power, max_power, packet, active, weight):
     return Uplink(g_real, g_imag, picked(weight, chosen), target, theta), chosen, real, imag, lost
 
 
-@kernel
-def solve(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
+@kernel(inline="always")
+def _solve(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
     """Write powers in W and beams of one instance; whether every start converged, and the most steps of any.
 
     Arguments as in `MisoInstance`; `packet` is blocklength, error probability and payloads; `plan` is numbers
@@ -356,13 +354,13 @@ def _solve_rows(
     blocklength, error_probability, payload = packet
     for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
-        converged[i], most[i] = solve(
+        converged[i], most[i] = _solve(
             channel[i], noise_power[i], max_power[i], own, active[i], weight[i], plan, power[i], beam[i]
         )
 
 
 def solve_batch(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
-    """`solve` of each row."""
+    """`_solve` of each row."""
     rows = active.shape[0]
     out = np.empty(rows, np.bool_), np.empty(rows, np.int64)
     over_rows(
@@ -371,8 +369,8 @@ def solve_batch(channel, noise_power, max_power, packet, active, weight, plan, p
     return out
 
 
-@kernel
-def refine(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
+@kernel(inline="always")
+def _refine(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
     """Write what the ascent from `power` leads to, restored to minimum rates and full power first, in its place."""
     uplink, chosen, real, imag, lost = _ready(channel, noise_power, max_power, packet, active, weight)
     share, (_, steps, tol) = np.empty(chosen.size), plan
@@ -396,13 +394,13 @@ def _refine_rows(
     blocklength, error_probability, payload = packet
     for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
-        converged[i], taken[i] = refine(
+        converged[i], taken[i] = _refine(
             channel[i], noise_power[i], max_power[i], own, active[i], weight[i], plan, power[i], beam[i]
         )
 
 
 def refine_batch(channel, noise_power, max_power, packet, active, weight, plan, power, beam):
-    """`refine` of each row."""
+    """`_refine` of each row."""
     rows = active.shape[0]
     out = np.empty(rows, np.bool_), np.empty(rows, np.int64)
     over_rows(

@@ -6,11 +6,11 @@ from torchrrm.kernels.compiled import kernel
 from torchrrm.kernels.gram import beams, gram, listed, planes, spread
 from torchrrm.kernels.rows import over_rows
 
-__all__ = ["equal_power", "equal_power_batch"]
+__all__ = ["equal_power_batch"]
 
 
-@kernel
-def equal_power(channel, noise_power, max_power, active, power, beam):
+@kernel(inline="always")
+def _equal_power(channel, noise_power, max_power, active, power, beam):
     """Write equal powers in W of active users whose channel is not 0, and their best beams; arguments of one instance.
 
     `channel` and `beam` are `[user ant]`, `noise_power`, `active` and `power` `[user]`.
@@ -27,9 +27,9 @@ def equal_power(channel, noise_power, max_power, active, power, beam):
 def _equal_power_rows(first, last, channel, noise_power, max_power, active, power, beam):
     """Rows `first` to `last` of `equal_power_batch`."""
     for i in range(first, last):
-        equal_power(channel[i], noise_power[i], max_power[i], active[i], power[i], beam[i])
+        _equal_power(channel[i], noise_power[i], max_power[i], active[i], power[i], beam[i])
 
 
 def equal_power_batch(channel, noise_power, max_power, active, power, beam):
-    """`equal_power` of each row."""
+    """`_equal_power` of each row."""
     over_rows(_equal_power_rows, active.shape[0], channel, noise_power, max_power, active, power, beam)

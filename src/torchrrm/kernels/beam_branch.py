@@ -91,7 +91,7 @@ def _judge(terms, node, store, bound, tolerance, state, best):
     return bound
 
 
-@kernel
+@kernel(inline="always")
 def _explore(terms, queue, store, state, best, law):
     """Split simplices, the largest bound first, until the gap is closed or the budget is spent."""
     key, node = queue
@@ -140,7 +140,7 @@ def _is_vague(g_real, target):
     return _LOSS * cost * most > _VAGUE
 
 
-@kernel
+@kernel(inline="always")
 def _plant(channel, limits, packets, active, weight, share, row):
     """Terms of one instance, its first corners, and the best of the given shares and the least ones scaled."""
     (g, of_rate, least, order, theta, count, store, state, best), (noise, limit) = row, limits

@@ -23,10 +23,8 @@ __all__ = [
     "TRIES",
     "balanced",
     "demands",
-    "least",
     "least_batch",
     "newton",
-    "restore",
     "restore_batch",
     "restored",
     "smallest",
@@ -359,8 +357,8 @@ def demands(channel, payload, blocklength, error_probability, active):
     return chosen, target, lost
 
 
-@kernel
-def least(channel, noise_power, max_power, packet, active, needed, share, beam):
+@kernel(inline="always")
+def _least(channel, noise_power, max_power, packet, active, needed, share, beam):
     """Write the least shares of one instance, those to use, and their beams; whether they are within 1, and steps.
 
     Arguments as in `MisoInstance`; `packet` is blocklength, error probability and payloads. The shares to use are the
@@ -397,21 +395,21 @@ def _least_rows(
     blocklength, error_probability, payload = packet
     for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
-        feasible[i], steps[i] = least(
+        feasible[i], steps[i] = _least(
             channel[i], noise_power[i], max_power[i], own, active[i], needed[i], share[i], beam[i]
         )
 
 
 def least_batch(channel, noise_power, max_power, packet, active, beam):
-    """`least` of each row: shares needed, shares to use, feasibility and steps; `beam` is written."""
+    """`_least` of each row: shares needed, shares to use, feasibility and steps; `beam` is written."""
     rows, users = active.shape
     out = np.empty((rows, users)), np.empty((rows, users)), np.empty(rows, np.bool_), np.empty(rows, np.int64)
     over_rows(_least_rows, rows, channel, noise_power, max_power, packet, active, beam, *out)
     return out
 
 
-@kernel
-def restore(channel, noise_power, max_power, packet, active, wanted, share):
+@kernel(inline="always")
+def _restore(channel, noise_power, max_power, packet, active, wanted, share):
     """Write the shares of one instance that are nearest to `wanted` and keep every minimum; whether there are any."""
     blocklength, error_probability, payload = packet
     chosen, target, lost = demands(channel, payload, blocklength, error_probability, active)
@@ -429,11 +427,11 @@ def _restore_rows(first, last, channel, noise_power, max_power, packet, active, 
     blocklength, error_probability, payload = packet
     for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
-        feasible[i] = restore(channel[i], noise_power[i], max_power[i], own, active[i], wanted[i], share[i])
+        feasible[i] = _restore(channel[i], noise_power[i], max_power[i], own, active[i], wanted[i], share[i])
 
 
 def restore_batch(channel, noise_power, max_power, packet, active, wanted):
-    """`restore` of each row: shares and whether they keep every minimum."""
+    """`_restore` of each row: shares and whether they keep every minimum."""
     rows, users = active.shape
     out = np.empty((rows, users)), np.empty(rows, np.bool_)
     over_rows(_restore_rows, rows, channel, noise_power, max_power, packet, active, wanted, *out)

@@ -74,7 +74,7 @@ def dual_step(multiplier, least, rate, step, relaxed, ceiling):
             multiplier[k] = 0.0
 
 
-@kernel
+@kernel(inline="always")
 def _dual(rule, gain, links, multiplier, settings, power, rate, history):
     noise, limit, active, least = links
     step, relaxed, ceiling = settings
@@ -165,7 +165,7 @@ def select(multiplier, active, key, slot, on):
         on[k] = active[k] and chance(key, slot, k) * top < 1.0 + multiplier[k]
 
 
-@kernel
+@kernel(inline="always")
 def _sharing(rule, gain, links, state, clock, settings, out):
     noise, limit, active, demand = links
     key, first = clock

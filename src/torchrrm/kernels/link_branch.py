@@ -123,7 +123,7 @@ def _middle(low, high, interference, rule):
     return middle if low < middle < high else 0.5 * (low + high)
 
 
-@kernel
+@kernel(inline="always")
 def _explore(gain, weight, n, queue, state, power, law, budget):
     """Split boxes, the largest bound first, until the gap is closed or the budget of boxes is spent."""
     key, slot, box = queue
@@ -177,7 +177,7 @@ def _judge(box, bound, gain, weight, n, state, power, law, work, scratch):
     return bound
 
 
-@kernel
+@kernel(inline="always")
 def _plant(gain, weight, n, starts, state, power):
     """Best local maximum from each link alone, silence, full power and random corners."""
     scratch = np.empty((3, n))
@@ -196,7 +196,7 @@ def _plant(gain, weight, n, starts, state, power):
         _improve(start, gain, weight, n, state, power, scratch)
 
 
-@kernel
+@kernel(inline="always")
 def _settle(gain, weight, n, state, power):
     """Ascend from the best powers to rounding."""
     ascend(power, gain, weight, n, 200, 1e-14, False, np.empty(n))

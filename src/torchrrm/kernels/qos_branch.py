@@ -226,7 +226,7 @@ def _plant(gain, weight, n, root, queue, state, best_power, work):
     state[BEST] = weighted_rate(best_power, gain, weight, n)
 
 
-@kernel
+@kernel(inline="always")
 def _explore(gain, weight, n, root, queue, state, best_power, tolerance, budget):
     """Split boxes, the largest bound first, until the gap is closed or the budget of boxes is spent."""
     key, slot, box = queue

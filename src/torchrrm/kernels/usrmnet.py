@@ -13,7 +13,7 @@ from torchrrm.kernels.gram import back_off, beams, gram, planes, spread, sweep
 from torchrrm.kernels.links import picked
 from torchrrm.kernels.rows import over_rows
 
-__all__ = ["INPUTS", "pack", "run", "solve", "solve_batch"]
+__all__ = ["INPUTS", "pack", "run", "solve_batch"]
 
 _FEATURES = 12
 _SENT = (1, 2, 4, 5, 11)
@@ -245,8 +245,8 @@ def _relative(weight, chosen):
     return own
 
 
-@kernel
-def solve(channel, noise_power, max_power, packet, active, weight, net, power, beam):
+@kernel(inline="always")
+def _solve(channel, noise_power, max_power, packet, active, weight, net, power, beam):
     """Write powers in W and beams of one instance; whether its minimum rates can be kept.
 
     Arguments as in `MisoInstance`; `packet` is blocklength, error probability and payloads.
@@ -276,13 +276,13 @@ def _solve_rows(
     blocklength, error_probability, payload = packet
     for i in range(first, last):
         own = (blocklength[i], error_probability[i], payload[i])
-        feasible[i] = solve(
+        feasible[i] = _solve(
             channel[i], noise_power[i], max_power[i], own, active[i], weight[i], net, power[i], beam[i]
         )
 
 
 def solve_batch(channel, noise_power, max_power, packet, active, weight, net, power, beam):
-    """`solve` of each row."""
+    """`_solve` of each row."""
     rows = active.shape[0]
     feasible = np.empty(rows, np.bool_)
     over_rows(

@@ -104,47 +104,39 @@ def _warm_slices() -> None:
 
 
 class _Beams:
-    """Arguments of kernels of beams in a precision of real and of complex numbers: a single user and antenna."""
+    """Arguments of kernels of beams: a single user and antenna."""
 
-    def __init__(self, real: Any, whole: Any):
-        self.share, self.wanted = np.ones((1, 1)), np.ones((1, 1), real)
-        limit, active = np.ones(1), np.ones((1, 1), np.bool_)
-        self.channel = np.ones((1, 1, 1), whole)
-        self.single = (self.channel[0], self.wanted[0], 1.0, (1.0, 0.1, self.wanted[0]), active[0])
-        self.batch = (self.channel, self.wanted, limit, (limit, 0.1 * limit, self.wanted), active)
+    def __init__(self) -> None:
+        self.share, self.limit, active = np.ones((1, 1)), np.ones(1), np.ones((1, 1), np.bool_)
+        self.channel, self.packet = (
+            np.ones((1, 1, 1), np.complex128),
+            (self.limit, 0.1 * self.limit, self.share),
+        )
+        self.batch = (self.channel, self.share, self.limit, self.packet, active)
 
 
-def _warm_beam_powers(real: Any, whole: Any) -> None:
+def _warm_beam_powers() -> None:
     """Call the kernels of least powers, of equal powers and of packets."""
-    a = _Beams(real, whole)
-    channel, noise, limit, packet, active = a.batch
-    beam_power.least(*a.single, a.share[0], a.share[0].copy(), channel[0].copy())
+    a = _Beams()
+    channel, noise, limit, _, active = a.batch
     beam_power.least_batch(*a.batch, channel.copy())
-    beam_power.restore(*a.single, a.wanted[0], a.share[0])
-    beam_power.restore_batch(*a.batch, a.wanted)
-    beam_baselines.equal_power(*a.single[:3], active[0], a.wanted[0].copy(), channel[0].copy())
-    beam_baselines.equal_power_batch(channel, noise, limit, active, a.wanted.copy(), channel.copy())
-    beam_terms.terms_batch(a.share, *packet[:2], active)
+    beam_power.restore_batch(*a.batch, a.share)
+    beam_baselines.equal_power_batch(channel, noise, limit, active, a.share.copy(), channel.copy())
+    beam_terms.terms_batch(a.share, limit, 0.1 * limit, active)
 
 
-def _warm_beam_ascent(real: Any, whole: Any) -> None:
-    """Call the kernels of the ascent, each alone and in a batch."""
-    a, plan = _Beams(real, whole), (np.ones((1, 1)), 1, 1e-9)
-    for one, many in (
-        (beam_ascent.solve, beam_ascent.solve_batch),
-        (beam_ascent.refine, beam_ascent.refine_batch),
-    ):
-        one(*a.single, a.wanted[0], plan, a.share[0], a.channel[0].copy())
-        many(*a.batch, a.wanted, plan, a.share, a.channel.copy())
+def _warm_beam_ascent() -> None:
+    """Call the kernels of the ascent."""
+    a, plan = _Beams(), (np.ones((1, 1)), 1, 1e-9)
+    for run in (beam_ascent.solve_batch, beam_ascent.refine_batch):
+        run(*a.batch, a.share, plan, a.share.copy(), a.channel.copy())
 
 
-def _warm_usrmnet(real: Any, whole: Any) -> None:
-    """Call the kernels of the unrolled network, of two layers of two networks."""
-    a = _Beams(real, whole)
+def _warm_usrmnet() -> None:
+    """Call the kernel of the unrolled network, of two layers of two networks."""
+    a = _Beams()
     inner, outer = np.zeros((usrmnet.INPUTS + 1, 8), np.float32), np.zeros((9, 1), np.float32)
-    net = usrmnet.pack([inner, outer] * 4)
-    usrmnet.solve(*a.single, a.wanted[0], net, a.share[0], a.channel[0].copy())
-    usrmnet.solve_batch(*a.batch, a.wanted, net, a.share, a.channel.copy())
+    usrmnet.solve_batch(*a.batch, a.share, usrmnet.pack([inner, outer] * 4), a.share.copy(), a.channel.copy())
 
 
 class _Links:
@@ -272,14 +264,6 @@ def _warm_fair_association() -> None:
         run_batch(one, row.copy(), station, True, settings)
 
 
-def _in_both(step: Callable[..., None]) -> list[Callable[[], None]]:
-    """Return the step of beams in single and in double precision."""
-    return [
-        functools.partial(step, np.float32, np.complex64),
-        functools.partial(step, np.float64, np.complex128),
-    ]
-
-
 def _in_each(step: Callable[[Any], None]) -> list[Callable[[], None]]:
     """Return the step of links in single and in double precision."""
     return [functools.partial(step, dtype) for dtype in (np.float32, np.float64)]
@@ -289,9 +273,9 @@ FAMILIES: dict[str, list[Callable[[], None]]] = {
     "association": [_warm_association, _warm_association_branch, _warm_fair_association],
     "beams": [
         _warm_beam_branches,
-        *_in_both(_warm_beam_ascent),
-        *_in_both(_warm_beam_powers),
-        *_in_both(_warm_usrmnet),
+        _warm_beam_ascent,
+        _warm_usrmnet,
+        _warm_beam_powers,
     ],
     "links": [
         _warm_qos_branches,

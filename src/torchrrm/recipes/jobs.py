@@ -155,6 +155,9 @@ def _finished(todo: Sequence[tuple[J, Path]], processes: int) -> Iterator[J]:
             for future in as_completed(waiting):
                 future.result()
                 yield waiting[future]
+        except Exception:  # of a job: those that others work on are finished, and kept
+            pool.shutdown(cancel_futures=True)
+            raise
         except BaseException:
             _stop(pool)
             raise

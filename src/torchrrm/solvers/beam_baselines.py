@@ -104,11 +104,10 @@ def keeps_least_sinr(instance: MisoInstance, action: BeamAction) -> Bool[Tensor,
 def _compiled_equal_power(instance: MisoInstance) -> BeamAction:
     channel, noise, limit, _, active = miso_arrays(instance)
     power, beam = np.empty_like(noise), np.empty_like(channel)
-    call = kernels.equal_power_batch if instance.max_power_w.shape else kernels.equal_power
-    call(channel, noise, limit, active, power, beam)
+    kernels.equal_power_batch(channel, noise, limit, active, power, beam)
     return BeamAction(
-        power_w=torch.from_numpy(power).reshape(instance.active.shape),
-        beam=torch.from_numpy(beam).reshape(instance.channel.shape),
+        power_w=torch.from_numpy(power).to(instance.max_power_w.dtype).reshape(instance.active.shape),
+        beam=torch.from_numpy(beam).to(instance.channel.dtype).reshape(instance.channel.shape),
     )
 
 

@@ -78,7 +78,7 @@ class GramAscent:
     def solve(self, instance: MisoInstance) -> Solution[BeamAction]:
         """The best action of all starts."""
         if is_compilable(require_record(instance, MisoInstance)):
-            return self._compiled(instance, None, kernels.solve, kernels.solve_batch)
+            return self._compiled(instance, None, kernels.solve_batch)
         return self._traced(instance, None)
 
     def refine(self, instance: MisoInstance, action: BeamAction) -> BeamAction:
@@ -86,7 +86,7 @@ class GramAscent:
         require_action(action, BeamAction, instance, MisoInstance)
         require_shape("power_w", action.power_w, list(instance.active.shape))
         if is_compilable(instance, action.power_w):
-            return self._compiled(instance, action.power_w, kernels.refine, kernels.refine_batch).action
+            return self._compiled(instance, action.power_w, kernels.refine_batch).action
         return self._traced(instance, action.power_w).action
 
     def __call__(self, instance: MisoInstance) -> BeamAction:
@@ -105,20 +105,18 @@ class GramAscent:
         self,
         instance: MisoInstance,
         power_w: Tensor | None,
-        single: Callable[..., Any],
-        many: Callable[..., Any],
+        run: Callable[..., Any],
     ) -> Solution[BeamAction]:
         channel, noise, limit, packet, active = miso_arrays(instance)
         batch, like = instance.max_power_w.shape, instance.max_power_w.dtype
         weight = miso_weights(instance, active)
-        power = np.zeros(active.shape) if power_w is None else rows(power_w.double(), *active.shape[-1:])
-        power, beam = power.reshape(active.shape), np.empty_like(channel)
+        power = np.zeros(active.shape) if power_w is None else rows(power_w.double(), active.shape[-1]).copy()
+        beam = np.empty_like(channel)
         plan = (self.table(active.shape[-1]), self.max_steps, self.tol)
-        call = many if batch else single
-        converged, steps = call(channel, noise, limit, packet, active, weight, plan, power, beam)
+        converged, steps = run(channel, noise, limit, packet, active, weight, plan, power, beam)
         action = BeamAction(
             power_w=torch.from_numpy(power).to(like).reshape(instance.active.shape),
-            beam=torch.from_numpy(beam).reshape(instance.channel.shape),
+            beam=torch.from_numpy(beam).to(instance.channel.dtype).reshape(instance.channel.shape),
         )
         return Solution(
             action, torch.as_tensor(converged).reshape(batch), torch.as_tensor(steps).reshape(batch)

@@ -18,7 +18,7 @@ from torchrrm.problems.structure import require_record, require_tensor
 from torchrrm.problems.validation import require_broadcast
 from torchrrm.records import is_compilable, to
 from torchrrm.solvers.base import Solution
-from torchrrm.solvers.beam_arrays import miso_arrays, rows
+from torchrrm.solvers.beam_arrays import double_rows, miso_arrays
 from torchrrm.solvers.beam_power import balanced_share, least_share, received_share, restored_share
 
 __all__ = ["MinimumPowerBeamforming", "feasible", "least_power_w", "restored_power"]
@@ -127,14 +127,11 @@ def _compiled(
     """Least shares, the action, whether it is within the limit, and the steps, by the kernel."""
     arrays, batch = miso_arrays(instance), instance.max_power_w.shape
     beam = np.empty_like(arrays[0])
-    if not batch:
-        needed, share = np.empty(arrays[-1].shape), np.empty(arrays[-1].shape)
-        within, steps = kernels.least(*arrays, needed, share, beam)
-    else:
-        needed, share, within, steps = kernels.least_batch(*arrays, beam)
+    needed, share, within, steps = kernels.least_batch(*arrays, beam)
     least = torch.from_numpy(needed).reshape(instance.active.shape)
     action = BeamAction(
-        power_w=_watts(instance, share), beam=torch.from_numpy(beam).reshape(instance.channel.shape)
+        power_w=_watts(instance, share),
+        beam=torch.from_numpy(beam).to(instance.channel.dtype).reshape(instance.channel.shape),
     )
     return least, action, torch.as_tensor(within).reshape(batch), torch.as_tensor(steps).reshape(batch)
 
@@ -144,11 +141,7 @@ def _compiled_restore(
 ) -> tuple[Float[Tensor, "*batch user"], Bool[Tensor, "*batch"]]:
     arrays, batch = miso_arrays(instance), instance.max_power_w.shape
     wanted = power_w.expand(instance.active.shape)
-    if not batch:
-        share = np.empty(arrays[-1].shape)
-        within = kernels.restore(*arrays, rows(wanted), share)
-    else:
-        share, within = kernels.restore_batch(*arrays, rows(wanted, wanted.shape[-1]))
+    share, within = kernels.restore_batch(*arrays, double_rows(wanted, wanted.shape[-1]))
     return _watts(instance, share).to(power_w.dtype), torch.as_tensor(within).reshape(batch)
 
 

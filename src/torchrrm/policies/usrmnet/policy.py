@@ -189,12 +189,10 @@ class USRMNet(Policy):
 
     def _compiled(self, instance: MisoInstance) -> BeamAction:
         channel, noise, limit, packet, active = miso_arrays(instance)
-        batch = instance.max_power_w.shape
         weight = miso_weights(instance, active)
         power, beam = np.empty(active.shape), np.empty_like(channel)
-        run = kernels.solve_batch if batch else kernels.solve
-        run(channel, noise, limit, packet, active, weight, self.packed, power, beam)
+        kernels.solve_batch(channel, noise, limit, packet, active, weight, self.packed, power, beam)
         return BeamAction(
             power_w=torch.from_numpy(power).to(instance.max_power_w.dtype).reshape(instance.active.shape),
-            beam=torch.from_numpy(beam).reshape(instance.channel.shape),
+            beam=torch.from_numpy(beam).to(instance.channel.dtype).reshape(instance.channel.shape),
         )
