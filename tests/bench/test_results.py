@@ -4,31 +4,9 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.bench.samples import RESULTS, ROW
 
-from torchrrm.bench.results import Measure, Results, Row, source_commit
-
-ROW = Row(
-    problem="sharing",
-    setting="three users",
-    allocator="equal",
-    kind="policy",
-    objective=19.5,
-    objective_ci95=(1.0, 38.0),
-    bound=22.5,
-    bound_kind="certified",
-    optimality=0.87,
-    optimality_ci95=None,
-    violation_max=0.0,
-    violation_rate=0.0,
-    served_fraction=1.0,
-    p50_us=12.5,
-    p99_us=20.0,
-    instances=4,
-    infeasible=None,
-)
-RESULTS = Results(
-    command="torchrrm evaluate", seed=3, rows=[ROW], settings={"users": 3, "gap": {"max": 1e-9}}
-)
+from torchrrm.bench.results import Measure, Results, source_commit
 
 
 def test_json_round_trip(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from tests.cli.refused import check_refused
-from tests.solvers.test_safeguard import HALL_DB
 from tests.tables import rows
+from tests.testing.links import HALL_DB
 
 from torchrrm import cli
 from torchrrm.bench import Results

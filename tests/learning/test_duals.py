@@ -2,21 +2,23 @@
 
 import pytest
 import torch
+from tests.testing.links import configurations
 from torch.func import functional_call
 
-from torchrrm.learning import FirstOrderSettings, NetRates, PrimalDual, PrimalDualSettings, parameters_of
+from torchrrm.learning import (
+    FirstOrderSettings,
+    NetRates,
+    PrimalDual,
+    PrimalDualSettings,
+    duals,
+    parameters_of,
+)
 from torchrrm.learning.adaptation import first_order_gradient
 from torchrrm.learning.duals import Roll, roll_out, surrogate, window
 from torchrrm.policies import ConfigurationGNN, MetaGNN, ProportionalFair
 from torchrrm.policies.control import FairState
-from torchrrm.problems import ErgodicPower, ergodic_instance
+from torchrrm.problems import ErgodicPower
 from torchrrm.records import index
-
-
-def configurations(count: int, slots: int, generator: torch.Generator, links: int = 5):
-    gain = torch.empty(count, slots, links, links).exponential_(generator=generator)
-    gain = gain * (0.05 + 2 * torch.eye(links))
-    return ergodic_instance(gain, noise_power_w=0.01, max_power_w=1.0, min_rate_bps_hz=1.0)
 
 
 @pytest.mark.parametrize("literal", [False, True])
@@ -50,6 +52,22 @@ def test_windows_go_around_the_end(generator):
     instance = configurations(1, 5, generator)
     found = window(instance, 3, 4)
     assert torch.equal(found.gain[0], instance.gain[0, [3, 4, 0, 1]])
+
+
+def test_windows_start_at_every_slot(generator, monkeypatch):
+    tasks, starts = configurations(1, 5, generator), []
+
+    def recorded(instance, start, slots):
+        starts.append(start)
+        return window(instance, start, slots)
+
+    monkeypatch.setattr(duals, "window", recorded)
+    nets = MetaGNN({"widths": [4]})
+    learner = PrimalDual(nets, PrimalDualSettings(slots=1, chunk=1, warm_up=1))
+    learner.adapt(
+        {name: value[None] for name, value in parameters_of(nets).items()}, tasks, 40, generator=generator
+    )
+    assert set(starts) == set(range(5))
 
 
 def test_many_tasks_at_once_are_each_by_itself(generator):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.learning.test_duals import configurations
+from tests.testing.links import configurations
 
 from torchrrm.learning import (
     RegressionSettings,

@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import killed_run
 import pytest
 import torch
-from learning_toy import Draw, SharePolicy, Sharing, seeded, toy_loss, toy_tasks
+from tests.learning import killed_run
+from tests.learning.toy import Draw, SharePolicy, seeded, toy_loss, toy_tasks
+from tests.testing.sharing import LogSharing
 
 from torchrrm.learning import (
     CheckpointError,
@@ -32,6 +33,7 @@ from torchrrm.learning.history import LOSS
 from torchrrm.policies.weights import read_tensors
 from torchrrm.problems.base import Task
 
+ROOT = Path(__file__).parent.parent.parent
 SETTINGS = TrainerSettings(steps=20, batch_size=4, learning_rate=0.01)
 
 
@@ -72,9 +74,9 @@ class Drawing:
 
 
 def start_killed_run(path, *arguments):
-    command = [sys.executable, killed_run.__file__, str(path), *arguments]
+    command = [sys.executable, "-m", killed_run.__name__, str(path), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def test_killed_at_random_moments_it_ends_bit_by_bit_the_same(tmp_path):
@@ -175,7 +177,7 @@ def test_a_checkpoint_that_cannot_be_written_is_found_before_training(tmp_path):
 def test_a_diverged_loss_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
     path = tmp_path / "run.safetensors"
     tasks = Drawing()
-    tasks.tasks[1] = Task(problem=Sharing(), sample=Draw(strength=math.nan))
+    tasks.tasks[1] = Task(problem=LogSharing(), sample=Draw(strength=math.nan))
     with pytest.raises(ValueError, match=r"^loss: must be finite, received nan at step"):
         go(path, tasks=tasks)
     assert all(value.isfinite().all() for value in read_tensors(path)[0].values())

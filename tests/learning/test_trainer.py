@@ -3,7 +3,8 @@ import sys
 
 import pytest
 import torch
-from learning_toy import Draw, SharePolicy, Sharing, seeded, toy_loss, toy_tasks
+from tests.learning.toy import Draw, SharePolicy, seeded, toy_loss, toy_tasks
+from tests.testing.sharing import LogSharing
 
 from torchrrm.learning import (
     PolicyLoss,
@@ -69,7 +70,7 @@ def test_training_on_several_tasks_improves_each(tasks_per_step):
 def test_each_task_weighs_the_same_whether_merged_or_not():
     loss = toy_loss(torch.float64)
     tasks = toy_tasks(3, torch.float64)
-    tasks.append(Task(problem=Sharing(softness=2.0), sample=Draw(users=2, dtype=torch.float64)))
+    tasks.append(Task(problem=LogSharing(softness=2.0), sample=Draw(users=2, dtype=torch.float64)))
     batches = [draw_batch(task, 4, generator=seeded(i)) for i, task in enumerate(tasks)]
     merged = merge(batches)
     assert [batch.tasks for batch in merged] == [3, 1]
@@ -86,7 +87,7 @@ def test_bind_gives_the_module_of_each_problem():
         return policy
 
     loss = dataclasses.replace(toy_loss(), bind=bind)
-    tasks = [Task(problem=Sharing(softness=softness), sample=Draw()) for softness in (1.0, 2.0)]
+    tasks = [Task(problem=LogSharing(softness=softness), sample=Draw()) for softness in (1.0, 2.0)]
     train(loss, tasks, TrainerSettings(steps=1, tasks_per_step=None), generator=seeded())
     assert seen == [1.0, 2.0]
 

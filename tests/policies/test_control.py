@@ -107,6 +107,25 @@ def test_own_demands_and_first_multipliers(generator):
     assert state.multiplier[1].tolist() == [0.0, 7.0, 7.0, 7.0]
 
 
+def test_changed_minima_reset_the_multipliers(generator):
+    """The multipliers of the old minima say nothing about the new ones."""
+    instance = fading(20, generator)
+    minima = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64).expand(3, 4)
+    loop = OnlineDual(MaxPower(), step=1.0, first=lambda links: 7.0 * links.min_rate_bps_hz)
+    _, state = loop.run(instance, loop.start(instance))
+    changed = loop.retarget(state, replace(instance, min_rate_bps_hz=minima))
+    assert torch.equal(changed.multiplier, 7.0 * minima)
+    assert torch.equal(changed.min_rate_bps_hz, minima)
+
+
+@pytest.mark.parametrize("solver", [MaxPower(), WMMSE(max_steps=5)], ids=["torch", "compiled"])
+def test_multipliers_of_infeasible_minima_stop_at_the_ceiling(solver, generator):
+    instance = fading(20, generator)
+    loop = OnlineDual(solver, torch.tensor([0.0, 1e3, 1e3, 1e3]), step=1.0, ceiling=5.0)
+    _, state = loop.run(instance, loop.start(instance))
+    assert state.multiplier.tolist() == [[0.0, 5.0, 5.0, 5.0]] * 3
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -105,6 +105,21 @@ def test_two_users_and_two_stations_by_hand():
     assert count.tolist() == [2, 0]
 
 
+def test_inactive_users_and_stations_carry_no_load():
+    """The action may name a station for them; the shares of active users must not depend on it."""
+    instance = replace(
+        cell_instance(torch.rand(4, 3) + 0.1, noise_power_w=0.01),
+        active_user=torch.tensor([True, False, True, True]),
+        active_bs=torch.tensor([True, True, False]),
+    )
+    station = torch.tensor([0, 0, 0, 2])
+    chosen, count = load(instance, station)
+    assert chosen.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert count.tolist() == [2, 0, 0]
+    rate = user_rate(instance, AssociationAction(station=station, power_w=instance.max_power_w))
+    assert_close(rate[0], station_rate(instance, instance.max_power_w)[0, 0] / 2)
+
+
 def test_a_silent_station_parks_for_nothing():
     instance = cell_instance(torch.rand(5, 3) + 0.1, noise_power_w=0.01)
     power = torch.tensor([SMALL_POWER_W, 0.0, SMALL_POWER_W])

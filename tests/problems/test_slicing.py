@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from tests.solvers.test_exact_slicing import asked, batch
+from tests.testing.slices import batch, traced
 
 from torchrrm import rates
 from torchrrm.channels import Nakagami
@@ -48,7 +48,7 @@ def test_rates_are_those_of_the_paper():
 def test_compiled_rate_is_the_tensors(name):
     problem, record = KINDS[name], batch(name, count=4)
     width = (10 ** torch.linspace(3, 7, 24, dtype=torch.float64)).reshape(4, 6).requires_grad_()
-    compiled, plain = problem.rate(record, width), problem.rate(asked(record), width)
+    compiled, plain = problem.rate(record, width), problem.rate(traced(record), width)
     torch.testing.assert_close(compiled, plain, rtol=1e-9, atol=1e-6)
     (slope,) = torch.autograd.grad(compiled.sum(), width, create_graph=True)
     torch.testing.assert_close(slope, problem.slope(record, width), rtol=1e-8, atol=1e-9)
@@ -72,7 +72,7 @@ def test_gradcheck_of_the_rate(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_minimum_bandwidth_of_both_forms(name):
     problem, record = KINDS[name], batch(name, count=10 if "capacity" in name else 60)
-    compiled, plain = problem.minimum_bandwidth(record), problem.minimum_bandwidth(asked(record)).detach()
+    compiled, plain = problem.minimum_bandwidth(record), problem.minimum_bandwidth(traced(record)).detach()
     assert torch.equal(torch.isfinite(compiled), torch.isfinite(plain))
     found = torch.isfinite(compiled)
     torch.testing.assert_close(compiled[found], plain[found], rtol=1e-8, atol=0.0)
@@ -95,7 +95,7 @@ def test_weak_users_whose_rate_has_a_valley_and_a_peak(name):
     )
     compiled, plain = (
         KINDS[name].minimum_bandwidth(record),
-        KINDS[name].minimum_bandwidth(asked(record)).detach(),
+        KINDS[name].minimum_bandwidth(traced(record)).detach(),
     )
     assert torch.equal(torch.isfinite(compiled), torch.isfinite(plain))
     assert 20 < torch.isfinite(plain).sum() < 190

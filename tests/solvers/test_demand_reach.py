@@ -23,6 +23,16 @@ def test_one_link_alone_has_a_closed_form(generator):
         assert excess.sign() == sign
 
 
+def test_weights_of_links_without_demands_do_not_count(generator):
+    """The other link is off in the bound, however large its weight, so that the closed form of one link holds."""
+    instance = rayleigh(generator, 2)
+    best = torch.log2(1 + 10**1.5 * instance.gain[..., 0, 0]).mean(-1)
+    demand = torch.stack([1.1 * best, torch.zeros_like(best)], -1)
+    weight = torch.tensor([[1.0, 1e3]], dtype=torch.float64)
+    excess = certify_out_of_reach(instance, weight, demand)
+    torch.testing.assert_close(excess, torch.full_like(excess, 1 - 1 / 1.1), atol=0.012, rtol=0)
+
+
 def test_what_a_loop_reached_is_never_out_of_reach(generator):
     for links in (4, 12):
         instance = rayleigh(generator, links)

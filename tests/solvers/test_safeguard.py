@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from tests.solvers import link_oracles as oracles
-from tests.testing.links import some
+from tests.testing.links import hall, some, symmetric
 
 from torchrrm.problems import LinkInstance, PowerAction, SparseLinkInstance, WeightedSumRate, link_instance
 from torchrrm.problems.association import ProportionalFairAssociation, cell_instance
@@ -25,27 +25,6 @@ from torchrrm.solvers import (
 from torchrrm.solvers.base import best_action
 
 PROBLEM = WeightedSumRate()
-HALL_DB = """
--79.83,-79.59,-79.83,-80.65,-79.55,-79.78,-80.27,-79.71
--79.82,-79.85,-79.99,-79.73,-80.37,-80.08,-80.24,-79.70
--79.98,-80.15,-80.39,-80.13,-80.00,-80.14,-79.35,-79.50
--81.36,-80.94,-80.09,-80.21,-79.89,-79.89,-78.94,-80.56
--80.19,-78.98,-79.68,-79.67,-80.26,-80.82,-79.92,-79.95
--80.61,-80.34,-80.04,-80.47,-80.05,-79.95,-79.98,-80.25
--79.70,-79.55,-79.84,-80.41,-79.63,-80.25,-79.56,-80.54
--79.54,-80.01,-80.62,-80.16,-79.97,-79.86,-80.49,-80.55
-"""
-"""Gains in dB between eight links in a hall, with a spread of 0.5 dB."""
-
-
-def symmetric() -> LinkInstance:
-    """Six links with all gains at -80 dB."""
-    return link_instance(torch.full((6, 6), 1e-8, dtype=torch.float64))
-
-
-def hall() -> LinkInstance:
-    rows = [[float(value) for value in row.split(",")] for row in HALL_DB.split()]
-    return link_instance(10 ** (torch.tensor(rows, dtype=torch.float64) / 10))
 
 
 def objective(instance: LinkInstance, allocator: Any) -> torch.Tensor:
