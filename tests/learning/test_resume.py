@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -189,32 +188,42 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_checkpoint_of_another_run_is_refused_in_one_line(tmp_path):
+def mislabelled() -> SharePolicy:
+    """A policy of another width than it says."""
+    policy = SharePolicy(width=9)
+    policy.arguments = {"width": 8}
+    return policy
+
+
+OTHER_RUNS = {
+    "rate": (
+        lambda: {"settings": dataclasses.replace(SETTINGS, learning_rate=0.02)},
+        r"must be of learning_rate 0\.02, received .* of 0\.01",
+    ),
+    "precision": (
+        lambda: {"loss": toy_loss(torch.float64)},
+        r"must be of precision torch\.float64, received",
+    ),
+    "steps": (lambda: {"steps": 3}, r"must be of at most 3 steps, received 6 "),
+    "width": (
+        lambda: {"loss": PolicyLoss(SharePolicy(width=9), toy_loss().objective)},
+        "must be of width 9, received .* of 8",
+    ),
+    "shape": (
+        lambda: {"loss": PolicyLoss(mislabelled(), toy_loss().objective)},
+        r"must be of the same policy, received .*: .* must have shape .*9.*, received .*8",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), OTHER_RUNS.values(), ids=OTHER_RUNS.keys())
+def test_a_checkpoint_of_another_run_is_refused_in_one_line(tmp_path, options, message):
     path = written(tmp_path)
     before = path.read_bytes()
-    other_rate = dataclasses.replace(SETTINGS, learning_rate=0.02)
-    wider = PolicyLoss(SharePolicy(width=9), toy_loss().objective)
-    mislabelled = SharePolicy(width=9)
-    mislabelled.arguments = {"width": 8}
-    unnamed = PolicyLoss(mislabelled, toy_loss().objective)
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"settings": other_rate}, r"must be of learning_rate 0\.02, received .* of 0\.01"),
-        (
-            {"loss": toy_loss(torch.float64)},
-            r"must be of precision torch\.float64, received",
-        ),
-        ({"steps": 3}, r"must be of at most 3 steps, received 6 "),
-        ({"loss": wider}, "must be of width 9, received .* of 8"),
-        (
-            {"loss": unnamed},
-            r"must be of the same policy, received .*: .* must have shape .*9.*, received .*8",
-        ),
-    ]
-    for options, message in cases:
-        with pytest.raises(CheckpointError, match=message) as caught:
-            go(path, **options)
-        assert "\n" not in str(caught.value)
-        assert path.read_bytes() == before
+    with pytest.raises(CheckpointError, match=message) as caught:
+        go(path, **options())
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["truncated", "text", "empty", "foreign"])

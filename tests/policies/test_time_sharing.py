@@ -207,15 +207,26 @@ def test_bad_demands_are_told_in_one_line(make, wrong, generator):
         make(MaxPower(), torch.tensor(wrong)).start(rayleigh(generator))
 
 
-def test_bad_schedules_are_told(generator):
-    instance, loop = rayleigh(generator), OnlineDual(MaxPower())
-    with pytest.raises(ValueError, match=r"^demands: must be finite"):
-        Window((-1.0,), 3)
-    with pytest.raises(ValueError, match=r"^slots: must be at least 1"):
-        Window((1.0,), 0)
-    for schedule in ([], [Window((1.0,), 3)], [Window((1.0,) * 5, 61)]):
-        with pytest.raises(ValueError, match=r"^(schedule|demands): must"):
-            follow(loop, instance, schedule)
+@pytest.mark.parametrize(
+    ("demands", "slots", "message"),
+    [((-1.0,), 3, "demands: must be finite"), ((1.0,), 0, "slots: must be at least 1")],
+)
+def test_bad_windows_are_told(demands, slots, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Window(demands, slots)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ([], "schedule: must hold at least one window, received none"),
+        ([Window((1.0,), 3)], "demands: must be one a link, received 1 for 5 links"),
+        ([Window((1.0,) * 5, 61)], "schedule: must have at most the instance's 60 slots, received 61"),
+    ],
+)
+def test_bad_schedules_are_told(schedule, message, generator):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        follow(OnlineDual(MaxPower()), rayleigh(generator), schedule)
 
 
 @pytest.mark.parametrize(

@@ -330,11 +330,11 @@ def first(value):
         (changed(noise_power_w=lambda n: n[:1]), r"noise_power_w: expected shape \[2\], got \[1\]"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(change, message, generator):
-    for problem in (SUM, FAIR):
-        with pytest.raises(ValueError, match=f"^{message}") as caught:
-            problem.validate(change(sample(2, generator=generator)))
-        assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("problem", [SUM, FAIR])
+def test_bad_input_is_refused_in_one_line(problem, change, message, generator):
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        problem.validate(change(sample(2, generator=generator)))
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_inactive_may_hold_anything(generator):

@@ -208,10 +208,13 @@ def test_demands_that_nothing_can_meet_stay_finite():
         (torch.tensor([1.0, math.inf]), "min_rate_bps_hz: must be finite and not negative, received inf"),
     ],
 )
-def test_bad_rates_are_one_clear_line(rate, message):
-    for kind in (MinimumPower, QosSumRate):
-        with pytest.raises(ValueError, match=message):
-            kind(rate)
+@pytest.mark.parametrize("kind", [MinimumPower, QosSumRate])
+def test_bad_rates_are_one_clear_line(kind, rate, message):
+    with pytest.raises(ValueError, match=message):
+        kind(rate)
+
+
+def test_rates_of_other_links_are_one_clear_line():
     with pytest.raises(
         ValueError, match=r"min_rate_bps_hz: must broadcast to \[2, 4\], received shape \[3\]"
     ):

@@ -221,16 +221,19 @@ def test_strided_and_expanded_tensors() -> None:
         assert torch.equal(WMMSE()(problem).power_w, WMMSE()(copy).power_w)
 
 
-def test_shapes_are_checked_before_a_kernel_reads() -> None:
+@pytest.mark.parametrize(
+    ("field", "cut", "message"),
+    [
+        ("weight", lambda weight: weight[:, :5], r"expected shape \[3, 6\], got \[3, 5\]"),
+        ("active", lambda active: active[:2], r"expected shape \[3, 6\], got \[2, 6\]"),
+        ("gain", lambda gain: gain[0, :5, :4], r"expected a square matrix \[rx, tx\], got \[5, 4\]"),
+    ],
+)
+def test_shapes_are_checked_before_a_kernel_reads(field: str, cut: Any, message: str) -> None:
     instance = draw(3)
-    for wrong in (
-        replace(instance, weight=instance.weight[:, :5]),
-        replace(instance, active=instance.active[:2]),
-    ):
-        with pytest.raises(ValueError, match=r"^(weight|active): expected shape \[3, 6\], got"):
-            WMMSE()(wrong)
-    with pytest.raises(ValueError, match=r"^gain: expected a square matrix \[rx, tx\], got \[5, 4\]$"):
-        WMMSE()(replace(instance, gain=torch.rand(5, 4).to(instance.gain)))
+    wrong: dict[str, Any] = {field: cut(getattr(instance, field))}
+    with pytest.raises(ValueError, match=f"^{field}: {message}$"):
+        WMMSE()(replace(instance, **wrong))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -240,11 +243,11 @@ def test_half_precision_is_refused(dtype) -> None:
         WMMSE()(to(draw(2), dtype=dtype))
 
 
-def test_powers_to_refine_are_those_of_the_instance() -> None:
+@pytest.mark.parametrize("cut", [lambda power: power[:, :5], lambda power: power[:2], lambda power: power.mT])
+def test_powers_to_refine_are_those_of_the_instance(cut: Any) -> None:
     instance = draw(3)
-    for power_w in (instance.max_power_w[:, :5], instance.max_power_w[:2], instance.max_power_w.mT):
-        with pytest.raises(ValueError, match=r"^power_w: "):
-            WMMSE().refine(instance, PowerAction(power_w=power_w), 1)
+    with pytest.raises(ValueError, match=r"^power_w: "):
+        WMMSE().refine(instance, PowerAction(power_w=cut(instance.max_power_w)), 1)
 
 
 @pytest.mark.parametrize(

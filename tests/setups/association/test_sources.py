@@ -123,12 +123,12 @@ class TestSnapshots:
             "3 stations of unknown kind with the limit of small ones",
         )
 
-    def test_unknown_roles_are_refused(self) -> None:
-        for gain in (torch.rand(3, 2), torch.rand(2, 3), torch.rand(2, 2)):
-            with pytest.raises(
-                ValueError, match=r"^direction: .* --direction uplink .* or --direction downlink"
-            ):
-                downlink(Snapshot(gain=gain))
+    @pytest.mark.parametrize("shape", [(3, 2), (2, 3), (2, 2)])
+    def test_unknown_roles_are_refused(self, shape: tuple[int, int]) -> None:
+        with pytest.raises(ValueError, match=r"^direction: .* --direction uplink .* or --direction downlink"):
+            downlink(Snapshot(gain=torch.rand(shape)))
+
+    def test_devices_are_refused(self) -> None:
         with pytest.raises(
             ValueError, match=r"^direction: must be uplink or downlink, received device-to-device"
         ):

@@ -82,10 +82,10 @@ class TestEnds:
             assert given.place["station_x_m"].tolist() == [9 - station]
             assert f"station {station} of 2, with all users" in given.notes
 
-    def test_several_stations_must_be_told_apart(self) -> None:
-        for make in (lambda: SliceSource(self.DOWN), lambda: cell_slice(self.DOWN, SliceTerms())):
-            with pytest.raises(ValueError, match=r"^station: must be chosen with --station, 0 to 1"):
-                make()
+    @pytest.mark.parametrize("make", [SliceSource, lambda cell: cell_slice(cell, SliceTerms())])
+    def test_several_stations_must_be_told_apart(self, make: Callable[[Snapshot], object]) -> None:
+        with pytest.raises(ValueError, match=r"^station: must be chosen with --station, 0 to 1"):
+            make(self.DOWN)
 
     def test_what_is_no_uplink_is_refused(self) -> None:
         with pytest.raises(
