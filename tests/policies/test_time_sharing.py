@@ -11,7 +11,7 @@ from torch import Tensor
 from torchrrm.bench.demands import shortfall
 from torchrrm.kernels import control as kernels
 from torchrrm.policies import OnlineDual, SharingSettings, TimeSharing, UnfoldedPower
-from torchrrm.policies.control import Controller, Window, follow
+from torchrrm.policies.control import Controller, Window, asking, follow
 from torchrrm.policies.control.time_sharing import _chance
 from torchrrm.problems import ergodic_instance
 from torchrrm.records import map_tensors, pad, replace
@@ -176,6 +176,43 @@ def test_demands_out_of_reach_neither_diverge_nor_starve_the_numbers(make, gener
     assert torch.isfinite(track.power_w).all()
     assert track.multiplier.amax() <= 50.0
     assert track.rate_bps_hz[:, -2000:].sum(-1).mean() > 2.5
+
+
+@pytest.mark.parametrize("solver", [MaxPower(), WMMSE(5)], ids=["torch", "compiled"])
+@pytest.mark.parametrize("update", UPDATES)
+def test_multipliers_stop_at_the_ceiling(update, solver, generator):
+    instance = rayleigh(generator)
+    settings = SharingSettings(update=update, batch=2, ceiling=7.0)
+    loop = TimeSharing(solver, torch.tensor([1e3, 1e3, 0.0, 0.0, 0.0]), settings)
+    track, state = loop.track(instance, loop.start(instance))
+    assert track.multiplier.amax() == 7.0
+    assert max(state.base.max(), state.extrapolated.max()) <= 7.0
+
+
+def test_changed_minima_draw_other_users(generator):
+    instance = rayleigh(generator)
+    loop = TimeSharing(MaxPower())
+    first = loop.start(instance)
+    again = loop.retarget(first, instance)
+    assert not torch.equal(first.key, again.key)
+    many = torch.rand(2, 5, generator=generator, dtype=torch.float64) * 3
+    links = [
+        loop.select(instance.slot(0), replace(state, multiplier=many, slot=state.slot + slot))
+        for state in (first, again)
+        for slot in range(50)
+    ]
+    assert not torch.equal(torch.stack(links[:50]), torch.stack(links[50:]))
+
+
+def test_a_schedule_carries_the_state_from_window_to_window(generator):
+    instance = rayleigh(generator)
+    windows = [Window((0.5,) * 5, 20), Window((1.0,) * 5, 40)]
+    loop = TimeSharing(WMMSE(5), settings=SharingSettings(batch=5))
+    _, second = follow(loop, instance, windows)
+    first, rest = asking(instance.between(0, 20), windows[0]), asking(instance.between(20, 60), windows[1])
+    _, state = loop.track(first, loop.start(first))
+    expected, _ = loop.track(rest, loop.retarget(state, rest))
+    assert torch.equal(second.power_w, expected.power_w)
 
 
 def test_multipliers_of_the_dual_bound_the_shortfall(generator):

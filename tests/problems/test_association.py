@@ -120,6 +120,17 @@ def test_inactive_users_and_stations_carry_no_load():
     assert_close(rate[0], station_rate(instance, instance.max_power_w)[0, 0] / 2)
 
 
+def test_probabilities_of_inactive_users_and_stations_carry_no_load():
+    instance = replace(
+        cell_instance(torch.rand(3, 3) + 0.1, noise_power_w=0.01),
+        active_user=torch.tensor([True, False, True]),
+        active_bs=torch.tensor([True, True, False]),
+    )
+    chances = RelaxedAssociation(probability=torch.full((3, 3), 1.0), power_w=instance.max_power_w)
+    rate = station_rate(instance, instance.max_power_w)[:, :2].sum(-1) / 2  # two active users at each station
+    assert_close(relaxed_rate(instance, chances), [rate[0], 0.0, rate[2]], 1e-6)
+
+
 def test_a_silent_station_parks_for_nothing():
     instance = cell_instance(torch.rand(5, 3) + 0.1, noise_power_w=0.01)
     power = torch.tensor([SMALL_POWER_W, 0.0, SMALL_POWER_W])

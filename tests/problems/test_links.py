@@ -14,7 +14,7 @@ from torchrrm.problems import (
     ergodic_instance,
     link_instance,
 )
-from torchrrm.problems.links import relative_gain
+from torchrrm.problems.links import relative_gain, saturated_gain
 from torchrrm.records import replace
 from torchrrm.testing import check_problem
 
@@ -63,6 +63,21 @@ def test_single_precision_survives_physical_units(generator):
     single = PROBLEM.evaluate(instance, action).objective
     double = PROBLEM.evaluate(exact, PowerAction(power_w=exact.max_power_w)).objective
     torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=0.0)
+
+
+def test_negative_powers_count_as_none():
+    instance = link_instance(torch.tensor([[1.0, 3.0], [2.0, 1.0]]), noise_power_w=1.0, max_power_w=1.0)
+    rate = PROBLEM.rate(instance, torch.tensor([-1e-3, 1.0]))
+    assert torch.equal(rate, PROBLEM.rate(instance, torch.tensor([0.0, 1.0])))
+
+
+def test_gains_saturate_by_the_limit_of_the_transmitter():
+    """At 150 dB over the noise at full power, with limits of 1 and 10 W: above 1e15 and 1e14."""
+    gain = torch.tensor([[1e16, 1e16], [1e14, 1e14]], dtype=torch.float64)
+    instance = link_instance(gain, noise_power_w=1.0, max_power_w=torch.tensor([1.0, 10.0]).double())
+    assert saturated_gain(instance).tolist() == [[1e15, 1e14], [1e14, 1e14]]
+    ratio = torch.tensor([1e15 / (1 + 1e15), 1e15 / (1 + 1e14)], dtype=torch.float64)
+    torch.testing.assert_close(PROBLEM.rate(instance, instance.max_power_w), torch.log2(1 + ratio))
 
 
 def test_least_slack_is_the_best(generator):

@@ -33,6 +33,14 @@ def test_weights_of_links_without_demands_do_not_count(generator):
     torch.testing.assert_close(excess, torch.full_like(excess, 1 - 1 / 1.1), atol=0.012, rtol=0)
 
 
+def test_demands_of_inactive_links_do_not_count(generator):
+    instance = replace(rayleigh(generator, 2), active=torch.tensor([[True, False]]))
+    best = torch.log2(1 + 10**1.5 * instance.gain[..., 0, 0]).mean(-1)
+    demand = torch.stack([1.1 * best, 5 * best], -1)
+    excess = certify_out_of_reach(instance, torch.ones(1, 2, dtype=torch.float64), demand)
+    torch.testing.assert_close(excess, torch.full_like(excess, 1 - 1 / 1.1), atol=0.012, rtol=0)
+
+
 def test_what_a_loop_reached_is_never_out_of_reach(generator):
     for links in (4, 12):
         instance = rayleigh(generator, links)
