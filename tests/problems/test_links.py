@@ -91,6 +91,19 @@ def test_least_slack_is_the_best(generator):
     assert (problem.evaluate(instance, more).objective < score.objective).all()
 
 
+def test_slack_is_priced_and_the_worst_slot_counts():
+    """One link alone: `r - alpha / 2 s^2`, and powers of one slot above the limit and of another below 0."""
+    gain = torch.ones(4, 1, 1, dtype=torch.float64)
+    instance = ergodic_instance(gain, noise_power_w=1.0, max_power_w=2.0, min_rate_bps_hz=1.0)
+    power, slack = torch.tensor([[1.0], [3.0], [1.0], [-1.0]]).double(), torch.tensor([0.5]).double()
+    score = ErgodicPower(slack_penalty=4.0).evaluate(
+        instance, ErgodicAction(power_w=power, slack_bps_hz=slack)
+    )
+    assert score.objective.item() == pytest.approx((1 + 2 + 1 + 0) / 4 - 4 / 2 * 0.5**2)
+    assert score.violation["power"].item() == pytest.approx(0.5)
+    assert score.violation["sign"].item() == pytest.approx(0.5)
+
+
 def test_ergodic_rate_is_the_mean_over_slots(generator):
     instance = sample_ergodic(3, generator=generator)
     power = instance.slots().max_power_w
