@@ -7,6 +7,7 @@ from tests.testing.sharing import LinearSharing, Pie, Shares
 
 from torchrrm import records
 from torchrrm.bench import Bound, Latency, Measure, best_known, certified, in_double, score
+from torchrrm.bench.assessment import comparable
 from torchrrm.problems import KINDS, SliceAction, SliceInstance
 from torchrrm.solvers import ExactSlicing
 
@@ -147,6 +148,26 @@ def test_optimality_may_violate_what_the_objective_prices() -> None:
         priced=("hunger",),
     )
     assert (row.optimality, row.violation_rate) == (1.0, 1.0)
+
+
+def test_feasibility_is_told_in_double_precision() -> None:
+    class Wide(LinearSharing):
+        def feasible(self, instance):
+            assert instance.gain.dtype == torch.float64
+            return super().feasible(instance)
+
+    score(Wide(), pies(), {"equal": Equal()}, setting="-", latency=QUICK)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_rounding_above_a_bound_of_either_sign_is_allowed(sign: float) -> None:
+    bound = Bound(torch.tensor([sign * 10.0], dtype=torch.float64), "certified", 0.0)
+    objective = bound.value + 0.9e-5 * torch.tensor([-1.0, 0.0, 1.0, 2.0], dtype=torch.float64)[:, None]
+    nothing = torch.zeros(1)
+    for value in objective[:3]:
+        assert comparable(bound, value, nothing, "sharing").all()
+    with pytest.raises(ValueError, match="the certificate is wrong"):
+        comparable(bound, objective[3], nothing, "sharing")
 
 
 def test_actions_are_evaluated_in_double_precision() -> None:
