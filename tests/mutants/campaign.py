@@ -1,23 +1,22 @@
-"""Run the tests of each mutant in the catalogue against it; `make mutants`.
+"""Run the tests of each mutant in the catalogue against it: `make mutants`.
 
-Works on copies of the repository in a temporary folder, one for each process, and never on the repository itself. First
-all selected tests must pass without a change. A mutant is killed if one of its tests fails; survivors are listed, and
-make the exit code 1. Tests of kernels run without compilation, so that numba's cache cannot hide a change.
+Each process works in its own copy of the repository in a temporary folder; the repository itself is not changed. The
+selected tests must first pass without a change. A mutant is killed if one of its tests fails. Survivors are listed, and
+the exit code is then 1. Kernels are tested without compilation, so that a cache cannot hide a change.
 
-`campaign.py [FILE]` reads another catalogue; only the default one is written to `docs/results/mutants.txt`.
+`campaign.py [FILE]` runs another catalogue; only the result of the default one goes to `docs/results/mutants.txt`.
 """
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -37,94 +36,89 @@ _PASSED, _FAILED = 0, 1  # exit codes of pytest
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
-@dataclass
 class Workspace:
     """Copies of the repository, and the processes that run in them."""
 
-    trees: SimpleQueue[Path] = field(default_factory=SimpleQueue)
-    running: set[subprocess.Popen[str]] = field(default_factory=set)
-    stopped: threading.Event = field(default_factory=threading.Event)
+    def __init__(self, folder: Path, copies: int):
+        self._trees: SimpleQueue[Path] = SimpleQueue()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopped = False
+        for number in range(copies):
+            tree = folder / str(number)
+            tree.mkdir()
+            for name in _COPIED:
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+                copy(ROOT / name, tree / name)
+            self._trees.put(tree)
 
     @contextmanager
     def tree(self) -> Iterator[Path]:
         """A copy that no other thread uses."""
-        tree = self.trees.get()
+        tree = self._trees.get()
         try:
             yield tree
         finally:
-            self.trees.put(tree)
+            self._trees.put(tree)
 
     def test(self, tree: Path, tests: Iterable[str], *, compiled: bool) -> tuple[int, str]:
-        """Exit code and output of pytest in a copy."""
+        """Exit code and output of pytest in a copy.
+
+        Raises:
+            RuntimeError: if the processes were stopped, or if the tests take too long.
+        """
+        if self._stopped:
+            raise RuntimeError("stopped")
         environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
         if not compiled:
             environment["NUMBA_DISABLE_JIT"] = "1"
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider"]
-        command += tests
-        with subprocess.Popen(
-            command,
+        child = subprocess.Popen(
+            [*command, *tests],
             cwd=tree,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        ) as child:
-            self.running.add(child)
-            try:
-                output, _ = child.communicate(timeout=_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                return -1, f"stopped after {_TIMEOUT_S:.0f} s"
-            finally:
-                self.running.discard(child)
+        )
+        self._running.add(child)
+        try:
+            output, _ = child.communicate(timeout=_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"tests take more than {_TIMEOUT_S:.0f} s: {' '.join(tests)}") from error
+        finally:
+            child.kill()
+            child.wait()
+            self._running.discard(child)
         return child.returncode, output
 
     def stop(self) -> None:
-        """Kill the processes and start no more."""
-        self.stopped.set()
-        for child in list(self.running):
+        """Kill the processes, and start no more."""
+        self._stopped = True
+        for child in list(self._running):
             child.kill()
 
 
-@contextmanager
-def workspace(copies: int) -> Iterator[Workspace]:
-    """Copies of the repository for as long as the context lasts."""
-    space = Workspace()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        for number in range(copies):
-            tree = Path(folder) / str(number)
-            for name in _COPIED:
-                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-                tree.mkdir(exist_ok=True)
-                copy(ROOT / name, tree / name)
-            space.trees.put(tree)
-        try:
-            yield space
-        finally:
-            space.stop()
+def require_passing(space: Workspace, mutants: list[Mutant]) -> None:
+    """Run all selected tests without a change.
 
-
-def control(space: Workspace, mutants: list[Mutant]) -> str | None:
-    """Output of the first selected test that fails without a change, if one does."""
-    for compiled in (True, False):
-        tests = sorted({test for mutant in mutants if mutant.in_kernel != compiled for test in mutant.tests})
-        if not tests:
-            continue
-        with space.tree() as tree:
-            code, output = space.test(tree, tests, compiled=compiled)
-        if code != _PASSED:
-            return output
-    return None
+    Raises:
+        RuntimeError: if one fails.
+    """
+    for in_kernel in (False, True):
+        tests = {test for mutant in mutants if mutant.in_kernel == in_kernel for test in mutant.tests}
+        if tests:
+            with space.tree() as tree:
+                code, output = space.test(tree, sorted(tests), compiled=not in_kernel)
+            if code != _PASSED:
+                raise RuntimeError(f"a selected test fails without a change\n{output}")
 
 
 def killer(space: Workspace, mutant: Mutant) -> str | None:
     """The first test that fails on a mutant; None if the mutant survives.
 
     Raises:
-        RuntimeError: if the tests could not be run to an end.
+        RuntimeError: if the tests could not be run.
     """
-    if space.stopped.is_set():
-        raise KeyboardInterrupt
     with space.tree() as tree:
         mutant.apply(tree)
         try:
@@ -133,10 +127,10 @@ def killer(space: Workspace, mutant: Mutant) -> str | None:
             shutil.copy2(ROOT / mutant.file, tree / mutant.file)
     if code == _PASSED:
         return None
-    if code != _FAILED:
-        raise RuntimeError(f"{mutant.file}: {mutant.breaks}: pytest ended with {code}\n{output}")
     found = _FAILURE.search(output)
-    return found.group(1) if found else "?"
+    if code != _FAILED or found is None:
+        raise RuntimeError(f"{mutant.file}: {mutant.breaks}: pytest ended with {code}\n{output}")
+    return found[1]
 
 
 def campaign(mutants: list[Mutant]) -> dict[Mutant, str | None]:
@@ -154,44 +148,48 @@ def campaign(mutants: list[Mutant]) -> dict[Mutant, str | None]:
         TimeRemainingColumn(),
     )
     killers: dict[Mutant, str | None] = {}
-    console = Console(stderr=True)
-    with workspace(workers) as space, Progress(*columns, console=console) as progress:
-        bar = progress.add_task("without a change", total=None, rate="")
-        if failure := control(space, mutants):
-            raise RuntimeError(f"a selected test fails without a change\n{failure}")
-        progress.reset(bar, description="mutants", total=len(mutants), rate="")
-        with ThreadPoolExecutor(workers) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+        Progress(*columns, console=Console(stderr=True), speed_estimate_period=300) as progress,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        bar = progress.add_task("copying", total=None, rate="")
+        space = Workspace(Path(folder), workers)
+        try:
+            progress.update(bar, description="without a change")
+            require_passing(space, mutants)
+            progress.reset(bar, description="mutants", total=len(mutants))
             futures = {pool.submit(killer, space, mutant): mutant for mutant in mutants}
-            try:
-                for future in as_completed(futures):
-                    mutant = futures[future]
-                    killers[mutant] = future.result()
-                    if killers[mutant] is None:
-                        progress.console.print(f"survives: {mutant.file}: {mutant.breaks}", markup=False)
-                    speed = progress.tasks[0].speed
-                    progress.update(bar, advance=1, rate=f"{60 * speed:.0f} a minute" if speed else "")
-            except BaseException:
-                space.stop()
-                pool.shutdown(cancel_futures=True)
-                raise
+            for future in as_completed(futures):
+                mutant = futures[future]
+                killers[mutant] = future.result()
+                if killers[mutant] is None:
+                    progress.console.print(f"survives: {mutant.file}: {mutant.breaks}", markup=False)
+                speed = progress.tasks[0].speed or 0.0
+                progress.update(bar, advance=1, rate=f"{60 * speed:.0f} a minute")
+        except BaseException:
+            space.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
     return {mutant: killers[mutant] for mutant in mutants}
 
 
 def table(killers: dict[Mutant, str | None]) -> str:
-    """One line for each mutant: file, what it breaks, and the test that fails."""
+    """A line for each mutant: its file, what it breaks, and the test that fails."""
     survivors = sum(killer is None for killer in killers.values())
-    head = f"make mutants: {survivors} of {len(killers)} survive\n\n"
-    rows = [
+    rows = [("file", "change", "test that fails")]
+    rows += [
         (mutant.file.removeprefix("src/torchrrm/"), mutant.breaks, killer or "SURVIVES")
         for mutant, killer in killers.items()
     ]
-    rows.insert(0, ("file", "change", "test that fails"))
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"{file:{widths[0]}}  {breaks:{widths[1]}}  {test}" for file, breaks, test in rows]
-    return head + "\n".join(lines) + "\n"
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = [f"{file:{first}}  {breaks:{second}}  {test}" for file, breaks, test in rows]
+    return "\n".join([f"make mutants: {survivors} of {len(killers)} survive", "", *lines, ""])
 
 
 def main() -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else CATALOGUE
     try:
         killers = campaign(read_catalogue(path))
@@ -199,7 +197,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
+        print("interrupted; the table was not written", file=sys.stderr)
         return 130
     text = table(killers)
     print(text)

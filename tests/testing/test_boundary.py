@@ -86,6 +86,8 @@ def test_policies_take_both_precisions(one: Registered, weights, learning, gener
 
 
 SLOT: Any = link_instance(torch.eye(3))
+ACTION: Any = MaxPower()(SLOT)
+TENSOR: Any = torch.eye(3)
 SLOTS: Any = ergodic_instance(torch.eye(3).expand(4, 3, 3))
 ONE, MANY = r"LinkInstance \(links in one slot\)", r"ErgodicInstance \(links over many slots\)"
 
@@ -95,11 +97,11 @@ ONE, MANY = r"LinkInstance \(links in one slot\)", r"ErgodicInstance \(links ove
     [
         (lambda: load_pretrained("metagnn")(SLOT), MANY, ONE),
         (lambda: load_pretrained("state-augmented")(SLOT), MANY, ONE),
-        (lambda: ErgodicPower().evaluate(SLOT, MaxPower()(SLOT)), MANY, ONE),
+        (lambda: ErgodicPower().evaluate(SLOT, ACTION), MANY, ONE),
         (lambda: WMMSE()(SLOTS), ONE, MANY),
         (lambda: MaxPower()(SLOTS), ONE, MANY),
         (lambda: PowerGNN()(SLOTS), ONE, MANY),
-        (lambda: WMMSE()(torch.eye(3)), ONE, "Tensor"),
+        (lambda: WMMSE()(TENSOR), ONE, "Tensor"),
     ],
 )
 def test_wrong_records_are_named(call: Any, expected: str, received: str):
