@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -159,7 +160,7 @@ def test_3gpp_cells_are_plausible(generator):
 @pytest.mark.parametrize("name", ["umi", "uma"])
 def test_shadowing_of_3gpp_cells_is_that_of_the_state(name, state, deviation_db, generator):
     """Table 7.4.1-1 of TR 38.901: with line of sight everywhere, and with none."""
-    scenario = SCENARIOS[name]()
+    scenario: Any = SCENARIOS[name]()
     loss = dataclasses.replace(scenario.path_loss, probability=lambda away, _: torch.full_like(away, state))
     draw = dataclasses.replace(scenario, path_loss=loss).sample(
         4000, transmitters=5, generator=generator, dtype=torch.float64
