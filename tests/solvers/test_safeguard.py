@@ -1,5 +1,6 @@
 """Local searches that start where all links are alike: their results are never below the trivial rules."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -7,7 +8,14 @@ import torch
 from tests.solvers import link_oracles as oracles
 from tests.testing.links import hall, some, symmetric
 
-from torchrrm.problems import LinkInstance, PowerAction, SparseLinkInstance, WeightedSumRate, link_instance
+from torchrrm.problems import (
+    Evaluation,
+    LinkInstance,
+    PowerAction,
+    SparseLinkInstance,
+    WeightedSumRate,
+    link_instance,
+)
 from torchrrm.problems.association import ProportionalFairAssociation, cell_instance
 from torchrrm.records import replace
 from torchrrm.solvers import (
@@ -142,3 +150,25 @@ def test_the_best_action_violates_least_and_may_break_what_is_priced() -> None:
     assert torch.equal(best.power_w, above.power_w)
     broken = PowerAction(power_w=torch.full_like(full.power_w, torch.nan))
     assert best_action(PROBLEM, instance, [broken, full])[1].tolist() == [1, 1, 1]
+
+
+def test_of_actions_within_the_tolerance_the_best_is_taken() -> None:
+    instance = some(3, 4, generator=torch.Generator().manual_seed(0))
+    full = MaxPower()(instance)
+    slightly = PowerAction(power_w=(1 + 1e-6) * full.power_w)
+    low = PowerAction(power_w=0.1 * full.power_w)
+    assert best_action(PROBLEM, instance, [low, slightly])[1].tolist() == [1, 1, 1]
+    assert best_action(PROBLEM, instance, [low, slightly], tolerance=1e-8)[1].tolist() == [0, 0, 0]
+
+
+def test_an_objective_that_is_no_number_is_worse_than_any() -> None:
+    class Odd(WeightedSumRate):
+        def evaluate(self, instance: LinkInstance, action: PowerAction) -> Evaluation:
+            found = super().evaluate(instance, action)
+            full = action.power_w[..., 0] == instance.max_power_w[..., 0]
+            return dataclasses.replace(found, objective=found.objective.masked_fill(full, torch.nan))
+
+    instance = some(3, 4, generator=torch.Generator().manual_seed(0))
+    full = MaxPower()(instance)
+    low = PowerAction(power_w=0.1 * full.power_w)
+    assert best_action(Odd(), instance, [full, low])[1].tolist() == [1, 1, 1]
