@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.solvers import link_oracles as oracles
+from tests.testing.forms import traced
 from tests.testing.links import LINKS, sample, weighted_rayleigh
 
 from torchrrm.kernels import unfolded
@@ -69,7 +69,7 @@ def test_both_forms_agree_for_any_number_of_links(links: int) -> None:
 def test_single_precision_agrees() -> None:
     instance, made = to(weighted_rayleigh(100, 20, seed=1), dtype=torch.float32), policy().float()
     compiled = PROBLEM.evaluate(instance, made(instance)).objective
-    batched = PROBLEM.evaluate(instance, made(oracles.traced(instance))).objective
+    batched = PROBLEM.evaluate(instance, made(traced(instance))).objective
     assert ((compiled - batched).abs() <= 1e-5 * compiled).float().mean() > 0.97
 
 
@@ -110,10 +110,10 @@ def test_gradients_point_to_better_stops() -> None:
     for parameter in made.parameters():
         assert parameter.grad is not None
         assert torch.isfinite(parameter.grad).all()
-    traced = oracles.traced(index(instance, slice(0, 4)))
-    PROBLEM.evaluate(traced, made(traced)).objective.sum().backward()
-    assert traced.gain.grad is not None
-    assert torch.isfinite(traced.gain.grad).all()
+    leaf = traced(index(instance, slice(0, 4)))
+    PROBLEM.evaluate(leaf, made(leaf)).objective.sum().backward()
+    assert leaf.gain.grad is not None
+    assert torch.isfinite(leaf.gain.grad).all()
 
 
 @torch.no_grad()

@@ -3,7 +3,8 @@ import math
 
 import pytest
 import torch
-from tests.testing.slices import batch, traced
+from tests.testing.forms import traced
+from tests.testing.slices import batch
 
 from torchrrm import rates
 from torchrrm.channels import Nakagami

@@ -1,16 +1,16 @@
 """Demands out of reach are certified, those that can be met never are."""
 
 import torch
+from tests.testing.links import rayleigh_slots
 
 from torchrrm.policies import OnlineDual
-from torchrrm.problems import ergodic_instance
+from torchrrm.problems import ErgodicInstance
 from torchrrm.records import replace
 from torchrrm.solvers import WMMSE, certify_out_of_reach
 
 
-def rayleigh(generator, links: int, slots: int = 40):
-    gain = torch.empty(1, slots, links, links, dtype=torch.float64).exponential_(generator=generator)
-    return ergodic_instance(gain, noise_power_w=1.0, max_power_w=10**1.5)
+def rayleigh(generator: torch.Generator, links: int, slots: int = 40) -> ErgodicInstance:
+    return rayleigh_slots(generator, slots=slots, links=links, min_rate_bps_hz=1.0)
 
 
 def test_one_link_alone_has_a_closed_form(generator):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import optimize
 from tests.kernels import cases
 from tests.solvers import oracles
-from tests.testing.slices import batch, objective, one_slice, traced
+from tests.testing.forms import traced
+from tests.testing.slices import batch, objective, one_slice
 
 from torchrrm.kernels import slicing as kernels
 from torchrrm.kernels.link_rates import curves

@@ -3,7 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tests.testing.slices import batch, objective, traced
+from tests.testing.forms import traced
+from tests.testing.slices import batch, objective
 
 from torchrrm.kernels.link_rates import curve
 from torchrrm.problems import KINDS, QoS

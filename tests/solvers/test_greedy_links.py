@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from tests.solvers import link_oracles as oracles
+from tests.testing.forms import traced
 from tests.testing.links import LINKS, sample, weighted_rayleigh
 
 from torchrrm.kernels import link_greedy
@@ -41,18 +41,18 @@ def test_conforms(solver: GreedyLinks) -> None:
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_torch_form_conforms(solver: GreedyLinks) -> None:
-    check_solver(lambda instance: solver(oracles.traced(instance)), PROBLEM, sample, expected=LINKS)
+    check_solver(lambda instance: solver(traced(instance)), PROBLEM, sample, expected=LINKS)
 
 
 @pytest.mark.parametrize("links", [1, 2, 7, 20, 60])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_both_forms_agree(solver: GreedyLinks, links: int) -> None:
     instance = weighted_rayleigh(max(2, 120 // links), links, seed=links)
-    compiled, batched = solver(instance).power_w, solver(oracles.traced(instance)).power_w.detach()
+    compiled, batched = solver(instance).power_w, solver(traced(instance)).power_w.detach()
     torch.testing.assert_close(compiled, batched, rtol=1e-9, atol=1e-9)
     assert torch.equal(solver(index(instance, 0)).power_w, compiled[0])
     single = to(instance, dtype=torch.float32)
-    scores = [rate(single, solver(form(single))).detach() for form in (lambda one: one, oracles.traced)]
+    scores = [rate(single, solver(form(single))).detach() for form in (lambda one: one, traced)]
     torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=0)
 
 
@@ -104,7 +104,7 @@ def test_a_transposed_gain_is_noticed() -> None:
     instance, wrong = (
         link_instance(each, noise_power_w=0.01, max_power_w=1.0) for each in (gain, gain.mT.contiguous())
     )
-    for form in (lambda problem: problem, oracles.traced):
+    for form in (lambda problem: problem, traced):
         right, transposed = GreedyLinks()(form(instance)), GreedyLinks()(form(wrong))
         assert rate(instance, transposed).mean() < 0.97 * rate(instance, right).mean()
 
@@ -141,10 +141,10 @@ def test_pairs_and_admission() -> None:
 
 
 def test_the_polish_has_gradients() -> None:
-    traced = oracles.traced(weighted_rayleigh(5, 8, seed=7))
-    rate(traced, GreedyLinks()(traced)).sum().backward()
-    assert traced.gain.grad is not None
-    assert torch.isfinite(traced.gain.grad).all()
+    leaf = traced(weighted_rayleigh(5, 8, seed=7))
+    rate(leaf, GreedyLinks()(leaf)).sum().backward()
+    assert leaf.gain.grad is not None
+    assert torch.isfinite(leaf.gain.grad).all()
 
 
 def test_weights_of_zero_and_shapes() -> None:

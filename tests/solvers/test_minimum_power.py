@@ -6,7 +6,7 @@ import cvxpy
 import numpy as np
 import pytest
 import torch
-from tests.solvers.link_oracles import traced
+from tests.testing.forms import traced
 from tests.testing.links import LEAST_RATE, LINKS, partly_feasible, sample
 
 from torchrrm.problems import LinkInstance, PowerAction, QosSumRate, link_instance

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.solvers import link_oracles as oracles
+from tests.testing.forms import traced
 from tests.testing.links import hall, some, symmetric
 
 from torchrrm.problems import (
@@ -42,7 +42,7 @@ def objective(instance: LinkInstance, allocator: Any) -> torch.Tensor:
 SOLVERS = [WMMSE(), WMMSE(starts=4), WMMSE(init="random"), FractionalProgramming(), FPLinQ()]
 
 
-@pytest.mark.parametrize("form", [lambda instance: instance, oracles.traced], ids=["compiled", "torch"])
+@pytest.mark.parametrize("form", [lambda instance: instance, traced], ids=["compiled", "torch"])
 @pytest.mark.parametrize("solver", [*SOLVERS, GeometricProgram(), QosWMMSE()], ids=lambda s: type(s).__name__)
 def test_one_link_alone_is_found_where_all_are_alike(solver: Any, form: Any) -> None:
     """The best link alone: `log2(1 + 10 dBm / -104 dBm * gain)`, which is the best known value of both."""
@@ -84,7 +84,7 @@ def test_it_is_the_best_of_the_iteration_and_the_rules(
     plain = type(solver)(solver.max_steps, safeguard=False, **arguments)
     rules = torch.stack([objective(instance, rule) for rule in (plain, MaxPower(), StrongestLink())])
     assert {0, 2} <= {*rules.argmax(0).tolist()}
-    for form in (instance, oracles.traced(instance)):
+    for form in (instance, traced(instance)):
         torch.testing.assert_close(objective(form, solver), rules.amax(0), rtol=2e-5, atol=0)
     kept = rules[0] > rules[1:].amax(0) * (1 + 1e-4)
     assert torch.equal(solver(instance).power_w[kept], plain(instance).power_w[kept])
@@ -108,8 +108,7 @@ def test_links_with_lists_of_neighbours(generator: torch.Generator) -> None:
         weight=dense.weight,
         active=dense.active,
     )
-    traced = replace(sparse, direct_gain=sparse.direct_gain.clone().requires_grad_())
-    for form in (sparse, traced):
+    for form in (sparse, traced(sparse)):
         on = SparseWMMSE()(form).power_w > 1e-9 * sparse.max_power_w
         assert on.tolist() == [True, False, False, False, False, False]
     assert torch.equal(SparseWMMSE(safeguard=False)(sparse).power_w, sparse.max_power_w)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.solvers import oracles
-from tests.testing.slices import traced
+from tests.testing.forms import traced
 
 from torchrrm.channels import hml_scenario
 from torchrrm.channels.snapshot import THERMAL_NOISE_PSD_W_PER_HZ

@@ -91,3 +91,16 @@ def configurations(count: int, slots: int, generator: torch.Generator, links: in
     gain = torch.empty(count, slots, links, links).exponential_(generator=generator)
     gain = gain * (0.05 + 2 * torch.eye(links))
     return ergodic_instance(gain, noise_power_w=0.01, max_power_w=1.0, min_rate_bps_hz=1.0)
+
+
+def rayleigh_slots(
+    generator: torch.Generator,
+    *,
+    runs: int = 1,
+    slots: int = 60,
+    links: int = 5,
+    min_rate_bps_hz: float = 0.0,
+) -> ErgodicInstance:
+    """Links of independent Rayleigh fading over slots, 15 dB over the noise, in double precision."""
+    gain = torch.empty(runs, slots, links, links, dtype=torch.float64).exponential_(generator=generator)
+    return ergodic_instance(gain, noise_power_w=1.0, max_power_w=10**1.5, min_rate_bps_hz=min_rate_bps_hz)

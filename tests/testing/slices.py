@@ -9,7 +9,7 @@ from tests.kernels import cases
 from torch import Tensor
 
 from torchrrm.problems import SliceInstance, slice_instance
-from torchrrm.records import replace, stack
+from torchrrm.records import stack
 from torchrrm.testing import Expected
 
 SLICE = Expected(violation={"bandwidth": 1e-6, "min_rate": 1e-5, "sign": 0.0})
@@ -41,11 +41,6 @@ def batch(
     """Usual slices of a kind."""
     rng = np.random.default_rng(seed)
     return stack([one_slice(cases.usual(rng, users, "secrecy" in name), dtype) for _ in range(count)])
-
-
-def traced(record: SliceInstance) -> SliceInstance:
-    """The instance with a gradient asked for, which the torch form answers."""
-    return replace(record, cn0_hz=record.cn0_hz.clone().requires_grad_())
 
 
 def objective(problem: Any, record: SliceInstance, action: Any) -> Tensor:
