@@ -27,6 +27,7 @@ from torchrrm.setups.demands import (
     Timetable,
     control_loop,
     read_schedule,
+    report,
     standing_table,
 )
 from torchrrm.setups.demands.history import History
@@ -87,6 +88,27 @@ def test_a_demand_that_is_not_met_gets_a_line(capsys: pytest.CaptureFixture[str]
     assert any(re.fullmatch(r"user 2 asked 12\.00, got \d\.\d\d bit/s/Hz", line) for line in lines)
     assert re.fullmatch(r"out of reach of any powers by \d\d %, certified over 40 slots", lines[-1])
     assert "1 infeasible" in "".join(lines)
+
+
+def test_certificates_weigh_by_the_multipliers_at_the_end_of_a_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def recorded(instance: Any, multiplier: torch.Tensor, demand_bps_hz: torch.Tensor) -> torch.Tensor:
+        seen.append(multiplier)
+        return torch.ones(len(multiplier))
+
+    monkeypatch.setattr(report, "certify_out_of_reach", recorded)
+    run = made("12,12;0.1,12", 200)
+    while not run.done:
+        run.advance()
+    assert set(report.excess_of(run)) == {0, 1}
+    ends = [blocks.stop - 1 for _, blocks in report.windows_of(run)]
+    assert len(ends) == 2
+    for multiplier, end in zip(seen, ends, strict=True):
+        assert torch.equal(multiplier, run.history.multiplier[end].expand_as(multiplier))
+        assert run.history.multiplier[end].max() > 0
 
 
 def test_nobody_has_to_ask_for_anything(tmp_path: Path) -> None:

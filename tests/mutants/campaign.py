@@ -31,7 +31,7 @@ from torchrrm.files import atomic_write_text
 
 _TABLE = ROOT / "docs" / "results" / "mutants.txt"
 _COPIED = ("src", "tests", "docs", "README.md", "pyproject.toml")
-_TIMEOUT_S = 300.0
+_TIMEOUT_S = 300.0  # a change may make a loop endless
 _PASSED, _FAILED = 0, 1  # exit codes of pytest
 _FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
@@ -60,7 +60,9 @@ class Workspace:
         finally:
             self._trees.put(tree)
 
-    def test(self, tree: Path, tests: Iterable[str], *, compiled: bool) -> tuple[int, str]:
+    def test(
+        self, tree: Path, tests: Iterable[str], *, compiled: bool, timeout_s: float | None = None
+    ) -> tuple[int, str]:
         """Exit code and output of pytest in a copy.
 
         Raises:
@@ -82,9 +84,9 @@ class Workspace:
         )
         self._running.add(child)
         try:
-            output, _ = child.communicate(timeout=_TIMEOUT_S)
+            output, _ = child.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise RuntimeError(f"tests take more than {_TIMEOUT_S:.0f} s: {' '.join(tests)}") from error
+            raise RuntimeError(f"tests take more than {timeout_s:.0f} s: {' '.join(tests)}") from error
         finally:
             child.kill()
             child.wait()
@@ -122,7 +124,7 @@ def killer(space: Workspace, mutant: Mutant) -> str | None:
     with space.tree() as tree:
         mutant.apply(tree)
         try:
-            code, output = space.test(tree, mutant.tests, compiled=not mutant.in_kernel)
+            code, output = space.test(tree, mutant.tests, compiled=not mutant.in_kernel, timeout_s=_TIMEOUT_S)
         finally:
             shutil.copy2(ROOT / mutant.file, tree / mutant.file)
     if code == _PASSED:

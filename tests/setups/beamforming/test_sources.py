@@ -57,7 +57,7 @@ def test_terms_of_the_paper(generator):
     assert terms_of("urllc") == BeamTerms()
     assert terms_of(None) == CITY_TERMS
     assert CITY_TERMS.max_power_w == pytest.approx(10**-0.7)
-    assert CITY_TERMS.noise_power_w == pytest.approx(20e6 * 10 ** ((-174 + 7 - 30) / 10), rel=0.01)
+    assert CITY_TERMS.noise_power_w == pytest.approx(20e6 * 10 ** ((-174 + 7 - 30) / 10), rel=0.01, abs=0.0)
     assert BeamTerms.at_snr(20, 256) == BeamTerms(max_power_w=100.0, blocklength=256)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from torchrrm.channels import SCENARIOS, Snapshot, bundled_snapshot
+from torchrrm.channels.snapshot import THERMAL_NOISE_PSD_W_PER_HZ
 from torchrrm.problems import KINDS
 from torchrrm.records import index
 from torchrrm.setups.slicing import (
@@ -51,6 +52,17 @@ def test_an_effective_capacity_averages_over_the_fading_itself() -> None:
     for problem in KINDS.values():
         averages = "effective-capacity" in problem.name
         assert slice_task(problem, source).sample.fading is not averages  # pyright: ignore
+
+
+@pytest.mark.parametrize("fading", [True, False])
+def test_gains_have_fading_unless_it_is_switched_off(fading: bool) -> None:
+    scenario, terms = SCENARIOS["hml"](), SliceTerms()
+    drawn = SliceSource(scenario, 7, fading=fading)(3, generator=generator())
+    draw = scenario.sample(3, transmitters=7, receivers=2, generator=generator())
+    gain = draw.gain if fading else draw.large_scale_gain
+    cn0_hz = gain * (terms.power_w / THERMAL_NOISE_PSD_W_PER_HZ)
+    torch.testing.assert_close(drawn.cn0_hz, cn0_hz[:, 0])
+    torch.testing.assert_close(drawn.eavesdropper_cn0_hz, cn0_hz[:, 1])
 
 
 def test_a_cell_has_its_users_in_order_and_where_they_stand() -> None:
