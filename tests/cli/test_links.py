@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from tests.testing.links import HALL_DB
 from torchrrm import cli
 from torchrrm.bench import Results
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
+from torchrrm.cli.links import Terms
+from torchrrm.cli.options import Run
 from torchrrm.deploy import InferenceSession
 from torchrrm.policies import PowerGNN, StateAugmented, load_weights, save_weights
 from torchrrm.problems import WeightedSumRate, link_instance
+from torchrrm.setups.links import SEVEN_CELL_TERMS, LinkTerms
 
 SUM_RATE = ["--problem", "sum-rate"]
 QOS = ["--problem", "qos-sum-rate"]
@@ -54,6 +58,21 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         save_weights(path, PowerGNN("weight", widths=(8, 8)), {})
     return path
+
+
+def test_terms_are_those_of_the_options_and_else_of_the_scenario() -> None:
+    found = Terms(power_dbm=20.0, noise_dbm=-90.0).linear("metagnn", 0.5)
+    assert found.max_power_w == pytest.approx(0.1)
+    assert found.noise_power_w == pytest.approx(1e-12, rel=1e-6, abs=0.0)
+    assert found.min_rate_bps_hz == 0.5
+    assert Terms().linear("seven-cells") == replace(SEVEN_CELL_TERMS, min_rate_bps_hz=0.0)
+    assert Terms(snr_db=10.0).linear("rayleigh", 0.5) == LinkTerms.at_snr(10.0, 0.5)
+    assert Terms().linear("rayleigh", 0.5) == LinkTerms.at_snr(15.0, 0.5)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_random_numbers_are_of_the_seed(seed: int) -> None:
+    assert Run(seed=seed).begin().initial_seed() == seed
 
 
 def test_allocate_writes_a_row_a_link(city: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
