@@ -46,3 +46,9 @@ def test_gradient_passes_through():
     level_db = torch.tensor([-30.0, 0.0, 17.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(db_to_linear, level_db)
     assert torch.autograd.gradcheck(lambda x: linear_to_db(db_to_linear(x)), level_db)
+
+
+def test_what_a_float_cannot_hold_is_infinite():
+    """As for tensors, and not an error."""
+    assert db_to_linear(1e4) == db_to_linear(torch.tensor(1e4)).item() == math.inf
+    assert dbm_to_watt(1e4) == math.inf

@@ -2,7 +2,8 @@ import dataclasses
 from typing import Any
 
 import pytest
-from tests.bench.toy import Equal, Sharing, Winner, pies
+from tests.bench.toy import Equal, Winner, pies
+from tests.testing.sharing import LinearSharing
 
 from torchrrm.bench import Latency, Row, incomplete, score
 
@@ -12,7 +13,7 @@ QUICK = Latency(warmup=0, calls=3)
 @pytest.fixture
 def rows() -> list[Row]:
     both = {"winner": Winner(), "equal": Equal()}
-    return score(Sharing(), pies(), both, setting="three", bound=Winner(), latency=QUICK)
+    return score(LinearSharing(), pies(), both, setting="three", bound=Winner(), latency=QUICK)
 
 
 def test_rows_of_the_runner_are_complete(rows: list[Row]) -> None:

@@ -26,3 +26,9 @@ def test_blocks_until_met_look_ahead():
 def test_block_means_drop_what_is_left():
     rate = torch.arange(7.0)[:, None]
     torch.testing.assert_close(block_means(rate, 3), torch.tensor([[1.0], [4.0]]))
+
+
+def test_demands_are_met_by_the_mean_of_the_blocks_ahead() -> None:
+    """From the block before the first that has any on, every other one gets twice the demand and the rest nothing."""
+    rate = torch.tensor([0.0] * 4 + [2.0, 0.0] * 6)[:, None]
+    assert blocks_until_met(rate, torch.ones(1), block=1, window=4, tolerance=0.0).item() == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tests.bench.test_results import ROW
+from tests.bench.samples import ROW
 
 from torchrrm.bench import figures
 

@@ -1,4 +1,5 @@
 import math
+import time
 from functools import partial
 
 import pytest
@@ -71,6 +72,10 @@ def test_served_needs_utility_and_ones_own_constraint() -> None:
     assert metrics.served_fraction(evaluation([9.0, 9.0], [[0.0, 0.0], [0.0, 0.0]]), active) == 0.75
     assert metrics.served_fraction(evaluation([0.0, 0.0], [[0.1, 0.0], [0.0, 0.0]]), active) == 0.5
     assert metrics.served_fraction(evaluation([0.0, 0.0], [[0.0, 0.0], [0.0, 0.0]]), ~active) is None
+    few = torch.tensor(
+        [[True, False], [False, False]]
+    )  # the utilities of the others count as little as they do
+    assert metrics.served_fraction(evaluation([0.0, 0.0], [[0.0, 0.0], [0.0, 0.0]]), few) == 1.0
 
 
 def test_latency_takes_calls_in_turn_after_warm_up() -> None:
@@ -79,6 +84,19 @@ def test_latency_takes_calls_in_turn_after_warm_up() -> None:
     p50_us, p99_us = metrics.measure_latency(calls, metrics.Latency(warmup=2, calls=4), torch.device("cpu"))
     assert order == [0, 1, 0, 1, 2, 0]
     assert 0 < p50_us <= p99_us
+
+
+def test_latencies_are_the_median_and_the_99th_percentile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of calls that take 1 to 100 us on a clock of our own."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def call(number: int) -> None:
+        now[0] += 1e-6 * (number + 1)
+
+    calls = [partial(call, number) for number in range(100)]
+    how = metrics.Latency(warmup=0, calls=100)
+    assert metrics.measure_latency(calls, how, torch.device("cpu")) == pytest.approx((50.5, 99.01))
 
 
 def test_latency_stops_at_its_budget() -> None:

@@ -6,35 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.bench.test_results import RESULTS, ROW
+from tests.bench.samples import EVIL, RESULTS, ROW, ROWS, SCENE, SHOWN, TWO
 
-from torchrrm.bench import Display, Places, Plate, Scene, Service, figures, html_report
+from torchrrm.bench import Display, Plate, Service, figures, html_report
 from torchrrm.bench.page.data import page_data
-
-SHOWN = Display("sum rate", "Mbit/s", 2.0, "rate / (kbit/s)", 10.0)
-EVIL = '</script><img src=x onerror="alert(1)">&<!--'
-ROWS = [
-    dataclasses.replace(ROW, utility_quantiles=tuple(map(float, range(41)))),
-    dataclasses.replace(ROW, allocator="winner", kind="trivial", violation_rate=0.5),
-    dataclasses.replace(
-        ROW, setting="else", allocator="winner", bound=None, bound_kind="none", optimality=None
-    ),
-    dataclasses.replace(ROW, setting="else", allocator=EVIL, bound_kind="best known"),
-]
-TWO = dataclasses.replace(RESULTS, rows=ROWS)
-PLACES = Places([[0, 0, 1.5], [10, 5, 1.5]], [[3, 3, 20], [8, 8, 5]], [True, False], [[[1, 1, 0], [2, 2, 9]]])
-SCENE = Scene(
-    "two users",
-    {
-        "all": Service([0, 1], [1.0, 2.0], [3.0, 4.0], [50.0, 20.0], "2 of 2 served"),
-        EVIL: Service([-1, 0], [0.0, 3.0], [0.0, 7.0], [46.0, float("nan")], "1 of 2 served"),
-    },
-    amount="bandwidth / MHz",
-    rate="rate / (Mbit/s)",
-    station_amount="power / dBm",
-    places=PLACES,
-    attribution="somebody",
-)
 
 
 class Page(HTMLParser):

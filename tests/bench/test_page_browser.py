@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 from tests.bench.browsers import NO_BROWSER, find_browser
-from tests.bench.test_page import EVIL, SCENE, SHOWN, TWO
+from tests.bench.samples import EVIL, SCENE, SHOWN, TWO
 
 from torchrrm.bench import Results, html_report
 

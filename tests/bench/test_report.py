@@ -1,7 +1,7 @@
 import dataclasses
 
 from rich.console import Console
-from tests.bench.test_results import RESULTS, ROW
+from tests.bench.samples import RESULTS, ROW
 
 from torchrrm.bench import Display, Measure, markdown_table, terminal_table
 from torchrrm.bench.report import circumstances

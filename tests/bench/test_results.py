@@ -4,31 +4,9 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.bench.samples import RESULTS, ROW
 
-from torchrrm.bench.results import Measure, Results, Row, source_commit
-
-ROW = Row(
-    problem="sharing",
-    setting="three users",
-    allocator="equal",
-    kind="policy",
-    objective=19.5,
-    objective_ci95=(1.0, 38.0),
-    bound=22.5,
-    bound_kind="certified",
-    optimality=0.87,
-    optimality_ci95=None,
-    violation_max=0.0,
-    violation_rate=0.0,
-    served_fraction=1.0,
-    p50_us=12.5,
-    p99_us=20.0,
-    instances=4,
-    infeasible=None,
-)
-RESULTS = Results(
-    command="torchrrm evaluate", seed=3, rows=[ROW], settings={"users": 3, "gap": {"max": 1e-9}}
-)
+from torchrrm.bench.results import Measure, Results, on_front, source_commit
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -92,6 +70,29 @@ def test_rows_are_checked(change: dict[str, object], message: str) -> None:
 def test_truncated_json_is_refused() -> None:
     with pytest.raises(ValueError, match="must be JSON"):
         Results.from_json(RESULTS.to_json()[:-20])
+
+
+@pytest.mark.parametrize(
+    ("optimality", "p50_us", "violation_rate", "first", "second"),
+    [
+        (0.9, 10.0, 0.0, True, True),  # alike
+        (0.9, 9.0, 0.0, False, True),  # faster
+        (0.8, 9.0, 0.0, True, True),  # faster and worse
+        (0.95, 11.0, 0.0, True, True),  # better and slower
+        (0.95, 10.0, 0.0, False, True),  # better and no slower
+        (0.95, 9.0, 0.5, True, False),  # better and faster, but it violates
+    ],
+)
+def test_the_front_is_of_those_that_none_beats(
+    optimality: float, p50_us: float, violation_rate: float, first: bool, second: bool
+) -> None:
+    row = dataclasses.replace(ROW, optimality=0.9, p50_us=10.0)
+    other = dataclasses.replace(
+        row, allocator="other", optimality=optimality, p50_us=p50_us, violation_rate=violation_rate
+    )
+    assert (on_front(row, [row, other]), on_front(other, [row, other])) == (first, second)
+    elsewhere = dataclasses.replace(other, setting="elsewhere")
+    assert on_front(row, [row, elsewhere])
 
 
 def test_commit_is_known() -> None:

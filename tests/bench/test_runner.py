@@ -2,10 +2,12 @@ import dataclasses
 
 import pytest
 import torch
-from tests.bench.toy import Equal, Pie, Sharing, Slices, Winner, pies
+from tests.bench.toy import Equal, Winner, pies
+from tests.testing.sharing import LinearSharing, Pie, Shares
 
 from torchrrm import records
 from torchrrm.bench import Bound, Latency, Measure, best_known, certified, in_double, score
+from torchrrm.bench.assessment import comparable
 from torchrrm.problems import KINDS, SliceAction, SliceInstance
 from torchrrm.solvers import ExactSlicing
 
@@ -15,7 +17,7 @@ QUICK = Latency(warmup=1, calls=3)
 def test_rows_hold_what_hand_calculation_gives() -> None:
     # best gains 3, 6, 9, 12 and a budget of 3: the optima are 9, 18, 27, 36, equal splits 6, 15, 24, 33
     rows = score(
-        Sharing(),
+        LinearSharing(),
         pies(),
         {"winner": Winner(), "equal": Equal()},
         setting="three users",
@@ -48,12 +50,12 @@ def test_rows_hold_what_hand_calculation_gives() -> None:
 
 def test_infeasible_instances_are_counted_and_kept() -> None:
     instances = records.replace(pies(), budget=torch.tensor([3.0, 0.0, 3.0, 3.0]))
-    (row,) = score(Sharing(), instances, {"equal": Equal()}, setting="-", bound=Winner(), latency=QUICK)
+    (row,) = score(LinearSharing(), instances, {"equal": Equal()}, setting="-", bound=Winner(), latency=QUICK)
     assert (row.instances, row.infeasible) == (4, 1)
     assert row.objective == pytest.approx((6 + 0 + 24 + 33) / 4)
 
 
-class Strict(Sharing):
+class Strict(LinearSharing):
     leaves_out_infeasible = True
 
 
@@ -73,19 +75,19 @@ def test_where_every_instance_is_infeasible_none_is_left_out() -> None:
 
 
 def test_best_known_takes_the_best_valid_action_only() -> None:
-    bound = best_known(Sharing(), pies(), {"winner": Winner(), "equal": Equal()})
+    bound = best_known(LinearSharing(), pies(), {"winner": Winner(), "equal": Equal()})
     assert bound is not None
     assert bound.kind == "best known"
     assert bound.value.tolist() == [6.0, 15.0, 24.0, 33.0]  # the winner's actions violate
 
 
 def test_where_no_action_is_valid_nothing_is_known() -> None:
-    assert best_known(Sharing(), pies(), {"winner": Winner()}) is None
+    assert best_known(LinearSharing(), pies(), {"winner": Winner()}) is None
 
 
 def test_quantiles_are_of_all_active_users_together() -> None:
     instances = records.replace(pies(2), active=torch.tensor([[True, True, False], [True, False, False]]))
-    (row,) = score(Sharing(), instances, {"equal": Equal()}, setting="-", latency=QUICK)
+    (row,) = score(LinearSharing(), instances, {"equal": Equal()}, setting="-", latency=QUICK)
     # gains 1, 2 share 3, and a gain of 4 has 3: utilities 1.5, 3, 12
     assert len(row.utility_quantiles) == 41
     assert [row.utility_quantiles[i] for i in (0, 10, 20, 30, 40)] == pytest.approx(
@@ -94,14 +96,14 @@ def test_quantiles_are_of_all_active_users_together() -> None:
 
 
 def test_certified_bound_tells_its_gap() -> None:
-    assert certified(Sharing(), pies(), Winner()).gap == 0.0
+    assert certified(LinearSharing(), pies(), Winner()).gap == 0.0
 
     class Loose(Winner):
         def solve(self, instance):
             bound = torch.full((4,), 45.0)
             return dataclasses.replace(super().solve(instance), upper_bound=bound)
 
-    assert certified(Sharing(), pies(), Loose()).gap == pytest.approx(1 - 9 / 45)
+    assert certified(LinearSharing(), pies(), Loose()).gap == pytest.approx(1 - 9 / 45)
 
 
 class Greedy(Winner):
@@ -112,7 +114,7 @@ class Greedy(Winner):
 
     def __call__(self, instance):
         share = super().__call__(instance).share
-        return Slices(share=torch.where(share > 0, share * (1 - 2 * self.crumb), share.sum() * self.crumb))
+        return Shares(share=torch.where(share > 0, share * (1 - 2 * self.crumb), share.sum() * self.crumb))
 
     def bound(self, instance: Pie) -> torch.Tensor:
         return instance.gain.amax(-1) * instance.budget * (1 - self.lowered)
@@ -129,7 +131,7 @@ def test_optimality_needs_all_actions_to_be_feasible() -> None:
         "winner": Winner(),
         "equal": Equal(),
     }  # with one active user in two of four, the winner serves all
-    winner, equal = score(Sharing(), instances, methods, setting="-", bound=Winner(), latency=QUICK)
+    winner, equal = score(LinearSharing(), instances, methods, setting="-", bound=Winner(), latency=QUICK)
     assert 0 < winner.violation_rate < 1
     assert (winner.optimality, winner.optimality_ci95, winner.bound) == (None, None, equal.bound)
     assert equal.optimality is not None
@@ -137,13 +139,39 @@ def test_optimality_needs_all_actions_to_be_feasible() -> None:
 
 def test_optimality_may_violate_what_the_objective_prices() -> None:
     (row,) = score(
-        Sharing(), pies(), {"w": Winner()}, setting="-", bound=Winner(), latency=QUICK, priced=("hunger",)
+        LinearSharing(),
+        pies(),
+        {"w": Winner()},
+        setting="-",
+        bound=Winner(),
+        latency=QUICK,
+        priced=("hunger",),
     )
     assert (row.optimality, row.violation_rate) == (1.0, 1.0)
 
 
+def test_feasibility_is_told_in_double_precision() -> None:
+    class Wide(LinearSharing):
+        def feasible(self, instance):
+            assert instance.gain.dtype == torch.float64
+            return super().feasible(instance)
+
+    score(Wide(), pies(), {"equal": Equal()}, setting="-", latency=QUICK)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_rounding_above_a_bound_of_either_sign_is_allowed(sign: float) -> None:
+    bound = Bound(torch.tensor([sign * 10.0], dtype=torch.float64), "certified", 0.0)
+    objective = bound.value + 0.9e-5 * torch.tensor([-1.0, 0.0, 1.0, 2.0], dtype=torch.float64)[:, None]
+    nothing = torch.zeros(1)
+    for value in objective[:3]:
+        assert comparable(bound, value, nothing, "sharing").all()
+    with pytest.raises(ValueError, match="the certificate is wrong"):
+        comparable(bound, objective[3], nothing, "sharing")
+
+
 def test_actions_are_evaluated_in_double_precision() -> None:
-    class Wide(Sharing):
+    class Wide(LinearSharing):
         def evaluate(self, instance, action):
             assert {instance.gain.dtype, instance.budget.dtype, action.share.dtype} == {torch.float64}
             return super().evaluate(instance, action)
@@ -175,7 +203,7 @@ def test_a_feasible_objective_above_its_certified_bound_is_an_error(lowered: flo
     value[2:] *= 1 + lowered + lowered**2 * 2  # only that of instance 0 is too low
     with pytest.raises(ValueError, match=r"^bound: sharing, four pies, greedy, instance 0: must [^\n]+$"):
         score(
-            Sharing(),
+            LinearSharing(),
             instances,
             {"greedy": Greedy()},
             setting="four pies",
@@ -209,7 +237,7 @@ def test_the_error_counts_instances_as_they_were_drawn() -> None:
 )
 def test_what_is_no_error(kind, lowered: float, allocator) -> None:
     bound = Bound(Greedy(lowered).bound(in_double(pies())), kind, 0.0)
-    (row,) = score(Sharing(), pies(), {"any": allocator}, setting="-", bound=bound, latency=QUICK)
+    (row,) = score(LinearSharing(), pies(), {"any": allocator}, setting="-", bound=bound, latency=QUICK)
     valid = row.violation_rate == 0
     assert valid == isinstance(allocator, Greedy)
     assert row.optimality == (pytest.approx(1 / (1 - lowered), rel=1e-6) if valid else None)
@@ -254,7 +282,7 @@ def test_a_solver_above_its_own_bound_is_an_error() -> None:
             return dataclasses.replace(super().solve(instance), action=self(instance))
 
     with pytest.raises(ValueError, match="sharing, the action of Sure, instance 0"):
-        certified(Sharing(), pies(), Sure(0.01))
+        certified(LinearSharing(), pies(), Sure(0.01))
 
 
 @pytest.mark.parametrize("value", [-torch.inf, 0.0])
@@ -262,10 +290,10 @@ def test_bounds_that_are_no_scale(value: float) -> None:
     idle = records.replace(pies(), gain=torch.zeros(4, 3))
     bound = Bound(torch.full((4,), value), "certified", 0.0)
     nothing = {"winner": Winner()}  # infeasible: two of three go hungry
-    (row,) = score(Sharing(), idle, nothing, setting="-", bound=bound, latency=QUICK)
+    (row,) = score(LinearSharing(), idle, nothing, setting="-", bound=bound, latency=QUICK)
     assert (row.optimality, row.bound) == (None, value)
     with pytest.raises(ValueError, match="certificate is wrong"):
-        score(Sharing(), pies(), {"equal": Equal()}, setting="-", bound=bound, latency=QUICK)
+        score(LinearSharing(), pies(), {"equal": Equal()}, setting="-", bound=bound, latency=QUICK)
 
 
 def test_instances_certified_to_be_infeasible_have_no_gap() -> None:
@@ -275,7 +303,7 @@ def test_instances_certified_to_be_infeasible_have_no_gap() -> None:
             bound = torch.where(torch.arange(4) == 1, -torch.inf, Greedy().bound(instance))
             return dataclasses.replace(found, upper_bound=bound)
 
-    assert certified(Sharing(), pies(), Told()).gap == 0.0
+    assert certified(LinearSharing(), pies(), Told()).gap == 0.0
 
 
 def test_a_solver_without_a_bound_certifies_nothing() -> None:
@@ -284,22 +312,22 @@ def test_a_solver_without_a_bound_certifies_nothing() -> None:
             return dataclasses.replace(super().solve(instance), upper_bound=None)
 
     with pytest.raises(ValueError, match="certifies, received Silent"):
-        certified(Sharing(), pies(), Silent())
+        certified(LinearSharing(), pies(), Silent())
 
 
 def test_without_a_bound_the_row_says_so() -> None:
-    (row,) = score(Sharing(), pies(), {"equal": Equal()}, setting="-", latency=QUICK)
+    (row,) = score(LinearSharing(), pies(), {"equal": Equal()}, setting="-", latency=QUICK)
     assert (row.bound, row.bound_kind, row.optimality, row.optimality_ci95) == (None, "none", None, None)
 
 
 def test_instances_need_one_batch_axis() -> None:
     with pytest.raises(ValueError, match="one batch axis"):
-        score(Sharing(), records.index(pies(), 0), {"equal": Equal()}, setting="-")
+        score(LinearSharing(), records.index(pies(), 0), {"equal": Equal()}, setting="-")
 
 
 def test_a_problem_that_cannot_tell_feasibility() -> None:
     class Untold:
-        evaluate = Sharing().evaluate
+        evaluate = LinearSharing().evaluate
 
     (row,) = score(Untold(), pies(), {"equal": Equal()}, setting="-", latency=QUICK)
     assert (row.problem, row.infeasible) == ("Untold", None)
@@ -307,7 +335,7 @@ def test_a_problem_that_cannot_tell_feasibility() -> None:
 
 def test_best_known_may_violate_what_the_objective_prices() -> None:
     methods = {"winner": Winner(), "equal": Equal()}
-    bound = best_known(Sharing(), pies(), methods, priced=("hunger",))
+    bound = best_known(LinearSharing(), pies(), methods, priced=("hunger",))
     assert bound is not None
     assert bound.value.tolist() == [9.0, 18.0, 27.0, 36.0]
 
@@ -316,5 +344,7 @@ def test_measures_are_of_the_same_action() -> None:
     def largest(instance, action):
         return {"largest share": Measure(action.share.max().item(), None)}
 
-    (row,) = score(Sharing(), pies(), {"winner": Winner()}, setting="-", latency=QUICK, measures=largest)
+    (row,) = score(
+        LinearSharing(), pies(), {"winner": Winner()}, setting="-", latency=QUICK, measures=largest
+    )
     assert row.measures == {"largest share": Measure(3.0, None)}

@@ -179,14 +179,14 @@ def test_quadrature_of_a_chosen_size():
 def test_quadrature_for_any_nakagami(m, rate):
     gain, weight = Nakagami(m).quadrature()
     expected = math.exp(-m * math.log1p(rate / m))
-    assert float(weight @ torch.exp(-rate * gain)) == pytest.approx(expected, rel=1e-10)
+    assert float(weight @ torch.exp(-rate * gain)) == pytest.approx(expected, rel=1e-10, abs=0.0)
 
 
 @given(k=st.floats(0.0, 100.0), rate=st.floats(-3.0, 4.0).map(lambda e: 10.0**e))
 def test_quadrature_for_any_rice(k, rate):
     gain, weight = Rice(k).quadrature()
     expected = float(mean_exponential(Rice(k), rate))
-    assert float(weight @ torch.exp(-rate * gain)) == pytest.approx(expected, rel=1e-10)
+    assert float(weight @ torch.exp(-rate * gain)) == pytest.approx(expected, rel=1e-10, abs=0.0)
 
 
 def test_equal_special_cases():

@@ -98,10 +98,17 @@ class TestUrbanMicro:
             (NLOS, 100.0, 1.5, 104.6438),
             # d3D = 200.090 (h_UT = 4): 35.3 * 2.301225 + 22.4 + 21.3 * 1.447158 - 0.3 * 2.5
             (UrbanMicro(28e9, False), 200.0, 4.0, 133.7077),
+            # d3D = 13.124405, at 10 m and below: 35.3 * 1.118080 + 22.4 + 21.3 * 0.544068
+            (NLOS, 10.0, 1.5, 73.4569),
+            (NLOS, 3.0, 1.5, 73.4569),
         ],
     )
     def test_no_line_of_sight(self, model, horizontal, user, expected):
         assert loss_db(model, horizontal, 10.0, user) == pytest.approx(expected, abs=1e-3)
+
+    def test_between_users_the_loss_with_line_of_sight_is_the_larger_one(self):
+        """The breakpoint is at 4 * 0.5 * 0.5 * 3.5e9 / 3e8 m: 32.4 + 120 + 10.881361 - 9.5 log10(11.6667^2)."""
+        assert loss_db(self.NLOS, 1000.0, 1.5, 1.5) == pytest.approx(143.0094, abs=1e-3)
 
     def test_never_better_without_line_of_sight(self):
         distance = torch.logspace(0, 3.7, 200, dtype=torch.float64)
@@ -221,6 +228,7 @@ class TestLosProbability:
             (100.0, 1.5, 0.3476714),
             # the same * (1 + 1 * 1.25 * exp(-100 / 150))
             (100.0, 23.0, 0.5707955),
+            (100.0, 30.0, 0.5707955),
         ],
     )
     def test_uma(self, distance, height, expected):

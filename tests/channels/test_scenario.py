@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -151,6 +152,24 @@ def test_3gpp_cells_are_plausible(generator):
         draw = SCENARIOS[name]().sample(2000, transmitters=10, generator=generator)
         median_db[name] = float(-10.0 * draw.large_scale_gain.log10().median())
     assert 85.0 < median_db["umi"] < median_db["uma"] < 125.0
+
+
+@pytest.mark.parametrize(
+    ("state", "deviation_db"), [(1.0, {"umi": 4.0, "uma": 4.0}), (0.0, {"umi": 7.82, "uma": 6.0})]
+)
+@pytest.mark.parametrize("name", ["umi", "uma"])
+def test_shadowing_of_3gpp_cells_is_that_of_the_state(name, state, deviation_db, generator):
+    """Table 7.4.1-1 of TR 38.901: with line of sight everywhere, and with none."""
+    scenario: Any = SCENARIOS[name]()
+    loss = dataclasses.replace(scenario.path_loss, probability=lambda away, _: torch.full_like(away, state))
+    draw = dataclasses.replace(scenario, path_loss=loss).sample(
+        4000, transmitters=5, generator=generator, dtype=torch.float64
+    )
+    away = (draw.rx_position_m - draw.tx_position_m)[..., :2].norm(dim=-1)
+    heights = {"station_height_m": draw.rx_position_m[..., 2], "user_height_m": draw.tx_position_m[..., 2]}
+    mean = (loss.los if state else loss.nlos).gain(away, **heights)
+    shadowing_db = 10.0 * (draw.large_scale_gain[:, 0] / mean).log10()
+    assert float(shadowing_db.std()) == pytest.approx(deviation_db[name], rel=0.03)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.refused import check_refused
+from tests.cli.refused import check_refused, each
 from tests.tables import rows
 
 from torchrrm import cli
@@ -201,7 +201,47 @@ def test_trained_policies_adapt_and_serve(block: Path, tmp_path: Path) -> None:
         assert [row["station"] == "-1" for row in rows(tmp_path / "x.csv")] == [False, False, True, False]
 
 
-def bad_lines(block: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
+OUT = ["--out", "{folder}/out.csv"]
+ALLOCATE, DRAWN = ["allocate", "{block}", *SUM, *OUT], ["allocate", "hudn", *SUM, *OUT]
+EVALUATE = ["evaluate", *SUM, "--instances", "1"]
+CITY = [*EVALUATE, "--snapshot", "{block}"]
+BAD = {
+    "not a number": (["allocate", "{holed}", *SUM, *OUT], "gain: must be finite, received nan"),
+    "in a table": (["allocate", "{table}", *SUM, *OUT], r"table.csv: gain_db: must be no NaN .* at \[0, 1\]"),
+    "no places": (["allocate", "{bare}", *SUM, *OUT, "--map", "m.png"], "map: must have positions of all, rec"),
+    "nobody there": (["allocate", "berlin", *SUM, *OUT], "berlin"),
+    "drop": ([*ALLOCATE, "--drop", "1"], "drop: must be 0 to 0, received 1"),
+    "of a drop": ([*DRAWN, "--drop", "2"], "drop: must go with a snapshot, received 2"),
+    "many": ([*ALLOCATE, "--users", "5"], "users: must be 1 to 4, received 5"),
+    "stations": ([*ALLOCATE, "--stations", "3"], "stations: must be 1 to 2, received 3"),
+    "nobody": ([*DRAWN, "--users", "0"], "users: must be at least 1, received 0"),
+    "no station": ([*DRAWN, "--stations", "-1"], "stations: must be at least 1, received -1"),
+    "map": ([*ALLOCATE, "--map", "m.csv"], "map: must end in .png, .svg or .pdf, received 'm.csv'"),
+    "cells": ([*ALLOCATE, "--stations-out", "s.txt"], "out: must end in .csv, .npz, .json, received 's.txt'"),
+    "format": (["allocate", "{block}", *SUM, "--out", "x.txt"], "out: must end in .csv, .npz, .json"),
+    "macro": ([*ALLOCATE, "--macro-dbm", "inf"], "macro_dbm: must be finite, received inf"),
+    "small": ([*ALLOCATE, "--small-dbm", "nan"], "small_dbm: must be finite, received nan"),
+    "noise": ([*ALLOCATE, "--noise-dbm=-inf"], "noise_dbm: must be finite, received -inf"),
+    "band": ([*ALLOCATE, "--bandwidth-mhz", "0"], "bandwidth_hz: must be positive and finite, received 0"),
+    "allocator": ([*ALLOCATE, "--allocator", "wmmse"], "allocator: must be .*hungarian-wmmse.*received 'wmmse'"),
+    "unfair": (["allocate", "{block}", *FAIR, *OUT, "--allocator", "hungarian-wmmse"], "must be a file"),
+    "trained for the other": (
+        ["allocate", "{block}", *FAIR, *OUT, "--allocator", "hbgnn"],
+        "policy: must be trained for fair-association, received hbgnn, trained for the sum of rates",
+    ),
+    "neither": (EVALUATE, "exactly one must be given, received neither"),
+    "scenario": ([*EVALUATE, "--scenario", "hml"], "scenario: must be one of hudn, received 'hml'"),
+    "draws": ([*CITY, "--users", "5"], "users: must be 1 to 4"),
+    "links": ([*CITY, "--links", "3"], "--links: must go with --problem sum-rate or .*, received"),
+    "other policy": ([*CITY, "--allocators", "slice-gnn-marginal"], "policy: must serve association"),
+    "foreign": (["allocate", "munich_d2d", "--problem", "sum-rate", "--map", "m.png", *OUT], "--map: must go with"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(block: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of what the bad lines name."""
+    folder = tmp_path_factory.mktemp("bad")
     holed, bare, table = folder / "holed.npz", folder / "bare.npz", folder / "table.csv"
     with np.load(block) as good:
         arrays = dict(good)
@@ -209,47 +249,14 @@ def bad_lines(block: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
         kept = {name: value for name, value in arrays.items() if "position" not in name}
         np.savez(bare, allow_pickle=False, **kept)  # pyright: ignore[reportArgumentType]
     table.write_text("-80,nan\n", encoding="utf-8")
-    out = ["--out", str(folder / "out.csv")]
-    allocate, drawn = ["allocate", str(block), *SUM, *out], ["allocate", "hudn", *SUM, *out]
-    evaluate = ["evaluate", *SUM, "--instances", "1"]
-    city = [*evaluate, "--snapshot", str(block)]
-    return {
-        "not a number": (["allocate", str(holed), *SUM, *out], "gain: must be finite, received nan"),
-        "in a table": (["allocate", str(table), *SUM, *out], r"table.csv: gain_db: must be no NaN .* at \[0, 1\]"),
-        "no places": (["allocate", str(bare), *SUM, *out, "--map", "m.png"], "map: must have positions of all, rec"),
-        "nobody there": (["allocate", "berlin", *SUM, *out], "berlin"),
-        "drop": ([*allocate, "--drop", "1"], "drop: must be 0 to 0, received 1"),
-        "of a drop": ([*drawn, "--drop", "2"], "drop: must go with a snapshot, received 2"),
-        "many": ([*allocate, "--users", "5"], "users: must be 1 to 4, received 5"),
-        "stations": ([*allocate, "--stations", "3"], "stations: must be 1 to 2, received 3"),
-        "nobody": ([*drawn, "--users", "0"], "users: must be at least 1, received 0"),
-        "no station": ([*drawn, "--stations", "-1"], "stations: must be at least 1, received -1"),
-        "map": ([*allocate, "--map", "m.csv"], "map: must end in .png, .svg or .pdf, received 'm.csv'"),
-        "cells": ([*allocate, "--stations-out", "s.txt"], "out: must end in .csv, .npz, .json, received 's.txt'"),
-        "format": (["allocate", str(block), *SUM, "--out", "x.txt"], "out: must end in .csv, .npz, .json"),
-        "macro": ([*allocate, "--macro-dbm", "inf"], "macro_dbm: must be finite, received inf"),
-        "small": ([*allocate, "--small-dbm", "nan"], "small_dbm: must be finite, received nan"),
-        "noise": ([*allocate, "--noise-dbm=-inf"], "noise_dbm: must be finite, received -inf"),
-        "band": ([*allocate, "--bandwidth-mhz", "0"], "bandwidth_hz: must be positive and finite, received 0"),
-        "allocator": ([*allocate, "--allocator", "wmmse"], "allocator: must be .*hungarian-wmmse.*received 'wmmse'"),
-        "unfair": (["allocate", str(block), *FAIR, *out, "--allocator", "hungarian-wmmse"], "must be a file"),
-        "trained for the other": (
-            ["allocate", str(block), *FAIR, *out, "--allocator", "hbgnn"],
-            "policy: must be trained for fair-association, received hbgnn, trained for the sum of rates",
-        ),
-        "neither": (evaluate, "exactly one must be given, received neither"),
-        "scenario": ([*evaluate, "--scenario", "hml"], "scenario: must be one of hudn, received 'hml'"),
-        "draws": ([*city, "--users", "5"], "users: must be 1 to 4"),
-        "links": ([*city, "--links", "3"], "--links: must go with --problem sum-rate or .*, received"),
-        "other policy": ([*city, "--allocators", "slice-gnn-marginal"], "policy: must serve association"),
-        "foreign": (["allocate", "munich_d2d", "--problem", "sum-rate", "--map", "m.png", *out], "--map: must go with"),
-    }  # fmt: skip
+    return {"folder": folder, "block": block, "holed": holed, "bare": bare, "table": table}
 
 
+@each(BAD)
 def test_bad_input_gets_one_line_and_leaves_files_alone(
-    block: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    line: list[str], message: str, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check_refused(bad_lines(block, tmp_path), tmp_path / "out.csv", capsys)
+    check_refused(line, message, capsys, files=files, kept=files["folder"] / "out.csv")
 
 
 def test_allocate_shows_the_trivial_rules_beside(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from tests.cli.refused import check_refused
+from tests.cli.refused import check_refused, each
 from tests.tables import rows
 
 from torchrrm import cli
@@ -239,7 +239,48 @@ def test_trained_beams_adapt_and_serve(mast: Path, tmp_path: Path) -> None:
     assert bool((column(rows(tmp_path / "x.csv"), "slack_nats") > -1e-5).all())
 
 
-def bad_lines(mast: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
+OUT = ["--out", "{folder}/out.csv"]
+ALLOCATE, DRAWN = ["allocate", "{mast}", *URLLC, *OUT], ["allocate", "urllc", *URLLC, *OUT]
+EVALUATE = ["evaluate", *URLLC, "--instances", "1"]
+CITY = [*EVALUATE, "--snapshot", "{mast}"]
+BAD = {
+    "not a number": (["allocate", "{holed}", *URLLC, *OUT], "channel: must be finite, received .*nan"),
+    "gains": (["allocate", "{plain}", *URLLC, *OUT], "channel: must be in the snapshot for beams, received none"),
+    "pairs": (["allocate", "munich_d2d", *URLLC, *OUT], "must have one station .* 20 receivers and 20 trans"),
+    "nobody there": (["allocate", "berlin", *URLLC, *OUT], "berlin"),
+    "drop": ([*ALLOCATE, "--drop", "1"], "drop: must be 0 to 0, received 1"),
+    "frequency": ([*ALLOCATE, "--frequency", "2"], "frequency: must be 0 to 1, received 2"),
+    "serve": ([*ALLOCATE, "--serve", "0,3"], r"users: must be different ones of 0 to 2, received \[0, 3\]"),
+    "twice": ([*ALLOCATE, "--serve", "1,1"], r"users: must be different ones of 0 to 2, received \[1, 1\]"),
+    "words": ([*ALLOCATE, "--serve", "a"], "serve: must be integers separated by commas, received 'a'"),
+    "both": ([*ALLOCATE, "--serve", "1", "--users", "1"], "users: must be left out beside --serve, received 1"),
+    "many": ([*ALLOCATE, "--users", "4"], "users: must be 1 to 3, received 4"),
+    "antennas": ([*ALLOCATE, "--antennas", "4"], "antennas: must be 1 to 3, received 4"),
+    "beams": ([*ALLOCATE, "--beams", "b.csv"], "beams: must end in .npz, received 'b.csv'"),
+    "format": (["allocate", "{mast}", *URLLC, "--out", "x.txt"], "out: must end in .csv, .npz, .json"),
+    "snr": ([*ALLOCATE, "--snr-db", "3"], "snr_db: must go with a scenario, received 3"),
+    "noise": ([*ALLOCATE, "--noise-dbm", "nan"], "noise_dbm: must be finite, received nan"),
+    "power": ([*DRAWN, "--power-dbm", "3"], "power_dbm: must be left to --snr-db of a scenario, received 3"),
+    "infinite": ([*DRAWN, "--snr-db", "inf"], "snr_db: must be finite, received inf"),
+    "blocks": ([*DRAWN, "--blocklength", "0"], "blocklength: must be positive and finite, received 0"),
+    "errors": ([*DRAWN, "--error-probability", "0.7"], "error_probability: must lie between 0 and 0.5, received"),
+    "payload": ([*DRAWN, "--payload-bits", "-1"], "payload_bits: must be at least 0 and finite, received -1"),
+    "users": ([*DRAWN, "--users", "0"], "users: must be 1 to inf, or an ascending range in it, received 0"),
+    "of a drop": ([*DRAWN, "--drop", "2"], "drop: must go with a snapshot, received 2"),
+    "serving": ([*DRAWN, "--serve", "0"], "serve: must go with a snapshot, received 0"),
+    "allocator": ([*DRAWN, "--allocator", "wmmse"], "allocator: must be .*gram-ascent.*received 'wmmse'"),
+    "neither": (EVALUATE, "exactly one must be given, received neither"),
+    "scenario": ([*EVALUATE, "--scenario", "hml"], "scenario: must be one of urllc, .*received 'hml'"),
+    "draws": ([*CITY, "--users", "4"], "users: must be 1 to 3"),
+    "links": ([*CITY, "--links", "3"], "--links: must go with --problem sum-rate or .*, received"),
+    "other policy": ([*CITY, "--users", "2", "--allocators", "slice-gnn-marginal"], "policy: must serve urllc"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(mast: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of what the bad lines name."""
+    folder = tmp_path_factory.mktemp("bad")
     holed, plain = folder / "holed.npz", folder / "plain.npz"
     with np.load(mast) as good:
         arrays = dict(good)
@@ -250,46 +291,11 @@ def bad_lines(mast: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
             name: value for name, value in arrays.items() if name not in ("channel", "frequency_offset_hz")
         }
         np.savez(plain, allow_pickle=False, **bare)  # pyright: ignore[reportArgumentType]
-    out = ["--out", str(folder / "out.csv")]
-    allocate = ["allocate", str(mast), *URLLC, *out]
-    drawn = ["allocate", "urllc", *URLLC, *out]
-    evaluate = ["evaluate", *URLLC, "--instances", "1"]
-    city = [*evaluate, "--snapshot", str(mast)]
-    return {
-        "not a number": (["allocate", str(holed), *URLLC, *out], "channel: must be finite, received .*nan"),
-        "gains": (["allocate", str(plain), *URLLC, *out], "channel: must be in the snapshot for beams, received none"),
-        "pairs": (["allocate", "munich_d2d", *URLLC, *out], "must have one station .* 20 receivers and 20 trans"),
-        "nobody there": (["allocate", "berlin", *URLLC, *out], "berlin"),
-        "drop": ([*allocate, "--drop", "1"], "drop: must be 0 to 0, received 1"),
-        "frequency": ([*allocate, "--frequency", "2"], "frequency: must be 0 to 1, received 2"),
-        "serve": ([*allocate, "--serve", "0,3"], r"users: must be different ones of 0 to 2, received \[0, 3\]"),
-        "twice": ([*allocate, "--serve", "1,1"], r"users: must be different ones of 0 to 2, received \[1, 1\]"),
-        "words": ([*allocate, "--serve", "a"], "serve: must be integers separated by commas, received 'a'"),
-        "both": ([*allocate, "--serve", "1", "--users", "1"], "users: must be left out beside --serve, received 1"),
-        "many": ([*allocate, "--users", "4"], "users: must be 1 to 3, received 4"),
-        "antennas": ([*allocate, "--antennas", "4"], "antennas: must be 1 to 3, received 4"),
-        "beams": ([*allocate, "--beams", "b.csv"], "beams: must end in .npz, received 'b.csv'"),
-        "format": (["allocate", str(mast), *URLLC, "--out", "x.txt"], "out: must end in .csv, .npz, .json"),
-        "snr": ([*allocate, "--snr-db", "3"], "snr_db: must go with a scenario, received 3"),
-        "noise": ([*allocate, "--noise-dbm", "nan"], "noise_dbm: must be finite, received nan"),
-        "power": ([*drawn, "--power-dbm", "3"], "power_dbm: must be left to --snr-db of a scenario, received 3"),
-        "infinite": ([*drawn, "--snr-db", "inf"], "snr_db: must be finite, received inf"),
-        "blocks": ([*drawn, "--blocklength", "0"], "blocklength: must be positive and finite, received 0"),
-        "errors": ([*drawn, "--error-probability", "0.7"], "error_probability: must lie between 0 and 0.5, received"),
-        "payload": ([*drawn, "--payload-bits", "-1"], "payload_bits: must be at least 0 and finite, received -1"),
-        "users": ([*drawn, "--users", "0"], "users: must be 1 to inf, or an ascending range in it, received 0"),
-        "of a drop": ([*drawn, "--drop", "2"], "drop: must go with a snapshot, received 2"),
-        "serving": ([*drawn, "--serve", "0"], "serve: must go with a snapshot, received 0"),
-        "allocator": ([*drawn, "--allocator", "wmmse"], "allocator: must be .*gram-ascent.*received 'wmmse'"),
-        "neither": (evaluate, "exactly one must be given, received neither"),
-        "scenario": ([*evaluate, "--scenario", "hml"], "scenario: must be one of urllc, .*received 'hml'"),
-        "draws": ([*city, "--users", "4"], "users: must be 1 to 3"),
-        "links": ([*city, "--links", "3"], "--links: must go with --problem sum-rate or .*, received"),
-        "other policy": ([*city, "--users", "2", "--allocators", "slice-gnn-marginal"], "policy: must serve urllc"),
-    }  # fmt: skip
+    return {"folder": folder, "mast": mast, "holed": holed, "plain": plain}
 
 
+@each(BAD)
 def test_bad_input_gets_one_line_and_leaves_files_alone(
-    mast: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    line: list[str], message: str, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check_refused(bad_lines(mast, tmp_path), tmp_path / "out.csv", capsys)
+    check_refused(line, message, capsys, files=files, kept=files["folder"] / "out.csv")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.cli.refused import check_refused
+from tests.cli.refused import check_refused, each
 
 from torchrrm import cli
 from torchrrm.bench import Results
@@ -192,50 +192,57 @@ def test_list_names_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert all(what in shown for what in names)
 
 
-def bad_lines(cell: Path, weights: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
+OUT = ["--out", "{folder}/out.csv"]
+ALLOCATE = ["allocate", "{cell}", *OUT]
+BAD = {
+    "no such file": (["allocate", "{folder}/none.npz", *OUT], "must be an existing"),
+    "truncated": (
+        ["allocate", "{truncated}", *OUT],
+        "truncated.npz: must be a whole .npz archive",
+    ),
+    "foreign": (["allocate", "{foreign}", *OUT], "foreign.npz: must have a schema"),
+    "ending": (["allocate", "{cell}", "--out", "{folder}/out.xlsx"], "out: must end in .csv"),
+    "kind": ([*ALLOCATE, "--kind", "delay"], "kind: must be one of data-rate, .*received 'delay'"),
+    "allocator": ([*ALLOCATE, "--allocator", "oracle"], "allocator: must be a file .*received 'oracle'"),
+    "no policy": ([*ALLOCATE, "--allocator", "{foreign}"], "path: must be a whole safetensors file"),
+    "drop": ([*ALLOCATE, "--drop", "3"], "drop: must be 0 to 0, received 3"),
+    "eavesdropper": ([*ALLOCATE, "--eavesdropper", "1"], "eavesdropper: must be 0 to 0, received 1"),
+    "bandwidth": ([*ALLOCATE, "--bandwidth-hz", "-1"], "bandwidth_hz: must be positive .*received -1"),
+    "not a number": (
+        [*ALLOCATE, "--min-rate-bps", "nan"],
+        "min_rate_bps: must be finite, received nan",
+    ),
+    "threads": ([*ALLOCATE, "--threads", "0"], "threads: must be 1 to .*received 0"),
+    "no folder": (
+        ["allocate", "{cell}", "--out", "{folder}/none/a.csv"],
+        "out: must lie in an existing folder",
+    ),
+    "neither": (["evaluate", "--instances", "1"], "exactly one must be given, received neither"),
+    "users": (["evaluate", "--snapshot", "{cell}", "--users", "7"], "users: must be 1 to 6, received 7"),
+    "instances": (["evaluate", *SMALL, "--instances", "0"], "instances: must be at least 1, received 0"),
+    "scenario": (["evaluate", "--scenario", "moon"], "scenario: must be one of hml, .*received 'moon'"),
+    "recipe": (["reproduce", "none", *OUT], "recipe: must be one of .*received 'none'"),
+    "steps": (["train", *SMALL, "--steps", "-1", *OUT], "steps: must be at least 0, received -1"),
+    "policy": (["adapt", "{cell}", *SMALL, *OUT], "path: must be a whole safetensors file"),
+    "export": (["export", "{foreign}", *OUT], "path: must be a whole safetensors file"),
+}
+
+
+@pytest.fixture(scope="module")
+def files(cell: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of what the bad lines name."""
+    folder = tmp_path_factory.mktemp("bad")
     truncated, foreign = folder / "truncated.npz", folder / "foreign.npz"
     truncated.write_bytes(cell.read_bytes()[:200])
     np.savez(foreign, weights=np.ones(3))
-    out = str(folder / "out.csv")
-    allocate = ["allocate", str(cell), "--out", out]
-    return {
-        "no such file": (["allocate", str(folder / "none.npz"), "--out", out], "must be an existing"),
-        "truncated": (
-            ["allocate", str(truncated), "--out", out],
-            "truncated.npz: must be a whole .npz archive",
-        ),
-        "foreign": (["allocate", str(foreign), "--out", out], "foreign.npz: must have a schema"),
-        "ending": (["allocate", str(cell), "--out", str(folder / "out.xlsx")], "out: must end in .csv"),
-        "kind": ([*allocate, "--kind", "delay"], "kind: must be one of data-rate, .*received 'delay'"),
-        "allocator": ([*allocate, "--allocator", "oracle"], "allocator: must be a file .*received 'oracle'"),
-        "no policy": ([*allocate, "--allocator", str(foreign)], "path: must be a whole safetensors file"),
-        "drop": ([*allocate, "--drop", "3"], "drop: must be 0 to 0, received 3"),
-        "eavesdropper": ([*allocate, "--eavesdropper", "1"], "eavesdropper: must be 0 to 0, received 1"),
-        "bandwidth": ([*allocate, "--bandwidth-hz", "-1"], "bandwidth_hz: must be positive .*received -1"),
-        "not a number": (
-            [*allocate, "--min-rate-bps", "nan"],
-            "min_rate_bps: must be finite, received nan",
-        ),
-        "threads": ([*allocate, "--threads", "0"], "threads: must be 1 to .*received 0"),
-        "no folder": (
-            ["allocate", str(cell), "--out", str(folder / "none" / "a.csv")],
-            "out: must lie in an existing folder",
-        ),
-        "neither": (["evaluate", "--instances", "1"], "exactly one must be given, received neither"),
-        "users": (["evaluate", "--snapshot", str(cell), "--users", "7"], "users: must be 1 to 6, received 7"),
-        "instances": (["evaluate", *SMALL, "--instances", "0"], "instances: must be at least 1, received 0"),
-        "scenario": (["evaluate", "--scenario", "moon"], "scenario: must be one of hml, .*received 'moon'"),
-        "recipe": (["reproduce", "none", "--out", out], "recipe: must be one of .*received 'none'"),
-        "steps": (["train", *SMALL, "--steps", "-1", "--out", out], "steps: must be at least 0, received -1"),
-        "policy": (["adapt", str(cell), *SMALL, "--out", out], "path: must be a whole safetensors file"),
-        "export": (["export", str(foreign), "--out", out], "path: must be a whole safetensors file"),
-    }
+    return {"folder": folder, "cell": cell, "truncated": truncated, "foreign": foreign}
 
 
+@each(BAD)
 def test_bad_input_gets_one_line_and_leaves_files_alone(
-    cell: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    line: list[str], message: str, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check_refused(bad_lines(cell, weights, tmp_path), tmp_path / "out.csv", capsys)
+    check_refused(line, message, capsys, files=files, kept=files["folder"] / "out.csv")
 
 
 def test_an_unknown_option_is_bad_input_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from tests.cli.refused import check_refused, each
 
 from torchrrm import cli
 from torchrrm.bench import Results
@@ -26,6 +27,7 @@ from torchrrm.setups.demands import (
     Timetable,
     control_loop,
     read_schedule,
+    report,
     standing_table,
 )
 from torchrrm.setups.demands.history import History
@@ -86,6 +88,27 @@ def test_a_demand_that_is_not_met_gets_a_line(capsys: pytest.CaptureFixture[str]
     assert any(re.fullmatch(r"user 2 asked 12\.00, got \d\.\d\d bit/s/Hz", line) for line in lines)
     assert re.fullmatch(r"out of reach of any powers by \d\d %, certified over 40 slots", lines[-1])
     assert "1 infeasible" in "".join(lines)
+
+
+def test_certificates_weigh_by_the_multipliers_at_the_end_of_a_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def recorded(instance: Any, multiplier: torch.Tensor, demand_bps_hz: torch.Tensor) -> torch.Tensor:
+        seen.append(multiplier)
+        return torch.ones(len(multiplier))
+
+    monkeypatch.setattr(report, "certify_out_of_reach", recorded)
+    run = made("12,12;0.1,12", 200)
+    while not run.done:
+        run.advance()
+    assert set(report.excess_of(run)) == {0, 1}
+    ends = [blocks.stop - 1 for _, blocks in report.windows_of(run)]
+    assert len(ends) == 2
+    for multiplier, end in zip(seen, ends, strict=True):
+        assert torch.equal(multiplier, run.history.multiplier[end].expand_as(multiplier))
+        assert run.history.multiplier[end].max() > 0
 
 
 def test_nobody_has_to_ask_for_anything(tmp_path: Path) -> None:
@@ -283,90 +306,94 @@ def test_places_stay_unless_they_are_drawn_anew() -> None:
         assert len(seen) == places
 
 
-def bad_lines(central: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
-    files = {
-        "word.csv": "1,2\n3,many\n",
-        "uneven.csv": "1,2\n3\n",
-        "short.csv": "slots,a\n10,1\n20,2\n",
-        "zero.csv": "slots,a\n0,1\n",
-        "part.csv": "slots,a\n1.5,1\n",
-        "empty.csv": "",
-        "broken.json": "[[1, 2]",
-        "object.json": '{"a": 1}',
-        "bytes.csv": "",
-        "deep.json": "[[[1]]]",
-    }
-    for name, text in files.items():
+NUMBER = "demands: must be numbers in bit/s/Hz, or a .csv or .json file, received"
+OWN = ["--state", "{folder}/own", "--resume"]
+BAD = {
+    "negative": ([*RUN, "--demands", "1,-2"], r"demands: must be finite and not negative, received -2.0"),
+    "nan": ([*RUN, "--demands", "1,nan"], "demands: must be finite .* received nan"),
+    "infinite": ([*RUN, "--demands", "inf"], "demands: must be finite .* received inf"),
+    "word": ([*RUN, "--demands", "1,x"], f"{NUMBER} 'x'"),
+    "gap": ([*RUN, "--demands", "1,,2"], f"{NUMBER} ''"),
+    "uneven": ([*RUN, "--demands", "1,2;1,2,3"], "demands: must be one a link, received 3 for 2 links"),
+    "no file": ([*RUN, "--demands", "{folder}/none.csv"], "demands: must be an existing file, received .*none.csv"),
+    "a word in a file": ([*RUN, "--demands", "{folder}/word.csv"], f"{NUMBER} 'many'"),
+    "uneven file": ([*RUN, "--demands", "{folder}/uneven.csv"], "demands: must be one a link, received 1 for 2 links"),
+    "zero slots": ([*RUN, "--demands", "{folder}/zero.csv"], "slots: must be at least 1, received 0"),
+    "part of a slot": (
+        [*RUN, "--demands", "{folder}/part.csv"],
+        "slots: must be a number of at least 1, received '1.5'",
+    ),
+    "too many slots": (
+        [*RUN, "--demands", "{folder}/short.csv", "--slots", "31"],
+        "slots: must be at most the 30 of .*received 31",
+    ),
+    "empty": ([*RUN, "--demands", "{folder}/empty.csv"], "demands: must hold a window a row, received none"),
+    "no JSON": ([*RUN, "--demands", "{folder}/broken.json"], "demands: must be JSON"),
+    "an object": ([*RUN, "--demands", "{folder}/object.json"], "demands: must be a list of lists"),
+    "lists of lists of lists": ([*RUN, "--demands", "{folder}/deep.json"], NUMBER),
+    "no text": ([*RUN, "--demands", "{folder}/bytes.csv"], "demands: must be a readable text file"),
+    "no slots": ([*FEW, "--slots", "0"], "slots: must be at least 1, received 0"),
+    "few slots": ([*RUN, "--demands", "1;2;3", "--slots", "2"], "slots: must be at least 3, one a window"),
+    "other size": (
+        [*FEW, "--allocator", "{central}", "--control", "time-sharing"],
+        "instance: must have 4 links, received 3",
+    ),
+    "no weights": (
+        [*FEW, "--allocator", "max-power"],
+        "control: must be time-sharing, since max-power reads no weights, received online-dual",
+    ),
+    "allocator": ([*FEW, "--allocator", "best"], "allocator: must be .*wmmse.*received 'best'"),
+    "other policy": ([*FEW, "--allocator", "slice-gnn-marginal"], "policy: must serve demands, received a Slice"),
+    "update": ([*FEW, "--update", "printed"], "update: must go with --control time-sharing"),
+    "step": ([*FEW, "--step", "-1"], "step: must be positive and finite, received -1"),
+    "batch": ([*FEW, "--control", "time-sharing", "--batch", "0"], "batch: must be at least 1 slot"),
+    "snr": ([*FEW, "--scenario", "metagnn", "--snr-db", "3"], "snr_db: must go with the scenario rayleigh"),
+    "power": ([*FEW, "--power-dbm", "3"], "power_dbm: must be left to --snr-db"),
+    "scenario": ([*FEW, "--scenario", "hml"], "scenario: must be one of metagnn, .*received 'hml'"),
+    "both": ([*FEW, "--scenario", "metagnn", "--snapshot", "munich_d2d"], "exactly one must be given"),
+    "redraw": ([*FEW, "--redraw-every", "0"], "redraw_every: must be None or at least 1 slot, received 0"),
+    "figure": ([*FEW, "--figure", "{folder}/f.gif"], "figure: must end in .png, .svg or .pdf"),
+    "folder": ([*FEW, "--state", "{folder}/none/s"], "state: must lie in an existing folder"),
+    "resume": ([*FEW, "--resume"], "resume: must go with the --state to go on from"),
+    "no state": ([*FEW, "--resume", "--state", "{folder}/s"], "state: must be an existing file"),
+    "foreign state": ([*FEW, "--resume", "--state", "{folder}/foreign"], "state: must be a whole safe"),
+    "other demands": ([*RUN, "--demands", "1,3", "--slots", "200", *OWN], "state: must be of the same demands"),
+    "other users": ([*FEW, *OWN], "state: must fit the run"),
+    "other seed": ([*RUN, "--demands", "1,2", *OWN, "--seed", "1"], "state: must be of seed 1, received .* of 0"),
+    "fewer slots": ([*RUN, "--demands", "1,2", "--slots", "50", *OWN], "slots: must be at least those"),
+    "weights as state": ([*FEW, "--resume", "--state", "{central}"], "state: must be that of a run"),
+}  # fmt: skip
+FILES = {
+    "word.csv": "1,2\n3,many\n",
+    "uneven.csv": "1,2\n3\n",
+    "short.csv": "slots,a\n10,1\n20,2\n",
+    "zero.csv": "slots,a\n0,1\n",
+    "part.csv": "slots,a\n1.5,1\n",
+    "empty.csv": "",
+    "broken.json": "[[1, 2]",
+    "object.json": '{"a": 1}',
+    "bytes.csv": "",
+    "deep.json": "[[[1]]]",
+}
+
+
+@pytest.fixture(scope="module")
+def files(central: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of what the bad lines name."""
+    folder = tmp_path_factory.mktemp("bad")
+    for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    states = {name: folder / name for name in ("own", "foreign")}
-    states["foreign"].write_bytes(b"something else")
-    assert cli.run([*RUN, "--demands", "1,2", "--slots", "100", "--state", str(states["own"])]) == 0
-    own = ["--state", str(states["own"]), "--resume"]
-
-    def of(name: str) -> list[str]:
-        return [*RUN, "--demands", str(folder / name)]
-
-    number = "demands: must be numbers in bit/s/Hz, or a .csv or .json file, received"
-    return {
-        "negative": ([*RUN, "--demands", "1,-2"], r"demands: must be finite and not negative, received -2.0"),
-        "nan": ([*RUN, "--demands", "1,nan"], "demands: must be finite .* received nan"),
-        "infinite": ([*RUN, "--demands", "inf"], "demands: must be finite .* received inf"),
-        "word": ([*RUN, "--demands", "1,x"], f"{number} 'x'"),
-        "gap": ([*RUN, "--demands", "1,,2"], f"{number} ''"),
-        "uneven": ([*RUN, "--demands", "1,2;1,2,3"], "demands: must be one a link, received 3 for 2 links"),
-        "no file": (of("none.csv"), "demands: must be an existing file, received .*none.csv"),
-        "a word in a file": (of("word.csv"), f"{number} 'many'"),
-        "uneven file": (of("uneven.csv"), "demands: must be one a link, received 1 for 2 links"),
-        "zero slots": (of("zero.csv"), "slots: must be at least 1, received 0"),
-        "part of a slot": (of("part.csv"), "slots: must be a number of at least 1, received '1.5'"),
-        "too many slots": ([*of("short.csv"), "--slots", "31"], "slots: must be at most the 30 of .*received 31"),
-        "empty": (of("empty.csv"), "demands: must hold a window a row, received none"),
-        "no JSON": (of("broken.json"), "demands: must be JSON"),
-        "an object": (of("object.json"), "demands: must be a list of lists"),
-        "lists of lists of lists": (of("deep.json"), number),
-        "no text": (of("bytes.csv"), "demands: must be a readable text file"),
-        "no slots": ([*FEW, "--slots", "0"], "slots: must be at least 1, received 0"),
-        "few slots": ([*RUN, "--demands", "1;2;3", "--slots", "2"], "slots: must be at least 3, one a window"),
-        "other size": (
-            [*FEW, "--allocator", str(central), "--control", "time-sharing"],
-            "instance: must have 4 links, received 3",
-        ),
-        "no weights": (
-            [*FEW, "--allocator", "max-power"],
-            "control: must be time-sharing, since max-power reads no weights, received online-dual",
-        ),
-        "allocator": ([*FEW, "--allocator", "best"], "allocator: must be .*wmmse.*received 'best'"),
-        "other policy": ([*FEW, "--allocator", "slice-gnn-marginal"], "policy: must serve demands, received a Slice"),
-        "update": ([*FEW, "--update", "printed"], "update: must go with --control time-sharing"),
-        "step": ([*FEW, "--step", "-1"], "step: must be positive and finite, received -1"),
-        "batch": ([*FEW, "--control", "time-sharing", "--batch", "0"], "batch: must be at least 1 slot"),
-        "snr": ([*FEW, "--scenario", "metagnn", "--snr-db", "3"], "snr_db: must go with the scenario rayleigh"),
-        "power": ([*FEW, "--power-dbm", "3"], "power_dbm: must be left to --snr-db"),
-        "scenario": ([*FEW, "--scenario", "hml"], "scenario: must be one of metagnn, .*received 'hml'"),
-        "both": ([*FEW, "--scenario", "metagnn", "--snapshot", "munich_d2d"], "exactly one must be given"),
-        "redraw": ([*FEW, "--redraw-every", "0"], "redraw_every: must be None or at least 1 slot, received 0"),
-        "figure": ([*FEW, "--figure", str(folder / "f.gif")], "figure: must end in .png, .svg or .pdf"),
-        "folder": ([*FEW, "--state", str(folder / "none" / "s")], "state: must lie in an existing folder"),
-        "resume": ([*FEW, "--resume"], "resume: must go with the --state to go on from"),
-        "no state": ([*FEW, "--resume", "--state", str(folder / "s")], "state: must be an existing file"),
-        "foreign state": ([*FEW, "--resume", "--state", str(states["foreign"])], "state: must be a whole safe"),
-        "other demands": ([*RUN, "--demands", "1,3", "--slots", "200", *own], "state: must be of the same demands"),
-        "other users": ([*FEW, *own], "state: must fit the run"),
-        "other seed": ([*RUN, "--demands", "1,2", *own, "--seed", "1"], "state: must be of seed 1, received .* of 0"),
-        "fewer slots": ([*RUN, "--demands", "1,2", "--slots", "50", *own], "slots: must be at least those"),
-        "weights as state": ([*FEW, "--resume", "--state", str(central)], "state: must be that of a run"),
-    }  # fmt: skip
+    (folder / "foreign").write_bytes(b"something else")
+    assert cli.run([*RUN, "--demands", "1,2", "--slots", "100", "--state", str(folder / "own")]) == 0
+    return {"folder": folder, "central": central}
 
 
-def test_bad_input_gets_one_line(central: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, (line, message) in bad_lines(central, tmp_path).items():
-        capsys.readouterr()
-        assert cli.run(line) == 2, name
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1, (name, error)
-        assert error.startswith("error: "), (name, error)
-        assert re.search(message, error), (name, error)
+@each(BAD)
+def test_bad_input_gets_one_line(
+    line: list[str], message: str, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_refused(line, message, capsys, files=files)
 
 
 def test_weights_of_a_policy_serve(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.cli.refused import check_refused
+from tests.cli.refused import check_refused, each
 from tests.tables import rows
 
 from torchrrm import cli
@@ -122,7 +122,7 @@ def test_numbers_of_nodes_do_not_tell_directions(
     """A table of 6 lines and 2 columns may be 2 users of 6 stations."""
     out = tmp_path / "x.csv"
     bad = ["allocate", table(tmp_path / "bare.csv", np.full(shape, -80.0)), *line, "--out", str(out)]
-    check_refused({"bare": (bad, "does not say which of its .* --direction uplink")}, out, capsys)
+    check_refused(bad, "does not say which of its .* --direction uplink", capsys, kept=out)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_numbers_of_nodes_do_not_tell_directions(
 def test_cells_of_tables(text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = tmp_path / "t.csv", tmp_path / "x.csv"
     path.write_text(text, encoding="utf-8")
-    check_refused({"bad": (["allocate", str(path), *CELLS, "--out", str(out)], told)}, out, capsys)
+    check_refused(["allocate", str(path), *CELLS, "--out", str(out)], told, capsys, kept=out)
 
 
 class TestSionna:
@@ -202,78 +202,95 @@ class TestSionna:
         np.testing.assert_allclose(rates(found), expected, rtol=1e-4)
 
 
-def test_no_wrong_direction_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = ["--out", str(tmp_path / "out.csv")]
-    one, bare, square = scene(tmp_path), str(tmp_path / "bare.csv"), str(tmp_path / "square.csv")
-    (tmp_path / "two").mkdir()
-    two = scene(tmp_path / "two", stations=2)
-    table(Path(bare), 10 * np.log10(BARE))
-    table(Path(square), 10 * np.log10(BARE[:3]))
-    state = "--direction uplink .* or --direction downlink"
-    evaluate = ["evaluate", "--instances", "1"]
-    bad = {
-        "downlink to slicing": (["allocate", one["down"], *out], state),
-        "uplink to association": (["allocate", one["up"], *CELLS, *out], state),
-        "table to slicing": (["allocate", bare, *out], state),
-        "square table to association": (["allocate", square, *CELLS, *out], state),
-        "users and stations to pairs": (["allocate", one["up"], *LINKS, "--pair", "strongest", *out], state),
-        "table to sum-rate": (["allocate", bare, *LINKS, *out], r"got \[4, 3\]\. .* use --pair strongest"),
-        "stations of a slice": (
-            ["allocate", two["down"], *out, "--direction", "downlink"],
-            "station: must be chosen with --station, 0 to 1",
-        ),
-        "stations of beams": (
-            ["allocate", two["down"], *BEAMS, *out],
-            "channel: must have one station .* --direction",
-        ),
-        "no such station": (
-            ["allocate", two["down"], *out, "--direction", "downlink", "--station", "2"],
-            "station: must be 0 to 1, received 2",
-        ),
-        "against the roles": (
-            ["allocate", "munich_cell_uplink", *CELLS, "--direction", "downlink", *out],
-            "direction: must be uplink, as the data say, received downlink",
-        ),
-        "quantity of a file": (
-            ["allocate", "munich_cell_uplink", "--quantity", "gain", *out],
-            "quantity: must go with a table",
-        ),
-        "devices": (
-            ["allocate", "munich_d2d", *CELLS, *out],
-            "direction: must be uplink or downlink, received device",
-        ),
-        "dense network of slices": (
-            ["allocate", "munich_hudn_200m", *out],
-            "station: must be chosen with --station",
-        ),
-        "no reference": (
-            ["allocate", bare, *CELLS, "--quantity", "rsrp", *out],
-            "reference_dbm: must be given",
-        ),
-        "negative loss": (
-            ["allocate", bare, *CELLS, "--quantity", "pathloss", *out],
-            "pathloss: .* --quantity gain",
-        ),
-        "of a scenario": (
-            ["allocate", "hudn", *CELLS, "--direction", "uplink", *out],
-            "direction: must go with a snap",
-        ),
-        "of draws": (
-            [*evaluate, "--scenario", "hml", "--quantity", "gain"],
-            "quantity: must go with a snapshot",
-        ),
-        "station of draws": (
-            [*evaluate, "--scenario", "hml", "--station", "0"],
-            "station: must go with a snapshot",
-        ),
-        "pairs of draws": (
-            [*evaluate, *LINKS, "--scenario", "metagnn", "--pair", "strongest"],
-            "pair: must go with a snapshot",
-        ),
-        "draws of an unknown end": ([*evaluate, "--snapshot", one["down"], "--users", "2"], state),
-        "draws of cells": ([*evaluate, *CELLS, "--snapshot", one["up"]], state),
+OUT, EVALUATE = ["--out", "{folder}/out.csv"], ["evaluate", "--instances", "1"]
+STATE = "--direction uplink .* or --direction downlink"
+BAD = {
+    "downlink to slicing": (["allocate", "{down}", *OUT], STATE),
+    "uplink to association": (["allocate", "{up}", *CELLS, *OUT], STATE),
+    "table to slicing": (["allocate", "{bare}", *OUT], STATE),
+    "square table to association": (["allocate", "{square}", *CELLS, *OUT], STATE),
+    "users and stations to pairs": (["allocate", "{up}", *LINKS, "--pair", "strongest", *OUT], STATE),
+    "table to sum-rate": (["allocate", "{bare}", *LINKS, *OUT], r"got \[4, 3\]\. .* use --pair strongest"),
+    "stations of a slice": (
+        ["allocate", "{two}", *OUT, "--direction", "downlink"],
+        "station: must be chosen with --station, 0 to 1",
+    ),
+    "stations of beams": (
+        ["allocate", "{two}", *BEAMS, *OUT],
+        "channel: must have one station .* --direction",
+    ),
+    "no such station": (
+        ["allocate", "{two}", *OUT, "--direction", "downlink", "--station", "2"],
+        "station: must be 0 to 1, received 2",
+    ),
+    "against the roles": (
+        ["allocate", "munich_cell_uplink", *CELLS, "--direction", "downlink", *OUT],
+        "direction: must be uplink, as the data say, received downlink",
+    ),
+    "quantity of a file": (
+        ["allocate", "munich_cell_uplink", "--quantity", "gain", *OUT],
+        "quantity: must go with a table",
+    ),
+    "devices": (
+        ["allocate", "munich_d2d", *CELLS, *OUT],
+        "direction: must be uplink or downlink, received device",
+    ),
+    "dense network of slices": (
+        ["allocate", "munich_hudn_200m", *OUT],
+        "station: must be chosen with --station",
+    ),
+    "no reference": (
+        ["allocate", "{bare}", *CELLS, "--quantity", "rsrp", *OUT],
+        "reference_dbm: must be given",
+    ),
+    "negative loss": (
+        ["allocate", "{bare}", *CELLS, "--quantity", "pathloss", *OUT],
+        "pathloss: .* --quantity gain",
+    ),
+    "of a scenario": (
+        ["allocate", "hudn", *CELLS, "--direction", "uplink", *OUT],
+        "direction: must go with a snap",
+    ),
+    "of draws": (
+        [*EVALUATE, "--scenario", "hml", "--quantity", "gain"],
+        "quantity: must go with a snapshot",
+    ),
+    "station of draws": (
+        [*EVALUATE, "--scenario", "hml", "--station", "0"],
+        "station: must go with a snapshot",
+    ),
+    "pairs of draws": (
+        [*EVALUATE, *LINKS, "--scenario", "metagnn", "--pair", "strongest"],
+        "pair: must go with a snapshot",
+    ),
+    "draws of an unknown end": ([*EVALUATE, "--snapshot", "{down}", "--users", "2"], STATE),
+    "draws of cells": ([*EVALUATE, *CELLS, "--snapshot", "{up}"], STATE),
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Paths of what the bad lines name."""
+    folder, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    bare, square = folder / "bare.csv", folder / "square.csv"
+    table(bare, 10 * np.log10(BARE))
+    table(square, 10 * np.log10(BARE[:3]))
+    one = scene(folder)
+    return {
+        "folder": folder,
+        "up": one["up"],
+        "down": one["down"],
+        "two": scene(two, stations=2)["down"],
+        "bare": bare,
+        "square": square,
     }
-    check_refused(bad, tmp_path / "out.csv", capsys)
+
+
+@each(BAD)
+def test_no_wrong_direction_passes(
+    line: list[str], message: str, files: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_refused(line, message, capsys, files=files, kept=files["folder"] / "out.csv")
 
 
 @pytest.mark.parametrize(

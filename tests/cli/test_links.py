@@ -2,22 +2,26 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.cli.refused import check_refused
-from tests.solvers.test_safeguard import HALL_DB
+from tests.cli.refused import check_refused, each
 from tests.tables import rows
+from tests.testing.links import HALL_DB
 
 from torchrrm import cli
 from torchrrm.bench import Results
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
+from torchrrm.cli.links import Terms
+from torchrrm.cli.options import Run
 from torchrrm.deploy import InferenceSession
 from torchrrm.policies import PowerGNN, StateAugmented, load_weights, save_weights
 from torchrrm.problems import WeightedSumRate, link_instance
+from torchrrm.setups.links import SEVEN_CELL_TERMS, LinkTerms
 
 SUM_RATE = ["--problem", "sum-rate"]
 QOS = ["--problem", "qos-sum-rate"]
@@ -54,6 +58,21 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         save_weights(path, PowerGNN("weight", widths=(8, 8)), {})
     return path
+
+
+def test_terms_are_those_of_the_options_and_else_of_the_scenario() -> None:
+    found = Terms(power_dbm=20.0, noise_dbm=-90.0).linear("metagnn", 0.5)
+    assert found.max_power_w == pytest.approx(0.1)
+    assert found.noise_power_w == pytest.approx(1e-12, rel=1e-6, abs=0.0)
+    assert found.min_rate_bps_hz == 0.5
+    assert Terms().linear("seven-cells") == replace(SEVEN_CELL_TERMS, min_rate_bps_hz=0.0)
+    assert Terms(snr_db=10.0).linear("rayleigh", 0.5) == LinkTerms.at_snr(10.0, 0.5)
+    assert Terms().linear("rayleigh", 0.5) == LinkTerms.at_snr(15.0, 0.5)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_random_numbers_are_of_the_seed(seed: int) -> None:
+    assert Run(seed=seed).begin().initial_seed() == seed
 
 
 def test_allocate_writes_a_row_a_link(city: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,7 +329,57 @@ def test_list_tells_solvers_and_policies_problem_by_problem(tmp_path: Path) -> N
     assert names["scenarios of sum-rate"] == ["metagnn", "rayleigh", "seven-cells"]
 
 
-def bad_lines(city: Path, weights: Path, folder: Path) -> dict[str, tuple[list[str], str]]:
+OUT = ["--out", "{folder}/out.csv"]
+ALLOCATE, EVALUATE = ["allocate", "{city}", *SUM_RATE, *OUT], ["evaluate", *SUM_RATE, "--instances", "1"]
+DIRECT = "direct gain: must be positive and finite, received 0.0 at"
+NO_PATH = "must have a path within each pair, received a gain of 0"
+BAD = {
+    "not square": (["allocate", "{oblong}", *SUM_RATE, *OUT], r"got \[2, 3\]. .* --pair strongest"),
+    "no path": (["allocate", "{blocked}", *SUM_RATE, *OUT], DIRECT),
+    "no path in slots": (["allocate", "{blocked}", *ERGODIC, *OUT], DIRECT),
+    "nobody": (["allocate", "{silent}", *SUM_RATE, *OUT], DIRECT),
+    "no path drawn": ([*EVALUATE, "--snapshot", "{blocked}", "--links", "2"], NO_PATH),
+    "not a number": (["allocate", "{holed}", *SUM_RATE, *OUT], "gain: must be finite, received nan"),
+    "negative noise": (["allocate", "{noisy}", *SUM_RATE, *OUT], "noise_psd_w_per_hz: must be"),
+    "noise": ([*ALLOCATE, "--noise-dbm", "nan"], "noise_dbm: must be finite, received nan"),
+    "power": ([*ALLOCATE, "--power-dbm=-inf"], "power_dbm: must be finite, received -inf"),
+    "drop": ([*ALLOCATE, "--drop", "2"], "drop: must be 0 to 1, received 2"),
+    "allocator": ([*ALLOCATE, "--allocator", "exact"], "allocator: must be .*wmmse.*received 'exact'"),
+    "other policy": (
+        [*ALLOCATE, "--allocator", "slice-gnn-marginal"],
+        "policy: must serve sum-rate, received a SliceGNN",
+    ),
+    "power policy": (
+        ["allocate", "{city}", *OUT, "--allocator", "{weights}"],
+        "policy: must serve slicing, received a PowerGNN",
+    ),
+    "slots": (["allocate", "{city}", *ERGODIC, *OUT, "--slots", "0"], "slots: must be at least 1"),
+    "least rate": (
+        ["allocate", "{city}", *ERGODIC, *OUT, "--min-rate", "-1"],
+        "min_rate_bps_hz: must be at least 0 .*received -1",
+    ),
+    "links": ([*EVALUATE, "--snapshot", "{city}", "--links", "4"], "links: must be 1 to 3.*received 4"),
+    "scenario": ([*EVALUATE, "--scenario", "hml"], "scenario: must be one of metagnn, .*received 'hml'"),
+    "neither": (EVALUATE, "exactly one must be given, received neither"),
+    "kind": ([*EVALUATE, "--kind", "secrecy"], "--kind: must go with --problem slicing, received --problem sum"),
+    "links of slices": (
+        ["evaluate", "--scenario", "hml", "--links=3"],
+        "--links: must go with --problem sum-rate or qos-sum-rate or ergodic-power, received --problem slicing",
+    ),
+    "slots of one": ([*ALLOCATE, "--slots", "3"], "--slots: must go with --problem ergodic-power"),
+    "problem": (["evaluate", "--problem", "beams"], "problem: must be one of slicing, .*received 'beams'"),
+    "no training": (
+        ["train", *ERGODIC, *OUT],
+        "problem: must be one of slicing, sum-rate, qos-sum-rate, urllc, association, fair-association to train, "
+        "received 'ergodic-power'",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(city: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of what the bad lines name."""
+    folder = tmp_path_factory.mktemp("bad")
     blocked, oblong, holed = (folder / f"{name}.npz" for name in ("blocked", "oblong", "holed"))
     gain = GAIN.copy()
     gain[1, 1] = 0.0
@@ -324,54 +393,20 @@ def bad_lines(city: Path, weights: Path, folder: Path) -> dict[str, tuple[list[s
         np.savez(noisy, allow_pickle=False, **arrays | {"noise_psd_w_per_hz": np.array(-1.0)})
         silent = folder / "silent.npz"
         np.savez(silent, allow_pickle=False, **arrays | {"gain": np.zeros_like(arrays["gain"])})
-    out = ["--out", str(folder / "out.csv")]
-    allocate, evaluate = ["allocate", str(city), *SUM_RATE, *out], ["evaluate", *SUM_RATE, "--instances", "1"]
-    direct = "direct gain: must be positive and finite, received 0.0 at"
-    drawn = "must have a path within each pair, received a gain of 0"
     return {
-        "not square": (["allocate", str(oblong), *SUM_RATE, *out], r"got \[2, 3\]. .* --pair strongest"),
-        "no path": (["allocate", str(blocked), *SUM_RATE, *out], direct),
-        "no path in slots": (["allocate", str(blocked), *ERGODIC, *out], direct),
-        "nobody": (["allocate", str(silent), *SUM_RATE, *out], direct),
-        "no path drawn": ([*evaluate, "--snapshot", str(blocked), "--links", "2"], drawn),
-        "not a number": (["allocate", str(holed), *SUM_RATE, *out], "gain: must be finite, received nan"),
-        "negative noise": (["allocate", str(noisy), *SUM_RATE, *out], "noise_psd_w_per_hz: must be"),
-        "noise": ([*allocate, "--noise-dbm", "nan"], "noise_dbm: must be finite, received nan"),
-        "power": ([*allocate, "--power-dbm=-inf"], "power_dbm: must be finite, received -inf"),
-        "drop": ([*allocate, "--drop", "2"], "drop: must be 0 to 1, received 2"),
-        "allocator": ([*allocate, "--allocator", "exact"], "allocator: must be .*wmmse.*received 'exact'"),
-        "other policy": (
-            [*allocate, "--allocator", "slice-gnn-marginal"],
-            "policy: must serve sum-rate, received a SliceGNN",
-        ),
-        "power policy": (
-            ["allocate", str(city), *out, "--allocator", str(weights)],
-            "policy: must serve slicing, received a PowerGNN",
-        ),
-        "slots": (["allocate", str(city), *ERGODIC, *out, "--slots", "0"], "slots: must be at least 1"),
-        "least rate": (
-            ["allocate", str(city), *ERGODIC, *out, "--min-rate", "-1"],
-            "min_rate_bps_hz: must be at least 0 .*received -1",
-        ),
-        "links": ([*evaluate, "--snapshot", str(city), "--links", "4"], "links: must be 1 to 3.*received 4"),
-        "scenario": ([*evaluate, "--scenario", "hml"], "scenario: must be one of metagnn, .*received 'hml'"),
-        "neither": (evaluate, "exactly one must be given, received neither"),
-        "kind": ([*evaluate, "--kind", "secrecy"], "--kind: must go with --problem slicing, received --problem sum"),
-        "links of slices": (
-            ["evaluate", "--scenario", "hml", "--links=3"],
-            "--links: must go with --problem sum-rate or qos-sum-rate or ergodic-power, received --problem slicing",
-        ),
-        "slots of one": ([*allocate, "--slots", "3"], "--slots: must go with --problem ergodic-power"),
-        "problem": (["evaluate", "--problem", "beams"], "problem: must be one of slicing, .*received 'beams'"),
-        "no training": (
-            ["train", *ERGODIC, *out],
-            "problem: must be one of slicing, sum-rate, qos-sum-rate, urllc, association, fair-association to train, "
-            "received 'ergodic-power'",
-        ),
-    }  # fmt: skip
+        "folder": folder,
+        "city": city,
+        "weights": weights,
+        "blocked": blocked,
+        "oblong": oblong,
+        "holed": holed,
+        "noisy": noisy,
+        "silent": silent,
+    }
 
 
+@each(BAD)
 def test_bad_input_gets_one_line_and_leaves_files_alone(
-    city: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    line: list[str], message: str, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check_refused(bad_lines(city, weights, tmp_path), tmp_path / "out.csv", capsys)
+    check_refused(line, message, capsys, files=files, kept=files["folder"] / "out.csv")

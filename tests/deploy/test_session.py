@@ -296,9 +296,12 @@ def test_files_that_are_none_are_refused_in_one_line(tmp_path):
     (tmp_path / "text.onnx").write_text("this is no network\n" * 100)
     with pytest.raises(ValueError, match=r"^path: must be a whole \.onnx file, received .*text\.onnx"):
         InferenceSession(tmp_path / "text.onnx")
-    for name in ("none.onnx", ""):
-        with pytest.raises(ValueError, match=r"^path: must be a readable \.onnx file, received"):
-            InferenceSession(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["none.onnx", ""])
+def test_paths_without_a_file_are_refused_in_one_line(name, tmp_path):
+    with pytest.raises(ValueError, match=r"^path: must be a readable \.onnx file, received"):
+        InferenceSession(tmp_path / name)
 
 
 def test_a_file_of_another_policy_is_refused(exported):

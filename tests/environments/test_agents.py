@@ -5,7 +5,7 @@ import torch
 
 from torchrrm.channels import rayleigh_scenario
 from torchrrm.environments import AllocatorAgent, ControllerAgent, DemandsEnv, DemandsSettings, links_of
-from torchrrm.policies.control import OnlineDual, TimeSharing, Window, follow
+from torchrrm.policies.control import OnlineDual, SharingSettings, TimeSharing, Window, follow
 from torchrrm.problems import ErgodicInstance, WeightedSumRate
 from torchrrm.setups.links import LinkSource, LinkTerms
 from torchrrm.solvers import WMMSE, MaxPower
@@ -42,11 +42,18 @@ def test_a_control_loop_meets_demands_and_chance_does_not():
         assert min(missed) > 0.1
 
 
-def test_a_control_loop_follows_demands():
+@pytest.mark.parametrize(
+    "controller",
+    [
+        OnlineDual(WMMSE(max_steps=20), step=0.5),
+        TimeSharing(WMMSE(max_steps=20), settings=SharingSettings(batch=3)),
+    ],
+    ids=["dual", "sharing"],
+)
+def test_a_control_loop_follows_demands(controller):
     """As `follow` does over windows; after a reset it does the same again."""
     demands = ((0.5,) * 5, (0.0, 1.0, 1.5, 2.0, 0.0))
     env = DemandsEnv(DemandsSettings(FIVE, slots=20, window=10, schedule_bps_hz=demands))
-    controller = OnlineDual(WMMSE(max_steps=20), step=0.5)
     agent, seen, actions = ControllerAgent(controller), [], []
     for _ in range(2):
         agent.reset()

@@ -45,3 +45,15 @@ def test_batch_is_one_by_one():
         single = kernels.minimum_power(*row, 0.0)
         np.testing.assert_array_equal(power[i], single[0])
         assert (feasible[i], steps[i]) == single[1:]
+
+
+def test_minima_just_out_of_reach_are_eased_within_eased_limits():
+    """One link that needs 1.4e-5 above its limit for 1 bit/s/Hz: with an ease of 1e-5 on both it has enough."""
+    gain, rate, ease = np.ones((1, 1)), np.ones(1), 1e-5
+    limit = np.full(1, 1 - 1.4e-5)
+    terms = (gain, 1.0, limit, np.ones(1, np.bool_), rate)
+    power, feasible, _ = kernels.minimum_power(*terms, ease)
+    assert feasible
+    np.testing.assert_allclose(power * limit, 2 ** (1 - ease) - 1, rtol=1e-12)
+    assert 1.0 < power[0] <= 1 + ease
+    assert not kernels.minimum_power(*terms, 0.0)[1]

@@ -1,6 +1,7 @@
-"""A training run to be killed: `killed_run.py CHECKPOINT [n]` prints the number of each step done.
+"""A training run to be killed, which prints the number of each completed step.
 
-With n it kills itself while it writes its n-th checkpoint, after half of the file.
+Run `python -m tests.learning.killed_run CHECKPOINT [n]`. With n it kills itself while it writes its n-th checkpoint,
+after half of the file.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from learning_toy import seeded, toy_loss, toy_tasks
+from tests.learning.toy import seeded, toy_loss, toy_tasks
 
 from torchrrm.learning import RunSettings, TrainerSettings, train
 from torchrrm.learning.monitor import Monitor

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 import torch
-from learning_toy import Draw, Sharing, seeded, toy_loss, toy_tasks
+from tests.learning.toy import Draw, seeded, toy_loss, toy_tasks
+from tests.testing.sharing import LogSharing
 from torch.func import grad
 
 from torchrrm.learning import (
@@ -148,7 +149,7 @@ def test_too_few_tasks_are_refused():
 
 
 def test_tasks_of_different_problems_run_one_by_one_only():
-    tasks = [Task(problem=Sharing(softness=1.0 + i), sample=Draw(users=3 + i)) for i in range(6)]
+    tasks = [Task(problem=LogSharing(softness=1.0 + i), sample=Draw(users=3 + i)) for i in range(6)]
     loss = toy_loss()
     episode = draw_episode(tasks, SMALL, generator=seeded())
     meta_gradient(loss, parameters_of(loss.policy), episode, SMALL)

@@ -1,22 +1,27 @@
 """Primal-dual learning: directions of the printed steps, rollouts in the order of time, many tasks at once."""
 
+import itertools
+
 import pytest
 import torch
+from tests.testing.links import configurations
+from torch import nn
 from torch.func import functional_call
 
-from torchrrm.learning import FirstOrderSettings, NetRates, PrimalDual, PrimalDualSettings, parameters_of
+from torchrrm.learning import (
+    FirstOrderSettings,
+    NetRates,
+    PrimalDual,
+    PrimalDualSettings,
+    duals,
+    parameters_of,
+)
 from torchrrm.learning.adaptation import first_order_gradient
 from torchrrm.learning.duals import Roll, roll_out, surrogate, window
 from torchrrm.policies import ConfigurationGNN, MetaGNN, ProportionalFair
 from torchrrm.policies.control import FairState
-from torchrrm.problems import ErgodicPower, ergodic_instance
-from torchrrm.records import index
-
-
-def configurations(count: int, slots: int, generator: torch.Generator, links: int = 5):
-    gain = torch.empty(count, slots, links, links).exponential_(generator=generator)
-    gain = gain * (0.05 + 2 * torch.eye(links))
-    return ergodic_instance(gain, noise_power_w=0.01, max_power_w=1.0, min_rate_bps_hz=1.0)
+from torchrrm.problems import ErgodicPower, PowerAction, ergodic_instance
+from torchrrm.records import index, replace, to
 
 
 @pytest.mark.parametrize("literal", [False, True])
@@ -52,6 +57,27 @@ def test_windows_go_around_the_end(generator):
     assert torch.equal(found.gain[0], instance.gain[0, [3, 4, 0, 1]])
 
 
+def tiny() -> tuple[MetaGNN, dict[str, torch.Tensor]]:
+    """Small networks, and their parameters for one task."""
+    torch.manual_seed(0)
+    nets = MetaGNN({"widths": [4]})
+    return nets, {name: value[None].detach() for name, value in parameters_of(nets).items()}
+
+
+def test_windows_start_at_every_slot(generator, monkeypatch):
+    tasks, starts = configurations(1, 4, generator), []
+
+    def recorded(instance, start, slots):
+        starts.append(start)
+        return window(instance, start, slots)
+
+    monkeypatch.setattr(duals, "window", recorded)
+    nets, start = tiny()
+    learner = PrimalDual(nets, PrimalDualSettings(slots=1, chunk=1, warm_up=1))
+    learner.adapt(start, tasks, 20, generator=generator)
+    assert set(starts) == set(range(4))
+
+
 def test_many_tasks_at_once_are_each_by_itself(generator):
     tasks = configurations(3, 40, generator)
     torch.manual_seed(0)
@@ -69,6 +95,92 @@ def test_many_tasks_at_once_are_each_by_itself(generator):
         torch.testing.assert_close(told[i : i + 1], value)
         for name, parameter in alone.items():
             torch.testing.assert_close(together[name][i], parameter[0], rtol=1e-4, atol=1e-5)
+
+
+def test_each_network_moves_at_its_rate(generator):
+    tasks = configurations(1, 8, generator)
+    rates = NetRates(power=1e-1, slack=1e-2, dual=1e-3)
+    nets, start = tiny()
+    learner = PrimalDual(nets, PrimalDualSettings(rates=rates, slots=4, chunk=2, warm_up=2))
+    gradient = learner.gradient(start, tasks, generator=torch.Generator().manual_seed(1))
+    moved, _ = learner.adapt(start, tasks, 1, generator=torch.Generator().manual_seed(1))
+    for name, value in start.items():
+        torch.testing.assert_close(moved[name], value - rates.of(name) * gradient[name])
+
+
+def test_each_network_is_clipped_by_itself():
+    gradients = {
+        "power.a": torch.tensor([3.0, 0.0]),
+        "power.b": torch.tensor([0.0, 4.0]),
+        "slack.a": torch.tensor([0.5, 0.0]),
+    }
+    clipped = duals._clipped(gradients, 1.0)
+    torch.testing.assert_close(clipped["power.a"], torch.tensor([0.6, 0.0]))
+    torch.testing.assert_close(clipped["power.b"], torch.tensor([0.0, 0.8]))
+    torch.testing.assert_close(clipped["slack.a"], torch.tensor([0.5, 0.0]))
+
+
+def test_moving_averages_go_on_from_epoch_to_epoch(generator):
+    seen = []
+
+    class Recorded(PrimalDual):
+        def _direction(self, parameters, tasks, state, generator):
+            found = super()._direction(parameters, tasks, state, generator)
+            seen.append((state, found[2]))
+            return found
+
+    nets, start = tiny()
+    learner = Recorded(nets, PrimalDualSettings(slots=4, chunk=2, warm_up=2))
+    learner.adapt(start, configurations(1, 8, generator), 3, generator=generator)
+    for (_, after), (before, _) in itertools.pairwise(seen):
+        assert torch.equal(before.mean_rate_bps_hz, after.mean_rate_bps_hz)
+
+
+def test_deployed_networks_average_as_in_learning():
+    nets, start = tiny()
+    loop = PrimalDual(nets, PrimalDualSettings(averaging=0.3, warm_up=7)).deployed(start)
+    assert (loop.averaging, loop.warm_up) == (0.3, 7)
+
+
+class Scaled(nn.Module):
+    """Powers that one parameter sets, by the priorities."""
+
+    def __init__(self, level: torch.Tensor):
+        super().__init__()
+        self.level = level
+
+    def forward(self, links, priority):
+        return PowerAction(power_w=links.max_power_w * torch.sigmoid(self.level * priority))
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_gradients_go_through_the_moving_averages_if_asked_for(through, generator):
+    instance = to(configurations(1, 6, generator), dtype=torch.float64)
+    settings = PrimalDualSettings(chunk=2, warm_up=1, averaging=0.5, through_averages=through)
+
+    def rates(level):
+        net = Scaled(level)
+        state = ProportionalFair(net, 0.5, 1).start(instance)
+        return roll_out(net, instance, state, settings)[0]
+
+    level = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(rates(level).sum(), level)
+    step = 1e-6
+    with torch.no_grad():
+        difference = (rates(level + step).sum() - rates(level - step).sum()) / (2 * step)
+    assert torch.isclose(gradient, difference, rtol=1e-6) == through
+
+
+def test_inactive_links_count_in_neither_the_surrogate_nor_the_loss():
+    task = ergodic_instance(torch.eye(3).expand(2, 3, 3), min_rate_bps_hz=torch.tensor([1.0, 2.0, 9.0]))
+    task = replace(task, active=torch.tensor([True, True, False]))
+    rate = torch.tensor([1.5, 1.0, 7.0], requires_grad=True)
+    slack, multiplier = torch.tensor([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]]).requires_grad_().unbind()
+    roll = Roll(rate, slack, multiplier, None, None, FairState(mean_rate_bps_hz=torch.ones(3)))
+    (gradient,) = torch.autograd.grad(surrogate(roll, task, 4.0), rate)
+    torch.testing.assert_close(-gradient, torch.tensor([2.0, 3.0, 0.0]))
+    # The first link has more than its minimum, the second lacks 1: -(1.5 + 1.0 - 4 / 2) / 2.
+    torch.testing.assert_close(duals._loss(roll, task, 4.0), torch.tensor(-0.25))
 
 
 def test_learning_raises_the_penalised_rate(generator):

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 import torch
-from learning_toy import Draw, Sharing, seeded, toy_loss, toy_tasks
+from tests.learning.toy import Draw, seeded, toy_loss, toy_tasks
+from tests.testing.sharing import LogSharing
 
 from torchrrm.learning import FineTuneSettings, fine_tune, fine_tune_many, parameters_of
 from torchrrm.problems.base import Task
@@ -69,7 +70,7 @@ def test_runs_must_agree_in_number_and_problem():
     start = parameters_of(loss.policy)
     with pytest.raises(ValueError, match="must be one a run"):
         fine_tune_many(loss, [start], [task, task], SETTINGS, generators=[seeded()])
-    other = Task(problem=Sharing(softness=3.0), sample=Draw())
+    other = Task(problem=LogSharing(softness=3.0), sample=Draw())
     with pytest.raises(ValueError, match="tasks: must be of one problem"):
         fine_tune_many(loss, [start] * 2, [task, other], SETTINGS, generators=[seeded()] * 2)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from jaxtyping import Bool, Float
-from learning_toy import seeded
+from tests.learning.toy import seeded
 from torch import Tensor, nn
 
 from torchrrm.learning import (

@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from learning_toy import seeded, toy_loss, toy_tasks
+from tests.learning.toy import seeded, toy_loss, toy_tasks
 from torch import nn
 
 from torchrrm.learning import (

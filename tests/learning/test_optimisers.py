@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from learning_toy import seeded
+from tests.learning.toy import seeded
 from torch.func import grad_and_value
 
 from torchrrm.learning import DescentSettings, adam, ascent

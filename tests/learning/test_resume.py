@@ -11,12 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import killed_run
 import pytest
 import torch
-from learning_toy import Draw, SharePolicy, Sharing, seeded, toy_loss, toy_tasks
+from tests.learning import killed_run
+from tests.learning.toy import Draw, SharePolicy, seeded, toy_loss, toy_tasks
+from tests.testing.sharing import LogSharing
 
 from torchrrm.learning import (
     CheckpointError,
@@ -32,6 +32,7 @@ from torchrrm.learning.history import LOSS
 from torchrrm.policies.weights import read_tensors
 from torchrrm.problems.base import Task
 
+ROOT = Path(__file__).parent.parent.parent
 SETTINGS = TrainerSettings(steps=20, batch_size=4, learning_rate=0.01)
 
 
@@ -72,9 +73,9 @@ class Drawing:
 
 
 def start_killed_run(path, *arguments):
-    command = [sys.executable, killed_run.__file__, str(path), *arguments]
+    command = [sys.executable, "-m", killed_run.__name__, str(path), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def test_killed_at_random_moments_it_ends_bit_by_bit_the_same(tmp_path):
@@ -175,7 +176,7 @@ def test_a_checkpoint_that_cannot_be_written_is_found_before_training(tmp_path):
 def test_a_diverged_loss_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
     path = tmp_path / "run.safetensors"
     tasks = Drawing()
-    tasks.tasks[1] = Task(problem=Sharing(), sample=Draw(strength=math.nan))
+    tasks.tasks[1] = Task(problem=LogSharing(), sample=Draw(strength=math.nan))
     with pytest.raises(ValueError, match=r"^loss: must be finite, received nan at step"):
         go(path, tasks=tasks)
     assert all(value.isfinite().all() for value in read_tensors(path)[0].values())
@@ -187,32 +188,42 @@ def written(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_checkpoint_of_another_run_is_refused_in_one_line(tmp_path):
+def mislabelled() -> SharePolicy:
+    """A policy of another width than it says."""
+    policy = SharePolicy(width=9)
+    policy.arguments = {"width": 8}
+    return policy
+
+
+OTHER_RUNS = {
+    "rate": (
+        lambda: {"settings": dataclasses.replace(SETTINGS, learning_rate=0.02)},
+        r"must be of learning_rate 0\.02, received .* of 0\.01",
+    ),
+    "precision": (
+        lambda: {"loss": toy_loss(torch.float64)},
+        r"must be of precision torch\.float64, received",
+    ),
+    "steps": (lambda: {"steps": 3}, r"must be of at most 3 steps, received 6 "),
+    "width": (
+        lambda: {"loss": PolicyLoss(SharePolicy(width=9), toy_loss().objective)},
+        "must be of width 9, received .* of 8",
+    ),
+    "shape": (
+        lambda: {"loss": PolicyLoss(mislabelled(), toy_loss().objective)},
+        r"must be of the same policy, received .*: .* must have shape .*9.*, received .*8",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), OTHER_RUNS.values(), ids=OTHER_RUNS.keys())
+def test_a_checkpoint_of_another_run_is_refused_in_one_line(tmp_path, options, message):
     path = written(tmp_path)
     before = path.read_bytes()
-    other_rate = dataclasses.replace(SETTINGS, learning_rate=0.02)
-    wider = PolicyLoss(SharePolicy(width=9), toy_loss().objective)
-    mislabelled = SharePolicy(width=9)
-    mislabelled.arguments = {"width": 8}
-    unnamed = PolicyLoss(mislabelled, toy_loss().objective)
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"settings": other_rate}, r"must be of learning_rate 0\.02, received .* of 0\.01"),
-        (
-            {"loss": toy_loss(torch.float64)},
-            r"must be of precision torch\.float64, received",
-        ),
-        ({"steps": 3}, r"must be of at most 3 steps, received 6 "),
-        ({"loss": wider}, "must be of width 9, received .* of 8"),
-        (
-            {"loss": unnamed},
-            r"must be of the same policy, received .*: .* must have shape .*9.*, received .*8",
-        ),
-    ]
-    for options, message in cases:
-        with pytest.raises(CheckpointError, match=message) as caught:
-            go(path, **options)
-        assert "\n" not in str(caught.value)
-        assert path.read_bytes() == before
+    with pytest.raises(CheckpointError, match=message) as caught:
+        go(path, **options())
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["truncated", "text", "empty", "foreign"])

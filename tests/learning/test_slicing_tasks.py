@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from learning_toy import seeded
+from tests.learning.toy import seeded
 
 from torchrrm import records
 from torchrrm.learning import (

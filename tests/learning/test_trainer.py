@@ -3,9 +3,11 @@ import sys
 
 import pytest
 import torch
-from learning_toy import Draw, SharePolicy, Sharing, seeded, toy_loss, toy_tasks
+from tests.learning.toy import Draw, SharePolicy, seeded, toy_loss, toy_tasks
+from tests.testing.sharing import LinearSharing, LogSharing, Pie, Shares
 
 from torchrrm.learning import (
+    CertifiedGap,
     PolicyLoss,
     RunSettings,
     TrainerSettings,
@@ -19,6 +21,7 @@ from torchrrm.learning import (
 from torchrrm.learning import monitor as monitors
 from torchrrm.learning.tasks import draw_batch, draw_tasks, joint_loss, merge
 from torchrrm.problems.base import Task
+from torchrrm.records import replace
 
 SETTINGS = TrainerSettings(steps=80, batch_size=16, learning_rate=0.02)
 
@@ -26,10 +29,20 @@ SETTINGS = TrainerSettings(steps=80, batch_size=16, learning_rate=0.02)
 def test_unsupervised_loss_is_the_negative_mean_of_the_scaled_objective():
     loss, task = toy_loss(), toy_tasks()[0]
     instance = task.sample(7, generator=seeded())
+    instance = replace(instance, budget=torch.arange(1.0, 8.0))  # each by its own scale
     action = loss.policy(instance)
     objective = task.problem.evaluate(instance, action).objective
     value = loss(parameters_of(loss.policy), task.problem, instance)
     torch.testing.assert_close(value, -(objective / instance.budget).sum() / 7)
+
+
+def test_certified_gap_is_the_logarithm_of_the_mean_gap():
+    """Gaps of 0.5, 0 and, of a bound that is exceeded by rounding, 0; a bound of 0 counts as reached."""
+    instance = Pie(gain=torch.ones(4, 1), budget=torch.ones(4), active=torch.ones(4, 1, dtype=torch.bool))
+    share = torch.tensor([[1.0], [2.0], [2.1], [0.0]])
+    loss = CertifiedGap(lambda pies: torch.tensor([2.0, 2.0, 2.0, 0.0]), floor=1e-3)
+    value = loss(LinearSharing(), instance, Shares(share=share))
+    torch.testing.assert_close(value, torch.log(torch.tensor(1e-3 + 0.5 / 4)))
 
 
 def test_scale_of_slicing_is_the_bandwidth_of_the_slice():
@@ -69,7 +82,7 @@ def test_training_on_several_tasks_improves_each(tasks_per_step):
 def test_each_task_weighs_the_same_whether_merged_or_not():
     loss = toy_loss(torch.float64)
     tasks = toy_tasks(3, torch.float64)
-    tasks.append(Task(problem=Sharing(softness=2.0), sample=Draw(users=2, dtype=torch.float64)))
+    tasks.append(Task(problem=LogSharing(softness=2.0), sample=Draw(users=2, dtype=torch.float64)))
     batches = [draw_batch(task, 4, generator=seeded(i)) for i, task in enumerate(tasks)]
     merged = merge(batches)
     assert [batch.tasks for batch in merged] == [3, 1]
@@ -86,7 +99,7 @@ def test_bind_gives_the_module_of_each_problem():
         return policy
 
     loss = dataclasses.replace(toy_loss(), bind=bind)
-    tasks = [Task(problem=Sharing(softness=softness), sample=Draw()) for softness in (1.0, 2.0)]
+    tasks = [Task(problem=LogSharing(softness=softness), sample=Draw()) for softness in (1.0, 2.0)]
     train(loss, tasks, TrainerSettings(steps=1, tasks_per_step=None), generator=seeded())
     assert seen == [1.0, 2.0]
 

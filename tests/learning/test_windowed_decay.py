@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from learning_toy import seeded, toy_loss, toy_tasks
+from tests.learning.toy import seeded, toy_loss, toy_tasks
 
 from torchrrm.learning import (
     FineTuneSettings,

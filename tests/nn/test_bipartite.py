@@ -20,6 +20,12 @@ def layer(width=8, heads=2):
     return BipartiteLayer(3, 5, width=width, heads=heads).double()
 
 
+def test_scores_of_edges_are_clamped():
+    score = torch.tensor([[[100.0, -100.0, 2.0, 2.0]]])
+    weight = edge_weight(score, torch.tensor([[True, True, True, False]]))
+    torch.testing.assert_close(weight, torch.tensor([[[15.0, -15.0, 2.0, -torch.inf]]]).exp())
+
+
 def mean(weight, state):
     """Of each row's neighbours, weighed; 0 without any."""
     total = weight.sum()

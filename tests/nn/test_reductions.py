@@ -25,6 +25,11 @@ def test_reductions_see_only_active_users(users: int, bits: int) -> None:
     torch.testing.assert_close(masked_max(value, active), value[active].amax(0))
 
 
+def test_softmax_of_large_scores_does_not_overflow() -> None:
+    score, active = torch.tensor([1e4, 1e4 - 1.0, 2e4]), torch.tensor([True, True, False])
+    torch.testing.assert_close(masked_softmax(score, active)[:2], torch.softmax(torch.tensor([1.0, 0.0]), 0))
+
+
 def test_softmax_keeps_gradients_finite_with_nobody_active() -> None:
     score = torch.zeros(2, 3, requires_grad=True)
     active = torch.tensor([[True, True, False], [False, False, False]])

@@ -1,11 +1,22 @@
 """Control loops: averages, priorities, multipliers, stop and resume."""
 
+import math
+
 import pytest
 import torch
 from tests.testing.links import sample_ergodic
 
+from torchrrm.kernels.control import dual_step
 from torchrrm.policies import EachSlot, OnlineDual, ProportionalFair
-from torchrrm.problems import ErgodicPower, PowerAction, WeightedSumRate, ergodic_instance
+from torchrrm.policies.control import DualState, FairState, require_demands
+from torchrrm.problems import (
+    ErgodicPower,
+    LinkInstance,
+    PowerAction,
+    WeightedSumRate,
+    ergodic_instance,
+    link_instance,
+)
 from torchrrm.records import replace
 from torchrrm.solvers import WMMSE, ITLinQ, MaxPower
 
@@ -105,6 +116,70 @@ def test_own_demands_and_first_multipliers(generator):
     state = loop.start(instance)
     assert state.min_rate_bps_hz[1].tolist() == [0.0, 1.0, 2.0, 3.0]
     assert state.multiplier[1].tolist() == [0.0, 7.0, 7.0, 7.0]
+
+
+def test_multipliers_scale_the_weights_of_the_links():
+    """The weights are `w (1 + mu)`, not `1 + mu`."""
+    seen = []
+
+    def full_power(links: LinkInstance) -> PowerAction:
+        seen.append(links.weight)
+        return PowerAction(power_w=links.max_power_w)
+
+    links = link_instance(torch.eye(3), weight=torch.tensor([1.0, 2.0, 3.0]))
+    state = DualState(multiplier=torch.tensor([0.0, 1.0, 0.5]), min_rate_bps_hz=torch.ones(3))
+    OnlineDual(full_power).decide(links, state)
+    assert seen[0].tolist() == [1.0, 4.0, 4.5]
+
+
+@pytest.mark.parametrize("slack_penalty", [None, 4.0])
+def test_steps_of_both_forms_agree(slack_penalty, generator):
+    """Of any multipliers, at the ceiling and of links without a minimum, which have none."""
+    loop = OnlineDual(MaxPower(), step=2.0, slack_penalty=slack_penalty, ceiling=5.0)
+    multiplier = 6.0 * torch.rand(50, 4, generator=generator, dtype=torch.float64)
+    rate, least = 4.0 * torch.rand(2, 50, 4, generator=generator, dtype=torch.float64)
+    least = least * (torch.rand(50, 4, generator=generator) < 0.7)
+    state = loop.observe(rate, DualState(multiplier=multiplier, min_rate_bps_hz=least))
+    relaxed = 0.0 if slack_penalty is None else 1 / slack_penalty
+    for own, minima, reached, expected in zip(
+        multiplier.numpy(), least.numpy(), rate.numpy(), state.multiplier, strict=True
+    ):
+        dual_step(own, minima, reached, 2.0, relaxed, 5.0)
+        torch.testing.assert_close(torch.from_numpy(own), expected)
+    assert not state.multiplier[least == 0].any()
+
+
+def test_priorities_of_links_without_a_rate_so_far_are_finite():
+    loop = ProportionalFair(ITLinQ())
+    state = FairState(mean_rate_bps_hz=torch.tensor([0.0, 0.5]))
+    assert loop.ratio(torch.tensor([2.0, 2.0]), state).tolist() == pytest.approx([2000.0, 4.0])
+
+
+def test_demands_of_inactive_links_are_not_read():
+    instance = replace(
+        ergodic_instance(torch.eye(3).expand(2, 3, 3)), active=torch.tensor([True, False, True])
+    )
+    assert require_demands(2.0, instance).tolist() == [2.0, 0.0, 2.0]
+    assert require_demands(torch.tensor([1.0, math.nan, 3.0]), instance).tolist() == [1.0, 0.0, 3.0]
+
+
+def test_changed_minima_reset_the_multipliers(generator):
+    """The multipliers of the old minima say nothing about the new ones."""
+    instance = fading(20, generator)
+    minima = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64).expand(3, 4)
+    loop = OnlineDual(MaxPower(), step=1.0, first=lambda links: 7.0 * links.min_rate_bps_hz)
+    _, state = loop.run(instance, loop.start(instance))
+    changed = loop.retarget(state, replace(instance, min_rate_bps_hz=minima))
+    assert torch.equal(changed.multiplier, 7.0 * minima)
+    assert torch.equal(changed.min_rate_bps_hz, minima)
+
+
+@pytest.mark.parametrize("solver", [MaxPower(), WMMSE(max_steps=5)], ids=["torch", "compiled"])
+def test_multipliers_of_infeasible_minima_stop_at_the_ceiling(solver, generator):
+    instance = fading(20, generator)
+    loop = OnlineDual(solver, torch.tensor([0.0, 1e3, 1e3, 1e3]), step=1.0, ceiling=5.0)
+    _, state = loop.run(instance, loop.start(instance))
+    assert state.multiplier.tolist() == [[0.0, 5.0, 5.0, 5.0]] * 3
 
 
 @pytest.mark.parametrize(

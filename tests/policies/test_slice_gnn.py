@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tests.kernels import cases
-from tests.solvers.test_exact_slicing import instance as one_slice
+from tests.testing.slices import one_slice
 
 from torchrrm.channels import hml_scenario
 from torchrrm.policies import PreparedSlice, SliceGNN

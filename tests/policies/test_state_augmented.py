@@ -38,6 +38,12 @@ def test_changed_settings_share_the_networks_and_leave_the_policy_as_it_was():
         made.set_to(widths=(8,))
 
 
+def test_minima_may_be_relaxed(generator):
+    made, instance = policy().set_to(slack_penalty=4.0), sample_ergodic(3, generator=generator)
+    loop = OnlineDual(made.power, step=0.3, slack_penalty=4.0, first=made.first)
+    assert torch.equal(made(instance).power_w, loop(instance).power_w)
+
+
 def test_new_minima_need_no_training(generator):
     """More asked for, more multipliers: the weights follow while it runs."""
     made, instance = policy(), sample_ergodic(3, generator=generator)

@@ -6,24 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.testing.links import rayleigh_slots
 from torch import Tensor
 
 from torchrrm.bench.demands import shortfall
 from torchrrm.kernels import control as kernels
 from torchrrm.policies import OnlineDual, SharingSettings, TimeSharing, UnfoldedPower
-from torchrrm.policies.control import Controller, Window, follow
+from torchrrm.policies.control import Controller, Window, asking, follow
 from torchrrm.policies.control.time_sharing import _chance
-from torchrrm.problems import ergodic_instance
 from torchrrm.records import map_tensors, pad, replace
 from torchrrm.solvers import WMMSE, GreedyLinks, MaxPower
 
 UPDATES = ("simple", "printed", "corrected")
 DEMANDS = torch.tensor([0.0, 1.0, 1.5, 2.0, 0.0])
-
-
-def rayleigh(generator, *, runs: int = 2, slots: int = 60, links: int = 5):
-    gain = torch.empty(runs, slots, links, links, dtype=torch.float64).exponential_(generator=generator)
-    return ergodic_instance(gain, noise_power_w=1.0, max_power_w=10**1.5, min_rate_bps_hz=0.0)
 
 
 def loops(batch: int = 10):
@@ -39,7 +34,7 @@ def loops(batch: int = 10):
 
 @pytest.mark.parametrize("loop", list(loops()), ids=lambda loop: type(loop).__name__)
 def test_compiled_loops_do_what_the_loops_in_torch_do(loop, generator):
-    instance = rayleigh(generator)
+    instance = rayleigh_slots(generator, runs=2)
     fast, after = loop.track(instance, loop.start(instance))
     slow, expected = Controller.track(loop, instance, loop.start(instance))
     for name in vars(slow):
@@ -50,7 +45,7 @@ def test_compiled_loops_do_what_the_loops_in_torch_do(loop, generator):
 
 @pytest.mark.parametrize("loop", list(loops()), ids=lambda loop: type(loop).__name__)
 def test_a_loop_that_is_stopped_and_resumed_goes_on_as_if_it_had_not_been(loop, generator):
-    instance = rayleigh(generator)
+    instance = rayleigh_slots(generator, runs=2)
     whole, _ = loop.track(instance, loop.start(instance))
     state = loop.start(instance)
     for first, last in ((0, 7), (7, 33), (33, 60)):  # within batches, too
@@ -64,7 +59,7 @@ def test_updates_are_those_of_the_paper(generator):
     batch, gamma, alpha, decay, users = 3, 2.0, 0.7, 0.4, 4
     rate = torch.rand(60, users, generator=generator, dtype=torch.float64)
     demand = torch.tensor([0.2, 0.5, 0.9, 0.0], dtype=torch.float64)
-    links = rayleigh(generator, runs=1, links=users)
+    links = rayleigh_slots(generator, runs=1, links=users)
     for update in UPDATES:
         settings = SharingSettings(update=update, batch=batch, step=gamma, damping=alpha, decay=decay)
         loop = TimeSharing(MaxPower(), demand, settings)
@@ -101,7 +96,8 @@ def plain_algorithm(update, gap, batch, gamma, alpha_0, decay):
 
 def test_users_are_on_with_their_probabilities_and_independently(generator):
     instance = replace(
-        rayleigh(generator, runs=4000, slots=1), active=torch.tensor([True] * 4 + [False]).expand(4000, 5)
+        rayleigh_slots(generator, runs=4000, slots=1),
+        active=torch.tensor([True] * 4 + [False]).expand(4000, 5),
     )
     loop = TimeSharing(MaxPower())
     state = loop.start(instance)
@@ -133,7 +129,7 @@ def test_chance_is_uniform_and_the_same_in_both_forms():
 
 @pytest.mark.parametrize("update", ["simple", "printed"])
 def test_time_sharing_meets_demands_and_narrows_only(update, generator):
-    instance = rayleigh(generator, runs=8, slots=3000)
+    instance = rayleigh_slots(generator, runs=8, slots=3000)
     loop = TimeSharing(WMMSE(40), DEMANDS, SharingSettings(update=update))
     track, _ = loop.track(instance, loop.start(instance))
     met = track.rate_bps_hz[:, 1000:].mean((0, 1))
@@ -151,7 +147,7 @@ def _dual(demands: Tensor) -> Controller[Any]:
 
 @pytest.mark.parametrize("make", [_shared, _dual])
 def test_padding_changes_nothing(make, generator):
-    instance = rayleigh(generator, runs=1)
+    instance = rayleigh_slots(generator, runs=1)
     wide = pad(instance, rx=7, tx=7)
     narrow, _ = make(DEMANDS).track(instance, make(DEMANDS).start(instance))
     loop = make(torch.cat([DEMANDS, torch.ones(2)]))
@@ -169,7 +165,7 @@ def test_padding_changes_nothing(make, generator):
     ids=["dual", "sharing"],
 )
 def test_demands_out_of_reach_neither_diverge_nor_starve_the_numbers(make, generator):
-    instance = rayleigh(generator, runs=2, slots=10_000)
+    instance = rayleigh_slots(generator, runs=2, slots=10_000)
     instance = replace(instance, min_rate_bps_hz=torch.full((2, 5), 4.0, dtype=torch.float64))
     loop = make()
     track, _ = loop.track(instance, loop.start(instance))
@@ -178,8 +174,45 @@ def test_demands_out_of_reach_neither_diverge_nor_starve_the_numbers(make, gener
     assert track.rate_bps_hz[:, -2000:].sum(-1).mean() > 2.5
 
 
+@pytest.mark.parametrize("solver", [MaxPower(), WMMSE(5)], ids=["torch", "compiled"])
+@pytest.mark.parametrize("update", UPDATES)
+def test_multipliers_stop_at_the_ceiling(update, solver, generator):
+    instance = rayleigh_slots(generator, runs=2)
+    settings = SharingSettings(update=update, batch=2, ceiling=7.0)
+    loop = TimeSharing(solver, torch.tensor([1e3, 1e3, 0.0, 0.0, 0.0]), settings)
+    track, state = loop.track(instance, loop.start(instance))
+    assert track.multiplier.amax() == 7.0
+    assert max(state.base.max(), state.extrapolated.max()) <= 7.0
+
+
+def test_changed_minima_draw_other_users(generator):
+    instance = rayleigh_slots(generator, runs=2)
+    loop = TimeSharing(MaxPower())
+    first = loop.start(instance)
+    again = loop.retarget(first, instance)
+    assert not torch.equal(first.key, again.key)
+    many = torch.rand(2, 5, generator=generator, dtype=torch.float64) * 3
+    links = [
+        loop.select(instance.slot(0), replace(state, multiplier=many, slot=state.slot + slot))
+        for state in (first, again)
+        for slot in range(50)
+    ]
+    assert not torch.equal(torch.stack(links[:50]), torch.stack(links[50:]))
+
+
+def test_a_schedule_carries_the_state_from_window_to_window(generator):
+    instance = rayleigh_slots(generator, runs=2)
+    windows = [Window((0.5,) * 5, 20), Window((1.0,) * 5, 40)]
+    loop = TimeSharing(WMMSE(5), settings=SharingSettings(batch=5))
+    _, second = follow(loop, instance, windows)
+    first, rest = asking(instance.between(0, 20), windows[0]), asking(instance.between(20, 60), windows[1])
+    _, state = loop.track(first, loop.start(first))
+    expected, _ = loop.track(rest, loop.retarget(state, rest))
+    assert torch.equal(second.power_w, expected.power_w)
+
+
 def test_multipliers_of_the_dual_bound_the_shortfall(generator):
-    instance, step = rayleigh(generator, runs=3, slots=400), 0.05
+    instance, step = rayleigh_slots(generator, runs=3, slots=400), 0.05
     loop = OnlineDual(WMMSE(20), DEMANDS, step=step)
     track, state = loop.track(instance, loop.start(instance))
     gap = DEMANDS.double() - track.rate_bps_hz.mean(-2)
@@ -187,7 +220,7 @@ def test_multipliers_of_the_dual_bound_the_shortfall(generator):
 
 
 def test_a_schedule_is_followed_and_time_sharing_starts_anew(generator):
-    instance = rayleigh(generator, runs=2, slots=40)
+    instance = rayleigh_slots(generator, runs=2, slots=40)
     schedule = [Window((0.5,) * 5, 20), Window((0.0, 0.0, 2.0, 0.0, 0.0), 20)]
     loop = TimeSharing(WMMSE(20), settings=SharingSettings(batch=5))
     first, second = follow(loop, instance, schedule)
@@ -204,18 +237,29 @@ def test_a_schedule_is_followed_and_time_sharing_starts_anew(generator):
 @pytest.mark.parametrize("make", [OnlineDual, TimeSharing])
 def test_bad_demands_are_told_in_one_line(make, wrong, generator):
     with pytest.raises(ValueError, match=r"^demands: must be .*, received [^\n]*$"):
-        make(MaxPower(), torch.tensor(wrong)).start(rayleigh(generator))
+        make(MaxPower(), torch.tensor(wrong)).start(rayleigh_slots(generator, runs=2))
 
 
-def test_bad_schedules_are_told(generator):
-    instance, loop = rayleigh(generator), OnlineDual(MaxPower())
-    with pytest.raises(ValueError, match=r"^demands: must be finite"):
-        Window((-1.0,), 3)
-    with pytest.raises(ValueError, match=r"^slots: must be at least 1"):
-        Window((1.0,), 0)
-    for schedule in ([], [Window((1.0,), 3)], [Window((1.0,) * 5, 61)]):
-        with pytest.raises(ValueError, match=r"^(schedule|demands): must"):
-            follow(loop, instance, schedule)
+@pytest.mark.parametrize(
+    ("demands", "slots", "message"),
+    [((-1.0,), 3, "demands: must be finite"), ((1.0,), 0, "slots: must be at least 1")],
+)
+def test_bad_windows_are_told(demands, slots, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Window(demands, slots)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ([], "schedule: must hold at least one window, received none"),
+        ([Window((1.0,), 3)], "demands: must be one a link, received 1 for 5 links"),
+        ([Window((1.0,) * 5, 61)], "schedule: must have at most the instance's 60 slots, received 61"),
+    ],
+)
+def test_bad_schedules_are_told(schedule, message, generator):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        follow(OnlineDual(MaxPower()), rayleigh_slots(generator, runs=2), schedule)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.solvers import link_oracles as oracles
-from tests.solvers.test_greedy_links import draw
-from tests.testing.links import LINKS, sample
+from tests.testing.forms import traced
+from tests.testing.links import LINKS, sample, weighted_rayleigh
 
 from torchrrm.kernels import unfolded
 from torchrrm.kernels.links import relative
@@ -53,7 +52,7 @@ def test_the_compiled_form_conforms() -> None:
 
 @pytest.mark.parametrize("links", [1, 2, 5, 20, 60, 200])
 def test_both_forms_agree_for_any_number_of_links(links: int) -> None:
-    instance = draw(max(2, 200 // links), links, seed=links)
+    instance = weighted_rayleigh(max(2, 200 // links), links, seed=links)
     for seed in range(3):
         made = policy(seed)
         learned = made(instance).power_w.detach()
@@ -68,15 +67,15 @@ def test_both_forms_agree_for_any_number_of_links(links: int) -> None:
 
 @torch.no_grad()
 def test_single_precision_agrees() -> None:
-    instance, made = to(draw(100, 20, seed=1), dtype=torch.float32), policy().float()
+    instance, made = to(weighted_rayleigh(100, 20, seed=1), dtype=torch.float32), policy().float()
     compiled = PROBLEM.evaluate(instance, made(instance)).objective
-    batched = PROBLEM.evaluate(instance, made(oracles.traced(instance))).objective
+    batched = PROBLEM.evaluate(instance, made(traced(instance))).objective
     assert ((compiled - batched).abs() <= 1e-5 * compiled).float().mean() > 0.97
 
 
 @torch.no_grad()
 def test_stopping_never_or_at_once_is_greedy_admission() -> None:
-    instance = draw(40, 12, seed=2)
+    instance = weighted_rayleigh(40, 12, seed=2)
     made = policy(starts=3)
     for shift, breadth in ((-1e3, 32), (1e3, 1)):
         made.stop.layers[2].bias.fill_(shift)  # pyright: ignore[reportCallIssue]
@@ -85,7 +84,7 @@ def test_stopping_never_or_at_once_is_greedy_admission() -> None:
 
 @torch.no_grad()
 def test_padding_changes_no_layer() -> None:
-    instance, made = draw(50, 10, seed=3), policy()
+    instance, made = weighted_rayleigh(50, 10, seed=3), policy()
     assert layers(made, instance).unique().numel() > 1
     longer = pad(instance, rx=15, tx=15)
     assert torch.equal(layers(made, longer), layers(made, instance))
@@ -93,7 +92,7 @@ def test_padding_changes_no_layer() -> None:
 
 
 def test_stop_probabilities() -> None:
-    instance, made = draw(30, 8, seed=4), policy()
+    instance, made = weighted_rayleigh(30, 8, seed=4), policy()
     pairs = best_pairs(relative_links(instance), 8)
     count = instance.active.sum(-1).to(pairs.value.dtype)
     level = made.stop(stop_features(pairs, count, torch.full_like(count, 1e-3))).squeeze(-1)
@@ -106,20 +105,20 @@ def test_stop_probabilities() -> None:
 
 
 def test_gradients_point_to_better_stops() -> None:
-    instance, made = draw(400, 20, seed=5, idle=0.0), policy()
+    instance, made = weighted_rayleigh(400, 20, seed=5, idle=0.0), policy()
     PROBLEM.evaluate(instance, made(instance)).objective.mean().backward()
     for parameter in made.parameters():
         assert parameter.grad is not None
         assert torch.isfinite(parameter.grad).all()
-    traced = oracles.traced(index(instance, slice(0, 4)))
-    PROBLEM.evaluate(traced, made(traced)).objective.sum().backward()
-    assert traced.gain.grad is not None
-    assert torch.isfinite(traced.gain.grad).all()
+    leaf = traced(index(instance, slice(0, 4)))
+    PROBLEM.evaluate(leaf, made(leaf)).objective.sum().backward()
+    assert leaf.gain.grad is not None
+    assert torch.isfinite(leaf.gain.grad).all()
 
 
 @torch.no_grad()
 def test_reads_weights_and_who_is_active() -> None:
-    instance, made = draw(1, 6, seed=6, idle=0.0), policy()
+    instance, made = weighted_rayleigh(1, 6, seed=6, idle=0.0), policy()
     one = index(instance, 0)
     heavy = torch.full((6,), 1e-3, dtype=torch.float64)
     heavy[4] = 1e3
@@ -130,7 +129,7 @@ def test_reads_weights_and_who_is_active() -> None:
 
 @torch.no_grad()
 def test_in_relative_units_as_control_loops_call_it() -> None:
-    one, made = index(draw(1, 12, seed=7, idle=0.0), 0), policy()
+    one, made = index(weighted_rayleigh(1, 12, seed=7, idle=0.0), 0), policy()
     arrays = one.gain.numpy(), 1.0, one.max_power_w.numpy(), one.active.numpy()
     _, cross, across, direct = relative(*arrays)
     amplitude = torch.empty(12, dtype=torch.float64)
@@ -141,7 +140,7 @@ def test_in_relative_units_as_control_loops_call_it() -> None:
 @torch.no_grad()
 def test_the_kernel_sees_parameters_that_change() -> None:
     made = policy()
-    made(index(draw(1, 5), 0))
+    made(index(weighted_rayleigh(1, 5), 0))
     for changed in (made, copy.deepcopy(made), made.float(), copy.deepcopy(made).double()):
         for parameter in changed.parameters():
             parameter.add_(1.0)

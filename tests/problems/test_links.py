@@ -14,7 +14,7 @@ from torchrrm.problems import (
     ergodic_instance,
     link_instance,
 )
-from torchrrm.problems.links import relative_gain
+from torchrrm.problems.links import relative_gain, saturated_gain
 from torchrrm.records import replace
 from torchrrm.testing import check_problem
 
@@ -65,6 +65,21 @@ def test_single_precision_survives_physical_units(generator):
     torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=0.0)
 
 
+def test_negative_powers_count_as_none():
+    instance = link_instance(torch.tensor([[1.0, 3.0], [2.0, 1.0]]), noise_power_w=1.0, max_power_w=1.0)
+    rate = PROBLEM.rate(instance, torch.tensor([-1e-3, 1.0]))
+    assert torch.equal(rate, PROBLEM.rate(instance, torch.tensor([0.0, 1.0])))
+
+
+def test_gains_saturate_by_the_limit_of_the_transmitter():
+    """At 150 dB over the noise at full power, with limits of 1 and 10 W: above 1e15 and 1e14."""
+    gain = torch.tensor([[1e16, 1e16], [1e14, 1e14]], dtype=torch.float64)
+    instance = link_instance(gain, noise_power_w=1.0, max_power_w=torch.tensor([1.0, 10.0]).double())
+    assert saturated_gain(instance).tolist() == [[1e15, 1e14], [1e14, 1e14]]
+    ratio = torch.tensor([1e15 / (1 + 1e15), 1e15 / (1 + 1e14)], dtype=torch.float64)
+    torch.testing.assert_close(PROBLEM.rate(instance, instance.max_power_w), torch.log2(1 + ratio))
+
+
 def test_least_slack_is_the_best(generator):
     problem, instance = ErgodicPower(slack_penalty=4.0), sample_ergodic(20, generator=generator)
     power = 0.3 * instance.slots().max_power_w
@@ -74,6 +89,19 @@ def test_least_slack_is_the_best(generator):
     assert (score.violation["min_rate"] > 0).any()
     more = ErgodicAction(power_w=power, slack_bps_hz=best.slack_bps_hz + 0.01)
     assert (problem.evaluate(instance, more).objective < score.objective).all()
+
+
+def test_slack_is_priced_and_the_worst_slot_counts():
+    """One link alone: `r - alpha / 2 s^2`, and powers of one slot above the limit and of another below 0."""
+    gain = torch.ones(4, 1, 1, dtype=torch.float64)
+    instance = ergodic_instance(gain, noise_power_w=1.0, max_power_w=2.0, min_rate_bps_hz=1.0)
+    power, slack = torch.tensor([[1.0], [3.0], [1.0], [-1.0]]).double(), torch.tensor([0.5]).double()
+    score = ErgodicPower(slack_penalty=4.0).evaluate(
+        instance, ErgodicAction(power_w=power, slack_bps_hz=slack)
+    )
+    assert score.objective.item() == pytest.approx((1 + 2 + 1 + 0) / 4 - 4 / 2 * 0.5**2)
+    assert score.violation["power"].item() == pytest.approx(0.5)
+    assert score.violation["sign"].item() == pytest.approx(0.5)
 
 
 def test_ergodic_rate_is_the_mean_over_slots(generator):

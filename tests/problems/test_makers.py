@@ -93,38 +93,84 @@ def test_terms_are_numbers_or_tensors(name, term):
         assert torch.equal(getattr(maker.make(maker.value(), **{term: own[0]}), term), own[0])
 
 
+BAD_TERMS: dict[str, tuple[Callable[[tuple[int, ...]], Any], str]] = {
+    "shape": (lambda shape: torch.ones(*shape, 7), "must broadcast to"),
+    "double": (
+        lambda shape: torch.ones(shape).double(),
+        "expected a number or a tensor of torch.float32, got torch.float64",
+    ),
+    "integers": (
+        lambda shape: torch.ones(shape).long(),
+        "expected a number or a tensor of torch.float32, got torch.int64",
+    ),
+    "negative": (lambda shape: -1.0, "must be {rule}, received -1.0"),
+    "NaN": (lambda shape: torch.full(shape, math.nan), "must be {rule}, received nan"),
+    "huge": (lambda shape: 10**400, "must be {rule}, received inf"),
+    "list": (lambda shape: [1.0, 1.0, 1.0], "expected a number or a torch.Tensor, got list"),
+    "array": (lambda shape: np.ones(shape), "expected a number or a torch.Tensor, got ndarray"),
+    "complex": (lambda shape: 1j, "expected a number or a torch.Tensor, got complex"),
+    "text": (lambda shape: "1", "expected a number or a torch.Tensor, got str"),
+}
+"""Values of a term by its shape, and what is said of them."""
+
+
+@pytest.mark.parametrize(("value", "message"), BAD_TERMS.values(), ids=BAD_TERMS.keys())
 @pytest.mark.parametrize(("name", "term"), TERMS)
-def test_bad_terms_are_refused(name, term):
+def test_bad_terms_are_refused(name, term, value, message):
     maker = MAKERS[name]
-    shape = (3, *maker.others[term])
     rule = "positive and finite" if term in POSITIVE else "finite and not negative"
-    cases = {
-        "must broadcast to": torch.ones(3, *maker.others[term], 7),
-        "expected a number or a tensor of torch.float32, got torch.float64": torch.ones(shape).double(),
-        "expected a number or a tensor of torch.float32, got torch.int64": torch.ones(shape).long(),
-        f"must be {rule}, received -1.0": -1.0,
-        f"must be {rule}, received nan": torch.full(shape, math.nan),
-        f"must be {rule}, received inf": 10**400,
-        "expected a number or a torch.Tensor, got list": [1.0, 1.0, 1.0],
-        "expected a number or a torch.Tensor, got ndarray": np.ones(shape),
-        "expected a number or a torch.Tensor, got complex": 1j,
-        "expected a number or a torch.Tensor, got str": "1",
-    }
-    if term in POSITIVE:
-        cases["must be positive and finite, received 0.0"] = 0.0
-    for rule, value in cases.items():
-        assert refused(lambda value=value: maker.make(maker.value(3), **{term: value})).startswith(
-            f"{term}: {rule}"
-        )
+    wrong = value((3, *maker.others[term]))
+    told = refused(lambda: maker.make(maker.value(3), **{term: wrong}))
+    assert told.startswith(f"{term}: {message.format(rule=rule)}")
 
 
+@pytest.mark.parametrize(("name", "term"), [each for each in TERMS if each[1] in POSITIVE])
+def test_terms_of_zero_are_refused(name, term):
+    maker = MAKERS[name]
+    told = refused(lambda: maker.make(maker.value(3), **{term: 0.0}))
+    assert told.startswith(f"{term}: must be positive and finite, received 0.0")
+
+
+@pytest.mark.parametrize("value", [[1.0], np.ones(3), 1j, None], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("term", ["power_w", "noise_psd_w_per_hz"])
-def test_bad_powers_of_slices_are_refused(term):
-    for value in ([1.0], np.ones(3), 1j, None):
-        told = refused(lambda value=value: _slice(torch.ones(4), **{term: value}))
-        assert told == f"{term}: expected a number or a torch.Tensor, got {type(value).__name__}"
-    assert "noise_psd_w_per_hz: must be positive and finite, received 0.0" in refused(
-        lambda: _slice(torch.ones(4), noise_psd_w_per_hz=0)
+def test_bad_powers_of_slices_are_refused(term, value):
+    told = refused(lambda: _slice(torch.ones(4), **{term: value}))
+    assert told == f"{term}: expected a number or a torch.Tensor, got {type(value).__name__}"
+
+
+def test_a_slice_without_noise_is_refused():
+    told = refused(lambda: _slice(torch.ones(4), noise_psd_w_per_hz=0))
+    assert "noise_psd_w_per_hz: must be positive and finite, received 0.0" in told
+
+
+OTHER_TYPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "half": lambda value: value.real.half(),
+    "bfloat16": lambda value: value.real.bfloat16(),
+    "integers": lambda value: value.real.long(),
+    "mask": lambda value: value.real > 0,
+    "complex": lambda value: value.real if value.is_complex() else value + 0j,
+}
+
+
+@pytest.mark.parametrize("change", OTHER_TYPES.values(), ids=OTHER_TYPES.keys())
+@pytest.mark.parametrize("name", MAKERS)
+def test_tensors_of_other_types_are_refused(name, change):
+    maker = MAKERS[name]
+    value = maker.value(3)
+    kind = "torch.complex64 or torch.complex128" if value.is_complex() else "torch.float32 or torch.float64"
+    wrong = change(value)
+    assert refused(lambda: maker.make(wrong)) == f"{maker.first}: expected {kind}, got {wrong.dtype}"
+
+
+@pytest.mark.parametrize("change", [Tensor.tolist, Tensor.numpy, lambda value: 1.0])
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_is_no_tensor_is_refused(name, change):
+    maker = MAKERS[name]
+    value = maker.value(3)
+    make = (lambda wrong: slice_instance(wrong, value)) if name == "slice" else maker.make
+    wrong = change(value)
+    assert (
+        refused(lambda: make(wrong)) == f"{maker.first}: expected a torch.Tensor, got {type(wrong).__name__}"
     )
 
 
@@ -132,17 +178,6 @@ def test_bad_powers_of_slices_are_refused(term):
 def test_bad_values_are_refused(name):
     maker = MAKERS[name]
     value = maker.value(3)
-    kind = "torch.complex64 or torch.complex128" if value.is_complex() else "torch.float32 or torch.float64"
-    real = value.real
-    others = {"half": real.half(), "bfloat16": real.bfloat16(), "integers": real.long(), "mask": real > 0}
-    others["real" if value.is_complex() else "complex"] = real if value.is_complex() else real + 0j
-    for wrong in others.values():
-        told = refused(lambda wrong=wrong: maker.make(wrong))
-        assert told == f"{maker.first}: expected {kind}, got {wrong.dtype}"
-    make = (lambda wrong: slice_instance(wrong, value)) if name == "slice" else maker.make
-    for wrong in (value.tolist(), value.numpy(), 1.0):
-        told = refused(lambda wrong=wrong: make(wrong))
-        assert told == f"{maker.first}: expected a torch.Tensor, got {type(wrong).__name__}"
     broken = value.clone()
     broken.view(-1)[5] = math.nan
     stored = "cn0_hz" if name == "slice" else maker.first
@@ -203,16 +238,18 @@ def drop(nodes: int = 6) -> Drop:
     return Drop(rx_position_m=place[0], tx_position_m=place[1])
 
 
+@pytest.mark.parametrize("change", [lambda limit: limit[:5], Tensor.double, Tensor.neg])
+def test_bad_limits_of_sparse_makers_are_refused(change):
+    path_loss, wrong = umi_scenario().path_loss, change(0.1 + torch.rand(6))
+    told = refused(lambda: sparse_links(drop(), path_loss, 3, max_power_w=wrong))
+    assert told.startswith("max_power_w: ")
+    assert refused(lambda: sparse_cells(drop(), path_loss, wrong, 3)).startswith("max_power_w: ")
+
+
 def test_sparse_makers():
     path_loss = umi_scenario().path_loss
     limit = 0.1 + torch.rand(6)
     assert torch.equal(sparse_links(drop(), path_loss, 3, max_power_w=limit).max_power_w, limit)
-    for wrong in (limit[:5], limit.double(), -limit):
-        told = [
-            refused(lambda wrong=wrong: sparse_links(drop(), path_loss, 3, max_power_w=wrong)),
-            refused(lambda wrong=wrong: sparse_cells(drop(), path_loss, wrong, 3)),
-        ]
-        assert all(message.startswith("max_power_w: ") for message in told)
     lost = Drop(rx_position_m=drop().rx_position_m * torch.nan, tx_position_m=drop().tx_position_m)
     message = "drop.rx_position_m: must be finite, received nan"
     assert refused(lambda: sparse_links(lost, path_loss, 3)) == message

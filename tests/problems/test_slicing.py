@@ -3,7 +3,8 @@ import math
 
 import pytest
 import torch
-from tests.solvers.test_exact_slicing import asked, batch
+from tests.testing.forms import traced
+from tests.testing.slices import batch
 
 from torchrrm import rates
 from torchrrm.channels import Nakagami
@@ -48,7 +49,7 @@ def test_rates_are_those_of_the_paper():
 def test_compiled_rate_is_the_tensors(name):
     problem, record = KINDS[name], batch(name, count=4)
     width = (10 ** torch.linspace(3, 7, 24, dtype=torch.float64)).reshape(4, 6).requires_grad_()
-    compiled, plain = problem.rate(record, width), problem.rate(asked(record), width)
+    compiled, plain = problem.rate(record, width), problem.rate(traced(record), width)
     torch.testing.assert_close(compiled, plain, rtol=1e-9, atol=1e-6)
     (slope,) = torch.autograd.grad(compiled.sum(), width, create_graph=True)
     torch.testing.assert_close(slope, problem.slope(record, width), rtol=1e-8, atol=1e-9)
@@ -72,7 +73,7 @@ def test_gradcheck_of_the_rate(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_minimum_bandwidth_of_both_forms(name):
     problem, record = KINDS[name], batch(name, count=10 if "capacity" in name else 60)
-    compiled, plain = problem.minimum_bandwidth(record), problem.minimum_bandwidth(asked(record)).detach()
+    compiled, plain = problem.minimum_bandwidth(record), problem.minimum_bandwidth(traced(record)).detach()
     assert torch.equal(torch.isfinite(compiled), torch.isfinite(plain))
     found = torch.isfinite(compiled)
     torch.testing.assert_close(compiled[found], plain[found], rtol=1e-8, atol=0.0)
@@ -95,7 +96,7 @@ def test_weak_users_whose_rate_has_a_valley_and_a_peak(name):
     )
     compiled, plain = (
         KINDS[name].minimum_bandwidth(record),
-        KINDS[name].minimum_bandwidth(asked(record)).detach(),
+        KINDS[name].minimum_bandwidth(traced(record)).detach(),
     )
     assert torch.equal(torch.isfinite(compiled), torch.isfinite(plain))
     assert 20 < torch.isfinite(plain).sum() < 190
@@ -157,6 +158,52 @@ def test_evaluation(name):
     torch.testing.assert_close(double.violation["bandwidth"][some], torch.ones(int(some.sum())).double())
     negative = problem.evaluate(record, SliceAction(bandwidth_hz=-action.bandwidth_hz))
     assert (negative.violation["sign"].amax(-1) > 0)[some].all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bandwidth_outside_the_schedule_adds_nothing(name):
+    """A slice of a band that serves some users only; the others, and idle ones, get bandwidth too."""
+    problem, record = KINDS[name], batch(name, count=10)
+    record = replace(record, bandwidth_hz=record.bandwidth_hz / 20)
+    schedule = problem.schedule(record)
+    action = EqualSurplus(problem)(record)
+    wasted = SliceAction(bandwidth_hz=torch.where(schedule.active, action.bandwidth_hz, 1e6))
+    assert (~schedule.active & record.active).any()
+    assert torch.equal(problem.evaluate(record, wasted).objective, problem.evaluate(record, action).objective)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("-short")])
+def test_short_blocks_of_little_bandwidth_count_as_nothing(name):
+    """The normal approximation is negative there; the sign is kept in `rate` only."""
+    problem = KINDS[name]
+    record = replace(batch(name, count=10), min_rate_bps=torch.zeros(10, 6, dtype=torch.float64))
+    width = torch.full((10, 6), 10.0, dtype=torch.float64)
+    rate = problem.rate(record, width)
+    assert (rate < 0).any()
+    assert torch.equal(problem.utility(record, width), rate.clamp(min=0))
+    score = problem.evaluate(record, SliceAction(bandwidth_hz=width))
+    assert torch.equal(score.utility, torch.where(problem.schedule(record).active, rate.clamp(min=0), 0.0))
+
+
+def test_users_without_a_minimum_do_not_make_a_slice_infeasible():
+    """The second user is overheard by a better channel, so that it is never scheduled."""
+    problem = KINDS["secrecy"]
+    gain, heard = torch.tensor([1e-9, 1e-11]), torch.tensor([1e-11, 1e-9])
+    for least, feasible in (([1e6, 0.0], True), ([1e6, 1e6], False)):
+        record = slice_instance(gain, heard, min_rate_bps=torch.tensor(least))
+        assert problem.schedule(record).active.tolist() == [True, False]
+        assert bool(problem.feasible(record)) == feasible
+
+
+def test_what_violates_by_a_part_violates_nothing_of_the_eased_slice():
+    problem, record = KINDS["data-rate"], batch("data-rate", count=10)
+    violation = torch.linspace(0.01, 0.1, 10, dtype=torch.float64)
+    width = EqualSurplus(problem)(record).bandwidth_hz * (1 + violation[:, None])
+    score = problem.evaluate(record, SliceAction(bandwidth_hz=width))
+    assert (score.violation["bandwidth"] > 0.009)[problem.schedule(record).active.any(-1)].all()
+    eased = problem.eased(record, violation)
+    torch.testing.assert_close(eased.bandwidth_hz, record.bandwidth_hz * (1 + violation))
+    torch.testing.assert_close(eased.min_rate_bps, record.min_rate_bps * (1 - violation)[:, None])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -194,3 +194,9 @@ def test_effective_capacity_derivatives(rayleigh, loss):
     if not loss:
         assert (slope > 0).all()
         assert (curvature < 0).all()
+
+
+def test_a_ratio_that_overflows_has_the_rate_of_the_largest_number():
+    """2^128 in single precision."""
+    gain, power, noise = torch.tensor([[1e30]]), torch.tensor([1e10]), torch.tensor(1e-10)
+    torch.testing.assert_close(rates.interference_rate(gain, power, noise), torch.tensor([128.0]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.solvers.test_safeguard import hall, symmetric
+from tests.testing.links import hall, symmetric
 from tests.testing.slices import sample as sample_slices
 
 from torchrrm import bench, records

@@ -1,10 +1,8 @@
 """Solvers of interference links in plain numpy, one instance and one link at a time."""
 
 import numpy as np
-from torch import Tensor
 
 from torchrrm.problems import LinkInstance
-from torchrrm.records import map_tensors, replace
 
 
 def relative(instance: LinkInstance) -> np.ndarray:
@@ -49,9 +47,3 @@ def itlinq(gain: np.ndarray, priority: np.ndarray, margin: float, exponent: floa
         if gain[k, k] > 0 and worst <= margin * gain[k, k] ** exponent:
             admitted.append(k)
     return np.isin(np.arange(len(gain)), admitted)
-
-
-def traced(instance: LinkInstance) -> LinkInstance:
-    """The same instance with gains that ask for a gradient, so that the torch form serves it."""
-    copy = map_tensors(Tensor.clone, instance)
-    return replace(copy, gain=copy.gain.requires_grad_())

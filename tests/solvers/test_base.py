@@ -62,6 +62,24 @@ def test_a_converged_instance_keeps_its_state_in_a_batch():
     assert state.history.shape == (2, 3, 2)
 
 
+class Restless(SquareRoot):
+    """Rests for one step at 1 and then moves on for ever; 5 takes many steps to come to rest."""
+
+    def step(self, instance: Number, state: Guess) -> Guess:
+        restless = torch.where(state.root == 1.0, 1.0 + 1e-13, state.root + 1.0)
+        moved = torch.where(instance.value == 1.0, restless, 0.5 * (state.root + 5.0))
+        return Guess(root=moved, history=state.history)
+
+
+def test_an_instance_that_came_to_rest_stays_there():
+    """Its next step would be a long one; the other instance is still on its way."""
+    solution = Restless().solve(Number(value=torch.tensor([1.0, 5.0], dtype=torch.float64)))
+    assert solution.action.value[0] == 1.0 + 1e-13
+    assert solution.iterations[0] == 1
+    assert solution.iterations[1] > 10
+    assert solution.converged.all()
+
+
 def test_stops_at_the_step_limit_and_says_so():
     solution = SquareRoot(max_steps=3).solve(Number(value=VALUES))
     assert not solution.converged[0, 2]

@@ -11,40 +11,17 @@ from hypothesis import strategies as st
 from scipy import optimize
 from tests.kernels import cases
 from tests.solvers import oracles
+from tests.testing.forms import traced
+from tests.testing.slices import batch, objective, one_slice
 
 from torchrrm.kernels import slicing as kernels
 from torchrrm.kernels.link_rates import curves
 from torchrrm.problems import KINDS, QoS, SliceInstance
-from torchrrm.records import index, map_tensors, pad, replace, stack, to
+from torchrrm.records import index, map_tensors, pad, replace, to
 from torchrrm.solvers import ExactSlicing, GreedyResourceBlocks, OneWinner
 
 NAMES = list(KINDS)
 CONCAVE = [name for name in NAMES if name != "secrecy-short"]
-
-
-def instance(case, dtype=torch.float64) -> SliceInstance:
-    cn0, eavesdropper, min_rate, limit, active = case
-    return SliceInstance(
-        cn0_hz=torch.tensor(cn0, dtype=dtype),
-        eavesdropper_cn0_hz=torch.tensor(eavesdropper, dtype=dtype),
-        min_rate_bps=torch.tensor(min_rate, dtype=dtype),
-        bandwidth_hz=torch.tensor(limit, dtype=dtype),
-        active=torch.tensor(active),
-    )
-
-
-def batch(name, count=20, users=6, seed=0, dtype=torch.float64) -> SliceInstance:
-    rng = np.random.default_rng(seed)
-    return stack([instance(cases.usual(rng, users, "secrecy" in name), dtype) for _ in range(count)])
-
-
-def asked(record: SliceInstance) -> SliceInstance:
-    """The instance with a gradient asked for, which the torch form answers."""
-    return replace(record, cn0_hz=record.cn0_hz.clone().requires_grad_())
-
-
-def objective(problem, record, action):
-    return problem.evaluate(record, action).objective.detach()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +88,7 @@ def test_brute_force_of_three_users(name):
     for _ in range(15):
         case = cases.usual(rng, 3, "secrecy" in name)
         width, bound = kernels.solve(*case, law)
-        schedule = problem.schedule(instance(case))
+        schedule = problem.schedule(one_slice(case))
         least, served = schedule.minimum_bandwidth_hz.numpy(), schedule.active.numpy()
         if not served.any():
             continue
@@ -130,7 +107,7 @@ def test_a_general_optimiser_finds_nothing_better(name):
     rng = np.random.default_rng(11)
     for _ in range(8):
         case = cases.usual(rng, 3, "secrecy" in name)
-        schedule = problem.schedule(instance(case))
+        schedule = problem.schedule(one_slice(case))
         served, surplus = schedule.active.numpy(), schedule.surplus_hz.item()
         if served.sum() < 2:
             continue
@@ -192,7 +169,7 @@ def test_torch_form_is_the_compiled_one(name):
     count = 6 if KINDS[name].qos is QoS.EFFECTIVE_CAPACITY else 60
     problem, record = KINDS[name], batch(name, count=count, users=5, seed=8)
     solver = ExactSlicing(problem)
-    compiled, tensors = solver.solve(record), solver.solve(asked(record))
+    compiled, tensors = solver.solve(record), solver.solve(traced(record))
     assert tensors.converged.all()
     one, other = objective(problem, record, compiled.action), objective(problem, record, tensors.action)
     assert compiled.upper_bound is not None
@@ -283,7 +260,7 @@ def test_units_do_not_matter_for_long_blocks(name, factor):
 def test_nobody_schedulable(name, form):
     record = batch(name, count=3, users=4)
     record = replace(record, min_rate_bps=torch.full_like(record.min_rate_bps, 1e13))
-    solution = ExactSlicing(KINDS[name]).solve(asked(record) if form == "torch" else record)
+    solution = ExactSlicing(KINDS[name]).solve(traced(record) if form == "torch" else record)
     assert not solution.action.bandwidth_hz.any()
     assert solution.upper_bound is not None
     assert not solution.upper_bound.any()
@@ -326,8 +303,8 @@ def test_curves_straight_to_rounding(form):
         6e6,
         np.ones(3, np.bool_),
     )
-    problem, record = KINDS["secrecy"], instance(case)
-    solution = ExactSlicing(problem).solve(asked(record) if form == "torch" else record)
+    problem, record = KINDS["secrecy"], one_slice(case)
+    solution = ExactSlicing(problem).solve(traced(record) if form == "torch" else record)
     assert solution.upper_bound is not None
     assert objective(problem, record, solution.action) >= solution.upper_bound * (1 - 1e-6)
 
@@ -337,8 +314,8 @@ def test_newton_steps_do_not_go_to_and_fro():
     cn0 = np.array([2.4e8, 3.9e13, 1.4e14, 1.7e6, 1.9e19])
     rate = np.array([30.0, 9.7e3, 7.3e3, 5e2, 7.9e4])
     case = cases.Slice(cn0, np.zeros(5), rate, 2490811.97637690, np.ones(5, np.bool_))
-    problem, record = KINDS["effective-capacity"], instance(case)
-    for one in (record, asked(record)):
+    problem, record = KINDS["effective-capacity"], one_slice(case)
+    for one in (record, traced(record)):
         solution = ExactSlicing(problem).solve(one)
         assert solution.upper_bound is not None
         assert objective(problem, record, solution.action) >= solution.upper_bound * (1 - 1e-9)
@@ -356,7 +333,7 @@ def test_float32_gives_what_float64_gives(name):
     assert (value >= exact.upper_bound * (1 - 3e-5)).all()
 
 
-@pytest.mark.parametrize("form", [lambda record: record, asked])
+@pytest.mark.parametrize("form", [lambda record: record, traced])
 @pytest.mark.parametrize("name", ["data-rate", "secrecy"])
 @pytest.mark.parametrize(
     ("cn0", "least", "width"),
@@ -378,7 +355,7 @@ def test_minima_near_the_most_that_any_bandwidth_carries(cn0, least, width, name
 
     `OneWinner` keeps the minimum with 1e-16 to spare, and had 1.6e-5 more than the bound.
     """
-    record = instance((cn0, [0.0] * 4, least, width, [True] * 4))
+    record = one_slice((cn0, [0.0] * 4, least, width, [True] * 4))
     problem = KINDS[name]
     for rule in (OneWinner(problem), GreedyResourceBlocks(problem)):
         evaluation = problem.evaluate(record, rule(record))
@@ -390,7 +367,7 @@ def test_minima_near_the_most_that_any_bandwidth_carries(cn0, least, width, name
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_user_that_asks_for_nothing_and_can_have_nothing_makes_no_slice_infeasible(name):
-    record = instance(([1e7, 0.0], [2e7 if "secrecy" in name else 0.0, 0.0], [0.0, 0.0], 1e6, [True, True]))
+    record = one_slice(([1e7, 0.0], [2e7 if "secrecy" in name else 0.0, 0.0], [0.0, 0.0], 1e6, [True, True]))
     assert KINDS[name].feasible(record)
     assert not KINDS[name].feasible(replace(record, min_rate_bps=torch.tensor([0.0, 1.0]).double()))
     solution = ExactSlicing(KINDS[name]).solve(record)

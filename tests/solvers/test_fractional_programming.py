@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from tests.solvers import link_oracles as oracles
+from tests.testing.forms import traced
 from tests.testing.links import LINKS, sample
 
 from torchrrm.problems import LinkInstance, PowerAction, WeightedSumRate, link_instance
@@ -105,7 +106,7 @@ def test_ends_where_the_exact_inner_problem_and_wmmse_end() -> None:
 
 
 def test_gradients() -> None:
-    instance = oracles.traced(draw(4, seed=4))
+    instance = traced(draw(4, seed=4))
     FractionalProgramming(3)(instance).power_w.sum().backward()
     assert instance.gain.grad is not None
     assert torch.isfinite(instance.gain.grad).all()

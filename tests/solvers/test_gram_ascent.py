@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from tests.testing.beams import BEAMS, Cell, complex_normal, in_cell, loaded, sample, traced
+from tests.testing.beams import BEAMS, Cell, complex_normal, in_cell, loaded, sample
+from tests.testing.forms import traced
 
 from torchrrm.problems import UrllcBeamforming, miso_instance
 from torchrrm.problems.beamforming import (

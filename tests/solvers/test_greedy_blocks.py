@@ -3,7 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tests.solvers.test_exact_slicing import asked, batch, objective
+from tests.testing.forms import traced
+from tests.testing.slices import batch, objective
 
 from torchrrm.kernels.link_rates import curve
 from torchrrm.problems import KINDS, QoS
@@ -44,7 +45,7 @@ def test_torch_form_is_the_compiled_one(name):
     count = 3 if KINDS[name].qos is QoS.EFFECTIVE_CAPACITY else 20
     problem, record = KINDS[name], batch(name, count=count, users=5, seed=2)
     solver = GreedyResourceBlocks(problem, 1e6)
-    compiled, tensors = solver.solve(record), solver.solve(asked(record))
+    compiled, tensors = solver.solve(record), solver.solve(traced(record))
     assert torch.equal(compiled.iterations, tensors.iterations)
     torch.testing.assert_close(
         compiled.action.bandwidth_hz, tensors.action.bandwidth_hz.detach(), rtol=1e-9, atol=1e-3

@@ -3,8 +3,8 @@ import math
 
 import pytest
 import torch
-from tests.solvers import link_oracles as oracles
-from tests.testing.links import LINKS, sample
+from tests.testing.forms import traced
+from tests.testing.links import LINKS, sample, weighted_rayleigh
 
 from torchrrm.kernels import link_greedy
 from torchrrm.kernels.links import relative
@@ -16,18 +16,6 @@ from torchrrm.solvers.relative_links import relative_links
 from torchrrm.testing import check_solver
 
 PROBLEM = WeightedSumRate()
-
-
-def draw(count: int, links: int, seed: int = 0, idle: float = 0.2) -> LinkInstance:
-    """Rayleigh links of 15 dB with weights of a control loop, some of them not active."""
-    generator = torch.Generator().manual_seed(seed)
-    gain = torch.empty(count, links, links, dtype=torch.float64).exponential_(generator=generator)
-    weight = 1.0 + torch.empty(count, links, dtype=torch.float64).exponential_(generator=generator) * (
-        torch.rand(count, links, generator=generator) < 1 / 3
-    )
-    instance = link_instance(gain, noise_power_w=1.0, max_power_w=10**1.5, weight=weight)
-    active = torch.rand(count, links, generator=generator) >= idle
-    return replace(instance, active=active)
 
 
 def rate(instance: LinkInstance, action: PowerAction) -> torch.Tensor:
@@ -53,23 +41,23 @@ def test_conforms(solver: GreedyLinks) -> None:
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_torch_form_conforms(solver: GreedyLinks) -> None:
-    check_solver(lambda instance: solver(oracles.traced(instance)), PROBLEM, sample, expected=LINKS)
+    check_solver(lambda instance: solver(traced(instance)), PROBLEM, sample, expected=LINKS)
 
 
 @pytest.mark.parametrize("links", [1, 2, 7, 20, 60])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_both_forms_agree(solver: GreedyLinks, links: int) -> None:
-    instance = draw(max(2, 120 // links), links, seed=links)
-    compiled, batched = solver(instance).power_w, solver(oracles.traced(instance)).power_w.detach()
+    instance = weighted_rayleigh(max(2, 120 // links), links, seed=links)
+    compiled, batched = solver(instance).power_w, solver(traced(instance)).power_w.detach()
     torch.testing.assert_close(compiled, batched, rtol=1e-9, atol=1e-9)
     assert torch.equal(solver(index(instance, 0)).power_w, compiled[0])
     single = to(instance, dtype=torch.float32)
-    scores = [rate(single, solver(form(single))).detach() for form in (lambda one: one, oracles.traced)]
+    scores = [rate(single, solver(form(single))).detach() for form in (lambda one: one, traced)]
     torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=0)
 
 
 def test_close_to_the_best_on_and_off_powers() -> None:
-    instance = draw(60, 9, seed=1)
+    instance = weighted_rayleigh(60, 9, seed=1)
     best, plain = on_and_off(instance), rate(instance, GreedyLinks(1, 1, 0)(instance))
     found = rate(instance, GreedyLinks(4, 16, 0)(instance))
     assert (found <= best + 1e-9).all()
@@ -79,7 +67,7 @@ def test_close_to_the_best_on_and_off_powers() -> None:
 
 
 def test_greedy_admission_from_nobody() -> None:
-    instance = draw(20, 8, seed=2)
+    instance = weighted_rayleigh(20, 8, seed=2)
     power = GreedyLinks(1, 1, 0)(instance).power_w
     for i in range(20):
         one = index(instance, i)
@@ -116,20 +104,20 @@ def test_a_transposed_gain_is_noticed() -> None:
     instance, wrong = (
         link_instance(each, noise_power_w=0.01, max_power_w=1.0) for each in (gain, gain.mT.contiguous())
     )
-    for form in (lambda problem: problem, oracles.traced):
+    for form in (lambda problem: problem, traced):
         right, transposed = GreedyLinks()(form(instance)), GreedyLinks()(form(wrong))
         assert rate(instance, transposed).mean() < 0.97 * rate(instance, right).mean()
 
 
 def test_better_than_wmmse_where_all_hear_each_other() -> None:
-    instance = draw(60, 20, seed=3, idle=0.0)
+    instance = weighted_rayleigh(60, 20, seed=3, idle=0.0)
     assert (
         rate(instance, GreedyLinks()(instance)).mean() > rate(instance, WMMSE(40, starts=16)(instance)).mean()
     )
 
 
 def test_in_relative_units_as_control_loops_call_it() -> None:
-    one = index(draw(1, 12, seed=4, idle=0.0), 0)
+    one = index(weighted_rayleigh(1, 12, seed=4, idle=0.0), 0)
     arrays = one.gain.numpy(), 1.0, one.max_power_w.numpy(), one.active.numpy()
     _, cross, across, direct = relative(*arrays)
     amplitude = torch.empty(12, dtype=torch.float64)
@@ -138,7 +126,7 @@ def test_in_relative_units_as_control_loops_call_it() -> None:
 
 
 def test_pairs_and_admission() -> None:
-    instance = draw(30, 6, seed=6)
+    instance = weighted_rayleigh(30, 6, seed=6)
     links = relative_links(instance)
     pairs = best_pairs(links, 6)
     assert (pairs.alone.diff(dim=-1) <= 0).all()
@@ -153,14 +141,14 @@ def test_pairs_and_admission() -> None:
 
 
 def test_the_polish_has_gradients() -> None:
-    traced = oracles.traced(draw(5, 8, seed=7))
-    rate(traced, GreedyLinks()(traced)).sum().backward()
-    assert traced.gain.grad is not None
-    assert torch.isfinite(traced.gain.grad).all()
+    leaf = traced(weighted_rayleigh(5, 8, seed=7))
+    rate(leaf, GreedyLinks()(leaf)).sum().backward()
+    assert leaf.gain.grad is not None
+    assert torch.isfinite(leaf.gain.grad).all()
 
 
 def test_weights_of_zero_and_shapes() -> None:
-    instance = draw(4, 5, seed=8)
+    instance = weighted_rayleigh(4, 5, seed=8)
     silent = GreedyLinks()(replace(instance, weight=torch.zeros_like(instance.weight)))
     assert torch.isfinite(silent.power_w).all()
     assert GreedyLinks().solve(instance).converged.shape == (4,)

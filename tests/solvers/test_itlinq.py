@@ -1,6 +1,7 @@
 import pytest
 import torch
 from tests.solvers import link_oracles as oracles
+from tests.testing.forms import traced
 from tests.testing.links import LINKS, sample
 
 from torchrrm.problems import LinkInstance, WeightedSumRate, link_instance
@@ -20,7 +21,7 @@ def test_conforms() -> None:
     check_solver(ITLinQ(), WeightedSumRate(), sample, expected=LINKS)
     solver = ITLinQ(m_db=0.0, eta=0.7)
     check_solver(solver, WeightedSumRate(), sample, expected=LINKS)
-    check_solver(lambda one: solver(oracles.traced(one)), WeightedSumRate(), sample, expected=LINKS)
+    check_solver(lambda one: solver(traced(one)), WeightedSumRate(), sample, expected=LINKS)
 
 
 @pytest.mark.parametrize(("m_db", "eta"), [(25.0, 0.5), (0.0, 0.7), (-10.0, 0.5)])
@@ -29,7 +30,7 @@ def test_equals_the_rule_link_by_link(m_db: float, eta: float) -> None:
     priority = torch.rand(50, 9, generator=torch.Generator().manual_seed(1))
     solver = ITLinQ(m_db, eta)
     for given in (priority, None):
-        forms = solver(instance, given), solver(oracles.traced(instance), given)
+        forms = solver(instance, given), solver(traced(instance), given)
         for i in range(50):
             one = index(instance, i)
             order = one.gain.diagonal() if given is None else given[i]

@@ -16,11 +16,12 @@ from torchrrm.problems.association import (
     UNSERVED,
     ProportionalFairAssociation,
     SumRateAssociation,
+    cell_instance,
     in_reach,
     relative_snr,
 )
 from torchrrm.records import index, replace, to
-from torchrrm.solvers import ControlledMaxSumUtility, MaxSumUtility
+from torchrrm.solvers import ControlledMaxSumUtility, MaxGainAssociation, MaxSignalAssociation, MaxSumUtility
 from torchrrm.testing import check_solver
 
 SOLVERS = {"max": MaxSumUtility, "control": ControlledMaxSumUtility}
@@ -191,3 +192,15 @@ def test_the_same_at_every_start_of_the_exchange(generator):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         MaxSumUtility(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("rule", "stations"), [(MaxSignalAssociation(), [0, 1, -1, -1]), (MaxGainAssociation(), [1, 1, -1, -1])]
+)
+def test_rules_leave_users_out_of_reach_unserved(rule, stations):
+    """The first user hears the first station louder, and the second one over a better path; two hear no active one."""
+    gain = torch.tensor([[2.0, 3.0, 9.0], [0.0, 1.0, 9.0], [0.0, 0.0, 9.0], [0.0, 0.0, 0.0]])
+    cells = cell_instance(gain, max_power_w=torch.tensor([2.0, 1.0, 1.0]))
+    action = rule(replace(cells, active_bs=torch.tensor([True, True, False])))
+    assert action.station.tolist() == stations
+    assert action.power_w.tolist() == [2.0, 1.0, 0.0]

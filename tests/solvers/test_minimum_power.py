@@ -6,7 +6,8 @@ import cvxpy
 import numpy as np
 import pytest
 import torch
-from tests.testing.links import LINKS, sample
+from tests.testing.forms import traced
+from tests.testing.links import LEAST_RATE, LINKS, partly_feasible, sample
 
 from torchrrm.problems import LinkInstance, PowerAction, QosSumRate, link_instance
 from torchrrm.problems.links.qos_sum_rate import coupling, solve_coupling
@@ -14,22 +15,6 @@ from torchrrm.records import index, replace, to
 from torchrrm.solvers import MinimumPower, is_feasible, spectral_radius
 from torchrrm.solvers.minimum_power import least_power, minimum_region
 from torchrrm.testing import check_problem, check_solver
-
-LEAST = 0.05  # bit/s/Hz, which every instance of `sample` can give
-
-
-def links(count: int, size: int = 4, seed: int = 0) -> LinkInstance:
-    """Instances in double precision of which some cannot give 1 bit/s/Hz to all."""
-    generator = torch.Generator().manual_seed(seed)
-    gain = torch.empty(count, size, size, dtype=torch.float64).exponential_(generator=generator)
-    strength = 10 ** (-1.2 + 0.7 * torch.rand(count, size, size, generator=generator).double())
-    own = torch.eye(size, dtype=torch.float64)
-    return link_instance(gain * (strength * (1 - own) + own), noise_power_w=0.03, max_power_w=1.0)
-
-
-def differentiated(instance: LinkInstance) -> LinkInstance:
-    """The instance with a gradient asked for, which the torch form answers."""
-    return replace(instance, gain=instance.gain.clone().requires_grad_())
 
 
 def linear_program(instance: LinkInstance, rate: np.ndarray) -> np.ndarray | None:
@@ -49,16 +34,19 @@ def test_problem_conforms():
     check_problem(QosSumRate(0.3), sample, expected=LINKS)
 
 
-@pytest.mark.parametrize("rate", [0.0, LEAST])
+@pytest.mark.parametrize("rate", [0.0, LEAST_RATE])
 def test_solver_conforms(rate):
     check_solver(MinimumPower(rate), QosSumRate(rate), sample, expected=LINKS)
 
 
 def test_against_linear_programs():
     """50 feasible instances to 1e-4; those said to be infeasible are so, whichever form says it."""
-    instance, rate = links(90), torch.rand(90, 4, generator=torch.Generator().manual_seed(1)).double() * 1.5
+    instance, rate = (
+        partly_feasible(90),
+        torch.rand(90, 4, generator=torch.Generator().manual_seed(1)).double() * 1.5,
+    )
     solution = MinimumPower(rate).solve(instance)
-    general = MinimumPower(rate).solve(differentiated(instance))
+    general = MinimumPower(rate).solve(traced(instance))
     assert torch.equal(solution.converged, general.converged)
     found = 0
     for i in range(90):
@@ -72,11 +60,11 @@ def test_against_linear_programs():
 
 def test_both_forms_agree():
     for size in (1, 3, 8):
-        instance = links(200, size=size, seed=size)
+        instance = partly_feasible(200, size=size, seed=size)
         instance = replace(instance, active=torch.rand(200, size, generator=torch.Generator()) < 0.8)
         kernel, torch_form = (
             MinimumPower(0.7).solve(instance),
-            MinimumPower(0.7).solve(differentiated(instance)),
+            MinimumPower(0.7).solve(traced(instance)),
         )
         assert torch.equal(kernel.converged, torch_form.converged)
         assert torch.equal(kernel.iterations, torch_form.iterations)
@@ -87,7 +75,7 @@ def test_both_forms_agree():
 
 
 def test_rates_are_met_exactly_and_nothing_less_would_do():
-    instance, problem = links(100), QosSumRate(0.8)
+    instance, problem = partly_feasible(100), QosSumRate(0.8)
     solution = MinimumPower(0.8).solve(instance)
     power = solution.action.power_w[solution.converged]
     served = index(instance, solution.converged)
@@ -106,7 +94,7 @@ def test_rates_are_met_exactly_and_nothing_less_would_do():
 
 def test_infeasible_instances_get_the_fixed_point():
     """Iterated from zero and from the limit, `p = min(F p + u, 1)` comes to the action."""
-    instance = links(200, size=6, seed=3)
+    instance = partly_feasible(200, size=6, seed=3)
     solution = MinimumPower(1.0).solve(instance)
     assert 0.2 < solution.converged.double().mean() < 0.95
     matrix, demand = coupling(instance, 1.0)
@@ -124,7 +112,7 @@ def test_infeasible_instances_get_the_fixed_point():
 
 
 def test_spectral_radius_tells_what_no_power_can_reach():
-    instance = links(300, seed=5)
+    instance = partly_feasible(300, seed=5)
     radius = spectral_radius(instance, 1.0)
     matrix = coupling(instance, 1.0)[0].numpy()
     np.testing.assert_allclose(radius, [np.abs(np.linalg.eigvals(m)).max() for m in matrix], rtol=1e-9)
@@ -146,7 +134,7 @@ def test_two_links_in_closed_form():
 
 
 def test_gradient():
-    instance = to(links(3, size=3), dtype=torch.float64)
+    instance = to(partly_feasible(3, size=3), dtype=torch.float64)
 
     def power(gain):
         return MinimumPower(0.4)(replace(instance, gain=gain)).power_w
@@ -155,7 +143,7 @@ def test_gradient():
 
 
 def test_links_that_ask_for_nothing_get_nothing():
-    instance = links(5)
+    instance = partly_feasible(5)
     solution = MinimumPower(torch.tensor([0.5, 0.0, 0.0, 0.5])).solve(instance)
     assert not solution.action.power_w[:, 1:3].any()
     assert solution.action.power_w[:, [0, 3]].all()
@@ -201,8 +189,8 @@ def test_region_of_a_link_without_a_minimum_beside_strong_ones():
 
 
 def test_demands_that_nothing_can_meet_stay_finite():
-    instance = links(5)
-    for form in (instance, differentiated(instance)):
+    instance = partly_feasible(5)
+    for form in (instance, traced(instance)):
         solution = MinimumPower(1000.0).solve(form)
         assert not solution.converged.any()
         assert (solution.action.power_w == 1).all()
@@ -220,11 +208,14 @@ def test_demands_that_nothing_can_meet_stay_finite():
         (torch.tensor([1.0, math.inf]), "min_rate_bps_hz: must be finite and not negative, received inf"),
     ],
 )
-def test_bad_rates_are_one_clear_line(rate, message):
-    for kind in (MinimumPower, QosSumRate):
-        with pytest.raises(ValueError, match=message):
-            kind(rate)
+@pytest.mark.parametrize("kind", [MinimumPower, QosSumRate])
+def test_bad_rates_are_one_clear_line(kind, rate, message):
+    with pytest.raises(ValueError, match=message):
+        kind(rate)
+
+
+def test_rates_of_other_links_are_one_clear_line():
     with pytest.raises(
         ValueError, match=r"min_rate_bps_hz: must broadcast to \[2, 4\], received shape \[3\]"
     ):
-        MinimumPower(torch.ones(3))(links(2))
+        MinimumPower(torch.ones(3))(partly_feasible(2))

@@ -5,8 +5,7 @@ import pytest
 import torch
 from scipy import optimize
 from tests.solvers import oracles_links as oracles
-from tests.solvers.test_minimum_power import LEAST, links
-from tests.testing.links import LINKS, sample
+from tests.testing.links import LEAST_RATE, LINKS, partly_feasible, sample
 
 from torchrrm.problems import LinkInstance, QosSumRate
 from torchrrm.records import index, replace, to
@@ -19,14 +18,14 @@ KINDS = [GeometricProgram, QosWMMSE]
 
 def feasible_links(count: int, size: int, rate: float, seed: int = 0) -> LinkInstance:
     """That many instances that can give the rate to all, of different weights."""
-    instance = links(4 * count, size=size, seed=seed)
+    instance = partly_feasible(4 * count, size=size, seed=seed)
     weight = 0.5 + torch.rand(instance.weight.shape, generator=torch.Generator().manual_seed(seed)).double()
     instance = replace(instance, weight=weight)
     return index(index(instance, QosSumRate(rate).feasible(instance)), slice(count))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rate", [0.0, LEAST])
+@pytest.mark.parametrize("rate", [0.0, LEAST_RATE])
 def test_solver_conforms(kind, rate):
     check_solver(kind(rate, max_steps=5), QosSumRate(rate), sample, expected=replace(LINKS, extremes=False))
 
@@ -103,7 +102,7 @@ def test_converges_where_no_local_change_is_better(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_infeasible_instances_are_told_and_get_minimum_power(kind):
-    instance = links(40, size=5, seed=2)
+    instance = partly_feasible(40, size=5, seed=2)
     feasible = QosSumRate(1.0).feasible(instance)
     assert 0 < feasible.sum() < 40
     solution = kind(1.0, max_steps=30, tolerance=1e-3).solve(instance)
@@ -116,7 +115,7 @@ def test_infeasible_instances_are_told_and_get_minimum_power(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_rates_that_leave_no_room_get_the_least_powers(kind):
     gain = torch.tensor([[1.0, 0.1], [0.1, 1.0]], dtype=torch.float64)
-    instance = replace(index(links(1, size=2), 0), gain=gain)
+    instance = replace(index(partly_feasible(1, size=2), 0), gain=gain)
     rate = float(torch.log2(torch.tensor(1 + 1 / 0.13, dtype=torch.float64)))  # just full power
     solution = kind(rate - 1e-12).solve(instance)
     assert solution.converged
@@ -127,7 +126,7 @@ def test_rates_that_leave_no_room_get_the_least_powers(kind):
 def test_demands_of_some_links_in_single_precision(kind):
     """Each link has its own minimum; links of weight 0 get no more than they ask for."""
     rate = torch.tensor([1.0, 0.0, 0.5, 0.0])
-    instance, problem = to(links(20, seed=6), dtype=torch.float32), QosSumRate(rate)
+    instance, problem = to(partly_feasible(20, seed=6), dtype=torch.float32), QosSumRate(rate)
     instance = replace(instance, weight=torch.tensor([0.0, 1.0, 1.0, 1.0]).expand(20, 4).clone())
     solution = kind(rate, max_steps=40).solve(instance)
     assert solution.action.power_w.dtype == torch.float32

@@ -1,13 +1,21 @@
 """Local searches that start where all links are alike: their results are never below the trivial rules."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
-from tests.solvers import link_oracles as oracles
-from tests.testing.links import some
+from tests.testing.forms import traced
+from tests.testing.links import hall, some, symmetric
 
-from torchrrm.problems import LinkInstance, PowerAction, SparseLinkInstance, WeightedSumRate, link_instance
+from torchrrm.problems import (
+    Evaluation,
+    LinkInstance,
+    PowerAction,
+    SparseLinkInstance,
+    WeightedSumRate,
+    link_instance,
+)
 from torchrrm.problems.association import ProportionalFairAssociation, cell_instance
 from torchrrm.records import replace
 from torchrrm.solvers import (
@@ -25,27 +33,6 @@ from torchrrm.solvers import (
 from torchrrm.solvers.base import best_action
 
 PROBLEM = WeightedSumRate()
-HALL_DB = """
--79.83,-79.59,-79.83,-80.65,-79.55,-79.78,-80.27,-79.71
--79.82,-79.85,-79.99,-79.73,-80.37,-80.08,-80.24,-79.70
--79.98,-80.15,-80.39,-80.13,-80.00,-80.14,-79.35,-79.50
--81.36,-80.94,-80.09,-80.21,-79.89,-79.89,-78.94,-80.56
--80.19,-78.98,-79.68,-79.67,-80.26,-80.82,-79.92,-79.95
--80.61,-80.34,-80.04,-80.47,-80.05,-79.95,-79.98,-80.25
--79.70,-79.55,-79.84,-80.41,-79.63,-80.25,-79.56,-80.54
--79.54,-80.01,-80.62,-80.16,-79.97,-79.86,-80.49,-80.55
-"""
-"""Gains in dB between eight links in a hall, with a spread of 0.5 dB."""
-
-
-def symmetric() -> LinkInstance:
-    """Six links with all gains at -80 dB."""
-    return link_instance(torch.full((6, 6), 1e-8, dtype=torch.float64))
-
-
-def hall() -> LinkInstance:
-    rows = [[float(value) for value in row.split(",")] for row in HALL_DB.split()]
-    return link_instance(10 ** (torch.tensor(rows, dtype=torch.float64) / 10))
 
 
 def objective(instance: LinkInstance, allocator: Any) -> torch.Tensor:
@@ -55,7 +42,7 @@ def objective(instance: LinkInstance, allocator: Any) -> torch.Tensor:
 SOLVERS = [WMMSE(), WMMSE(starts=4), WMMSE(init="random"), FractionalProgramming(), FPLinQ()]
 
 
-@pytest.mark.parametrize("form", [lambda instance: instance, oracles.traced], ids=["compiled", "torch"])
+@pytest.mark.parametrize("form", [lambda instance: instance, traced], ids=["compiled", "torch"])
 @pytest.mark.parametrize("solver", [*SOLVERS, GeometricProgram(), QosWMMSE()], ids=lambda s: type(s).__name__)
 def test_one_link_alone_is_found_where_all_are_alike(solver: Any, form: Any) -> None:
     """The best link alone: `log2(1 + 10 dBm / -104 dBm * gain)`, which is the best known value of both."""
@@ -97,7 +84,7 @@ def test_it_is_the_best_of_the_iteration_and_the_rules(
     plain = type(solver)(solver.max_steps, safeguard=False, **arguments)
     rules = torch.stack([objective(instance, rule) for rule in (plain, MaxPower(), StrongestLink())])
     assert {0, 2} <= {*rules.argmax(0).tolist()}
-    for form in (instance, oracles.traced(instance)):
+    for form in (instance, traced(instance)):
         torch.testing.assert_close(objective(form, solver), rules.amax(0), rtol=2e-5, atol=0)
     kept = rules[0] > rules[1:].amax(0) * (1 + 1e-4)
     assert torch.equal(solver(instance).power_w[kept], plain(instance).power_w[kept])
@@ -121,8 +108,7 @@ def test_links_with_lists_of_neighbours(generator: torch.Generator) -> None:
         weight=dense.weight,
         active=dense.active,
     )
-    traced = replace(sparse, direct_gain=sparse.direct_gain.clone().requires_grad_())
-    for form in (sparse, traced):
+    for form in (sparse, traced(sparse)):
         on = SparseWMMSE()(form).power_w > 1e-9 * sparse.max_power_w
         assert on.tolist() == [True, False, False, False, False, False]
     assert torch.equal(SparseWMMSE(safeguard=False)(sparse).power_w, sparse.max_power_w)
@@ -163,3 +149,25 @@ def test_the_best_action_violates_least_and_may_break_what_is_priced() -> None:
     assert torch.equal(best.power_w, above.power_w)
     broken = PowerAction(power_w=torch.full_like(full.power_w, torch.nan))
     assert best_action(PROBLEM, instance, [broken, full])[1].tolist() == [1, 1, 1]
+
+
+def test_of_actions_within_the_tolerance_the_best_is_taken() -> None:
+    instance = some(3, 4, generator=torch.Generator().manual_seed(0))
+    full = MaxPower()(instance)
+    slightly = PowerAction(power_w=(1 + 1e-6) * full.power_w)
+    low = PowerAction(power_w=0.1 * full.power_w)
+    assert best_action(PROBLEM, instance, [low, slightly])[1].tolist() == [1, 1, 1]
+    assert best_action(PROBLEM, instance, [low, slightly], tolerance=1e-8)[1].tolist() == [0, 0, 0]
+
+
+def test_an_objective_that_is_no_number_is_worse_than_any() -> None:
+    class Odd(WeightedSumRate):
+        def evaluate(self, instance: LinkInstance, action: PowerAction) -> Evaluation:
+            found = super().evaluate(instance, action)
+            full = action.power_w[..., 0] == instance.max_power_w[..., 0]
+            return dataclasses.replace(found, objective=found.objective.masked_fill(full, torch.nan))
+
+    instance = some(3, 4, generator=torch.Generator().manual_seed(0))
+    full = MaxPower()(instance)
+    low = PowerAction(power_w=0.1 * full.power_w)
+    assert best_action(Odd(), instance, [full, low])[1].tolist() == [1, 1, 1]

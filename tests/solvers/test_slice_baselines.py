@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tests.solvers.test_exact_slicing import batch, objective
+from tests.testing.slices import batch, objective
 
 from torchrrm.problems import KINDS, SliceAction
 from torchrrm.solvers import SOLVERS, EqualSurplus, ExactSlicing, OneWinner

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tests.testing.forms import traced
 
 from torchrrm.channels import PairedLinks
 from torchrrm.channels.pathloss import DualSlope
@@ -24,10 +25,6 @@ def draw(count: int, links: int = 20, degree: int = 6) -> tuple[SparseLinkInstan
     sparse = sparsify(dense, degree)
     kept = torch.diag_embed(sparse.direct_gain).scatter_add(-1, sparse.neighbour, sparse.neighbour_gain)
     return sparse, replace(dense, gain=kept)
-
-
-def traced(instance: SparseLinkInstance) -> SparseLinkInstance:
-    return replace(instance, direct_gain=instance.direct_gain.clone().requires_grad_())
 
 
 @pytest.mark.parametrize("tol", [None, 1e-9])

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.solvers import link_oracles as oracles
+from tests.testing.forms import traced
 from tests.testing.links import LINKS, sample
 
 from torchrrm.problems import LinkInstance, PowerAction, WeightedSumRate, link_instance
@@ -41,13 +42,13 @@ def test_conforms(solver: WMMSE) -> None:
 
 @pytest.mark.parametrize("solver", [WMMSE(), WMMSE(30, starts=4)])
 def test_the_torch_form_conforms(solver: WMMSE) -> None:
-    check_solver(lambda instance: solver(oracles.traced(instance)), PROBLEM, sample, expected=LINKS)
+    check_solver(lambda instance: solver(traced(instance)), PROBLEM, sample, expected=LINKS)
 
 
 @pytest.mark.parametrize(("init", "first"), [("max", 1.0), ("quarter", 0.25)])
 def test_equals_the_printed_updates(init: Any, first: float) -> None:
     instance, solver = draw(10), WMMSE(60, init=init, safeguard=False)
-    kernel, batched = solver(instance), solver(oracles.traced(instance))
+    kernel, batched = solver(instance), solver(traced(instance))
     for i in range(10):
         one = index(instance, i)
         gain, start = oracles.relative(one), np.full(6, first) * one.active.numpy()
@@ -90,14 +91,14 @@ def test_converges_to_a_stationary_point() -> None:
 
 def test_tolerance_in_both_forms() -> None:
     instance, solver = draw(8, seed=3), WMMSE(2000, tol=1e-9, starts=2)
-    compiled, batched = solver.solve(instance), solver.solve(oracles.traced(instance))
+    compiled, batched = solver.solve(instance), solver.solve(traced(instance))
     assert compiled.converged.all()
     assert batched.converged.all()
     assert fractions(instance, compiled.action) == pytest.approx(
         fractions(instance, batched.action), abs=1e-5
     )
     assert not WMMSE(100).solve(instance).converged.any()
-    assert (WMMSE(7).solve(oracles.traced(instance)).iterations == 7).all()
+    assert (WMMSE(7).solve(traced(instance)).iterations == 7).all()
 
 
 def test_a_transposed_gain_is_noticed() -> None:
@@ -105,7 +106,7 @@ def test_a_transposed_gain_is_noticed() -> None:
     gain = torch.empty(100, 8, 8, dtype=torch.float64).exponential_(generator=generator) ** 3
     instance = link_instance(gain, noise_power_w=0.01, max_power_w=1.0)
     wrong = link_instance(gain.mT, noise_power_w=0.01, max_power_w=1.0)
-    for form in (lambda problem: problem, oracles.traced):
+    for form in (lambda problem: problem, traced):
         right, transposed = WMMSE()(form(instance)), WMMSE()(form(wrong))
         scores = [PROBLEM.evaluate(instance, action).objective.mean() for action in (right, transposed)]
         assert scores[1] < 0.97 * scores[0]
@@ -125,7 +126,7 @@ def test_more_starts_are_never_worse(first: Any) -> None:
     for few, many in itertools.pairwise(scores):
         assert (many >= few).all()
     assert scores[2].mean() > 1.01 * scores[0].mean()
-    batched = WMMSE(50, starts=4, init=first, safeguard=False)(oracles.traced(instance))
+    batched = WMMSE(50, starts=4, init=first, safeguard=False)(traced(instance))
     torch.testing.assert_close(PROBLEM.evaluate(instance, batched).objective, scores[1], rtol=1e-9, atol=0)
 
 
@@ -147,7 +148,7 @@ def test_refining_is_never_worse(seed: int, steps: int) -> None:
     before = PROBLEM.evaluate(instance, action).objective
     kernel, batched = (
         WMMSE().refine(instance, action, steps),
-        WMMSE().refine(oracles.traced(instance), action, steps),
+        WMMSE().refine(traced(instance), action, steps),
     )
     assert (PROBLEM.evaluate(instance, kernel).objective >= before * (1 - 1e-14)).all()
     assert fractions(instance, kernel) == pytest.approx(fractions(instance, batched), abs=1e-9)
@@ -164,7 +165,7 @@ def test_refining_continues_where_solving_ends() -> None:
     torch.testing.assert_close(solver.refine(instance, above).power_w, solver(instance).power_w)
     nothing = PowerAction(power_w=torch.zeros_like(instance.max_power_w))
     assert not WMMSE().refine(instance, nothing).power_w.any()
-    assert not WMMSE().refine(oracles.traced(instance), nothing).power_w.any()
+    assert not WMMSE().refine(traced(instance), nothing).power_w.any()
 
 
 def test_gradients_of_unrolled_steps() -> None:
@@ -178,13 +179,13 @@ def test_gradients_of_unrolled_steps() -> None:
     assert torch.autograd.gradcheck(objective, (gain, instance.weight.clone().requires_grad_()))
     for silenced in (torch.zeros_like(instance.max_power_w), instance.max_power_w * (torch.arange(6) % 2)):
         power = silenced.clone().requires_grad_()
-        traced = oracles.traced(instance)
-        refined = WMMSE().refine(traced, PowerAction(power_w=power), 20).power_w
+        leaf = traced(instance)
+        refined = WMMSE().refine(leaf, PowerAction(power_w=power), 20).power_w
         (PROBLEM.evaluate(instance, PowerAction(power_w=refined)).objective.sum() + refined.sum()).backward()
         assert power.grad is not None
-        assert traced.gain.grad is not None
+        assert leaf.gain.grad is not None
         assert torch.isfinite(power.grad).all()
-        assert torch.isfinite(traced.gain.grad).all()
+        assert torch.isfinite(leaf.gain.grad).all()
 
 
 def test_maps_over_a_batch() -> None:
@@ -195,10 +196,10 @@ def test_maps_over_a_batch() -> None:
 
 def test_single_precision_agrees() -> None:
     instance = to(draw(50, seed=12), dtype=torch.float32)
-    compiled, batched = WMMSE(100)(instance), WMMSE(100)(oracles.traced(instance))
+    compiled, batched = WMMSE(100)(instance), WMMSE(100)(traced(instance))
     scores = [PROBLEM.evaluate(instance, action).objective.detach() for action in (compiled, batched)]
     torch.testing.assert_close(scores[0], scores[1], rtol=1e-5, atol=0)
-    short = WMMSE(20)(instance), WMMSE(20)(oracles.traced(instance))
+    short = WMMSE(20)(instance), WMMSE(20)(traced(instance))
     assert fractions(instance, short[0]) == pytest.approx(fractions(instance, short[1]), abs=1e-5)
 
 
@@ -221,16 +222,19 @@ def test_strided_and_expanded_tensors() -> None:
         assert torch.equal(WMMSE()(problem).power_w, WMMSE()(copy).power_w)
 
 
-def test_shapes_are_checked_before_a_kernel_reads() -> None:
+@pytest.mark.parametrize(
+    ("field", "cut", "message"),
+    [
+        ("weight", lambda weight: weight[:, :5], r"expected shape \[3, 6\], got \[3, 5\]"),
+        ("active", lambda active: active[:2], r"expected shape \[3, 6\], got \[2, 6\]"),
+        ("gain", lambda gain: gain[0, :5, :4], r"expected a square matrix \[rx, tx\], got \[5, 4\]"),
+    ],
+)
+def test_shapes_are_checked_before_a_kernel_reads(field: str, cut: Any, message: str) -> None:
     instance = draw(3)
-    for wrong in (
-        replace(instance, weight=instance.weight[:, :5]),
-        replace(instance, active=instance.active[:2]),
-    ):
-        with pytest.raises(ValueError, match=r"^(weight|active): expected shape \[3, 6\], got"):
-            WMMSE()(wrong)
-    with pytest.raises(ValueError, match=r"^gain: expected a square matrix \[rx, tx\], got \[5, 4\]$"):
-        WMMSE()(replace(instance, gain=torch.rand(5, 4).to(instance.gain)))
+    wrong: dict[str, Any] = {field: cut(getattr(instance, field))}
+    with pytest.raises(ValueError, match=f"^{field}: {message}$"):
+        WMMSE()(replace(instance, **wrong))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -240,11 +244,11 @@ def test_half_precision_is_refused(dtype) -> None:
         WMMSE()(to(draw(2), dtype=dtype))
 
 
-def test_powers_to_refine_are_those_of_the_instance() -> None:
+@pytest.mark.parametrize("cut", [lambda power: power[:, :5], lambda power: power[:2], lambda power: power.mT])
+def test_powers_to_refine_are_those_of_the_instance(cut: Any) -> None:
     instance = draw(3)
-    for power_w in (instance.max_power_w[:, :5], instance.max_power_w[:2], instance.max_power_w.mT):
-        with pytest.raises(ValueError, match=r"^power_w: "):
-            WMMSE().refine(instance, PowerAction(power_w=power_w), 1)
+    with pytest.raises(ValueError, match=r"^power_w: "):
+        WMMSE().refine(instance, PowerAction(power_w=cut(instance.max_power_w)), 1)
 
 
 @pytest.mark.parametrize(

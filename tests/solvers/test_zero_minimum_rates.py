@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.solvers import oracles
-from tests.solvers.test_exact_slicing import asked
+from tests.testing.forms import traced
 
 from torchrrm.channels import hml_scenario
 from torchrrm.channels.snapshot import THERMAL_NOISE_PSD_W_PER_HZ
@@ -126,7 +126,7 @@ def test_one_user_has_the_whole_slice(name, snr_db, bandwidth_hz, form):
     """Its rate at all of it, at the bandwidth where it is largest if it falls beyond, and never below 0."""
     cn0 = bandwidth_hz * 10 ** (snr_db / 10)
     record = slices([cn0], [1e-4 * cn0], bandwidth_hz)
-    solution = ExactSlicing(KINDS[name]).solve(asked(record) if form == "torch" else record)
+    solution = ExactSlicing(KINDS[name]).solve(traced(record) if form == "torch" else record)
     grid = bandwidth_hz * np.geomspace(1e-4, 1.0, 4001)
     best = float(utility(name, cn0, 1e-4 * cn0, grid).max())
     own = KINDS[name].evaluate(record, solution.action).objective.item()
@@ -143,7 +143,7 @@ def test_data_rate_has_a_closed_form(form):
     """`w = W c / sum c` gives `W log2(1 + sum c / W)`."""
     cn0 = torch.tensor([1e6, 3e7, 2e9, 5e4], dtype=torch.float64)
     record = slices(cn0, torch.zeros(4), 1e6)
-    solution = ExactSlicing(KINDS["data-rate"]).solve(asked(record) if form == "torch" else record)
+    solution = ExactSlicing(KINDS["data-rate"]).solve(traced(record) if form == "torch" else record)
     closed = 1e6 * math.log2(1 + cn0.sum().item() / 1e6)
     assert solution.upper_bound is not None
     torch.testing.assert_close(solution.action.bandwidth_hz, 1e6 * cn0 / cn0.sum(), rtol=1e-9, atol=0)
@@ -158,13 +158,13 @@ def test_torch_form(name, bandwidth_hz):
     """Its own bound holds and is not below the compiled optimum; it schedules the same users."""
     record = cell(name, 3 if KINDS[name].qos is QoS.EFFECTIVE_CAPACITY else 12, 12, bandwidth_hz)
     problem, solver = KINDS[name], ExactSlicing(KINDS[name])
-    compiled, tensors = solver.solve(record), solver.solve(asked(record))
+    compiled, tensors = solver.solve(record), solver.solve(traced(record))
     best = problem.evaluate(record, compiled.action).objective
     own = problem.evaluate(record, tensors.action).objective
     assert tensors.upper_bound is not None
     assert (own <= tensors.upper_bound * (1 + SLACK)).all()
     assert (best <= tensors.upper_bound * (1 + SLACK)).all()
-    assert torch.equal(problem.schedule(asked(record)).active, problem.schedule(record).active)
+    assert torch.equal(problem.schedule(traced(record)).active, problem.schedule(record).active)
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -173,7 +173,7 @@ def test_a_weak_user_is_scheduled_and_counts_nothing(name):
     record = slices([1e3, 2e3], [0.0, 0.0], 1e6)
     problem = KINDS[name]
     assert (problem.rate(record, torch.full((2,), 5e5, dtype=torch.float64)) < 0).all()
-    for one in (record, asked(record)):
+    for one in (record, traced(record)):
         solution = ExactSlicing(problem).solve(one)
         assert problem.schedule(one).active.all()
         assert solution.upper_bound is not None
@@ -191,7 +191,7 @@ def test_allocators_maximise_what_is_evaluated(name):
         [problem.evaluate(record, SliceAction(bandwidth_hz=whole[:, user])).objective for user in range(8)]
     ).amax(0)
     for solver in (GreedyResourceBlocks(problem, 2e4), OneWinner(problem)):
-        for one in (record, asked(record)):
+        for one in (record, traced(record)):
             assert torch.equal(problem.evaluate(record, solver(one)).objective, best)
 
 
@@ -204,7 +204,7 @@ def test_rates_vanish_with_the_bandwidth(name, dtype):
     )
     for width in (1e-12, 1e-30, 1e-44, 1e-300, 5e-324):
         bandwidth = torch.tensor([width], dtype=dtype, requires_grad=True)
-        for one in (record, asked(record)):
+        for one in (record, traced(record)):
             rate = KINDS[name].rate(one, bandwidth)
             (slope,) = torch.autograd.grad(rate.sum(), bandwidth)
             assert rate.abs().item() <= 1e3 * math.sqrt(width)

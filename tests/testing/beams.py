@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from torchrrm.problems import MisoInstance, miso_instance
-from torchrrm.records import replace
 from torchrrm.solvers.minimum_power_beamforming import feasible
 from torchrrm.testing import Expected
 
@@ -57,8 +56,3 @@ def in_cell(cell: Cell, generator: torch.Generator, batch_size: int = 20) -> Mis
     users, antennas, near_m, far_m, snr_db, blocklength = cell
     channel = loaded(batch_size, users, antennas, generator=generator, near_m=near_m, far_m=far_m)
     return miso_instance(channel, max_power_w=10 ** (snr_db / 10), blocklength=blocklength)
-
-
-def traced(instance: MisoInstance) -> MisoInstance:
-    """The same instance, as only torch forms take it."""
-    return replace(instance, channel=instance.channel.clone().requires_grad_())

@@ -85,25 +85,28 @@ def test_policies_take_both_precisions(one: Registered, weights, learning, gener
     torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=0)
 
 
-def test_wrong_records_are_named():
-    slot: Any = link_instance(torch.eye(3))
-    slots: Any = ergodic_instance(torch.eye(3).expand(4, 3, 3))
-    action: Any = MaxPower()(slot)
-    tensor: Any = torch.eye(3)
-    many = r"expected ErgodicInstance \(links over many slots\), got LinkInstance \(links in one slot\)$"
-    for name in ("metagnn", "state-augmented"):
-        with pytest.raises(ValueError, match=f"^instance: {many}"):
-            load_pretrained(name)(slot)
-    one = r"expected LinkInstance \(links in one slot\), got ErgodicInstance \(links over many slots\)$"
-    for allocator in (WMMSE(), MaxPower(), PowerGNN()):
-        with pytest.raises(ValueError, match=f"^instance: {one}"):
-            allocator(slots)
-    with pytest.raises(ValueError, match=f"^instance: {many}"):
-        ErgodicPower().evaluate(slot, action)
-    with pytest.raises(
-        ValueError, match=r"^instance: expected LinkInstance \(links in one slot\), got Tensor$"
-    ):
-        WMMSE()(tensor)
+SLOT: Any = link_instance(torch.eye(3))
+ACTION: Any = MaxPower()(SLOT)
+TENSOR: Any = torch.eye(3)
+SLOTS: Any = ergodic_instance(torch.eye(3).expand(4, 3, 3))
+ONE, MANY = r"LinkInstance \(links in one slot\)", r"ErgodicInstance \(links over many slots\)"
+
+
+@pytest.mark.parametrize(
+    ("call", "expected", "received"),
+    [
+        (lambda: load_pretrained("metagnn")(SLOT), MANY, ONE),
+        (lambda: load_pretrained("state-augmented")(SLOT), MANY, ONE),
+        (lambda: ErgodicPower().evaluate(SLOT, ACTION), MANY, ONE),
+        (lambda: WMMSE()(SLOTS), ONE, MANY),
+        (lambda: MaxPower()(SLOTS), ONE, MANY),
+        (lambda: PowerGNN()(SLOTS), ONE, MANY),
+        (lambda: WMMSE()(TENSOR), ONE, "Tensor"),
+    ],
+)
+def test_wrong_records_are_named(call: Any, expected: str, received: str):
+    with pytest.raises(ValueError, match=f"^instance: expected {expected}, got {received}$"):
+        call()
 
 
 class Trusting:

@@ -93,6 +93,9 @@ LAYOUTS = {
     "devices": device_to_device,
     "array": antenna_array,
 }
+FIELDS = [(layout, name) for layout, make in LAYOUTS.items() for name in make()]
+MARKS = {"gain_bs_db", "bs_type", "ant_pos", "tx_pos"}
+"""Arrays by which a layout is told."""
 
 
 def write(folder: Path, arrays: dict[str, Any]) -> Path:
@@ -202,27 +205,32 @@ def test_antenna_array(tmp_path):
     assert np.array_equal(present(snapshot.tx_position_m), raw["bs_pos"][None])
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_missing_arrays_are_named(tmp_path, layout):
-    raw = LAYOUTS[layout]()
-    marks = {"gain_bs_db", "bs_type", "ant_pos", "tx_pos"}
-    for name in sorted(set(raw) - marks):
-        rest = {key: array for key, array in raw.items() if key != name}
-        with pytest.raises(
-            SnapshotError, match=rf"^raw\.npz: {name}: must be in the file .*, received none$"
-        ):
-            load(write(tmp_path, rest))
+@pytest.mark.parametrize(("layout", "name"), [field for field in FIELDS if field[1] not in MARKS])
+def test_missing_arrays_are_named(tmp_path, layout, name):
+    rest = {key: array for key, array in LAYOUTS[layout]().items() if key != name}
+    with pytest.raises(SnapshotError, match=rf"^raw\.npz: {name}: must be in the file .*, received none$"):
+        load(write(tmp_path, rest))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_wrong_shapes_are_one_line(tmp_path, layout):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array[..., :-1],
+        lambda array: array[1:],
+        lambda array: array[..., None],
+        lambda array: array[..., 0],
+    ],
+    ids=["one less", "first left out", "axis too many", "axis too few"],
+)
+@pytest.mark.parametrize(
+    ("layout", "name"), [field for field in FIELDS if field[1] not in {"meta", "ant_pos"}]
+)
+def test_wrong_shapes_are_one_line(tmp_path, layout, name, change):
     raw = LAYOUTS[layout]()
-    for name in sorted(set(raw) - {"meta", "ant_pos"}):
-        for broken in (raw[name][..., :-1], raw[name][1:], raw[name][..., None], raw[name][..., 0]):
-            with pytest.raises(SnapshotError) as error:
-                load(write(tmp_path, {**raw, name: broken}))
-            assert str(error.value).startswith("raw.npz: ")
-            assert "\n" not in str(error.value)
+    with pytest.raises(SnapshotError) as error:
+        load(write(tmp_path, {**raw, name: change(raw[name])}))
+    assert str(error.value).startswith("raw.npz: ")
+    assert "\n" not in str(error.value)
 
 
 def test_bad_values(tmp_path):

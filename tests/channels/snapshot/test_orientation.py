@@ -1,6 +1,5 @@
 """Directions, stations and pairs of snapshots."""
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from torchrrm.channels import Snapshot, SnapshotError, bundled_snapshot
+from torchrrm.channels.ends import Role
 from torchrrm.channels.snapshot import one_station, oriented, strongest_pairs
 
 GAIN = torch.tensor([[1e-8, 2e-9], [4e-9, 5e-9], [6e-9, 3e-9]])
@@ -159,7 +159,8 @@ class TestStrongestPairs:
         assert pairs.channel is not None
         torch.testing.assert_close(pairs.channel.abs().square().flatten(), pairs.gain.flatten())
 
-    def test_directions_must_be_known(self) -> None:
-        for gain, role in itertools.product((GAIN, GAIN.mT), ("device", "unknown")):
-            with pytest.raises(SnapshotError, match=r"^direction: "):
-                strongest_pairs(Snapshot(gain=gain, tx_role=role))
+    @pytest.mark.parametrize("gain", [GAIN, GAIN.mT])
+    @pytest.mark.parametrize("role", ["device", "unknown"])
+    def test_directions_must_be_known(self, gain: torch.Tensor, role: Role) -> None:
+        with pytest.raises(SnapshotError, match=r"^direction: "):
+            strongest_pairs(Snapshot(gain=gain, tx_role=role))

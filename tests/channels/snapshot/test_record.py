@@ -19,7 +19,11 @@ def test_defaults():
     assert snapshot.rx_role == snapshot.rx_kind == ("unknown", "unknown")
     assert snapshot.tx_role == snapshot.tx_kind == ("unknown", "unknown", "unknown")
     assert (snapshot.direction, snapshot.notes) == ("unknown", ())
-    assert snapshot.noise_psd_w_per_hz == THERMAL_NOISE_PSD_W_PER_HZ == pytest.approx(3.981e-21, rel=1e-3)
+    assert (
+        snapshot.noise_psd_w_per_hz
+        == THERMAL_NOISE_PSD_W_PER_HZ
+        == pytest.approx(3.981e-21, rel=1e-3, abs=0.0)
+    )
     assert snapshot.drop_shape == ()
     assert not snapshot.eavesdropper.any()
 

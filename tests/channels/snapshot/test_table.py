@@ -19,7 +19,9 @@ def written(path: Path, text: str) -> Path:
 def test_a_line_is_a_receiver_and_a_column_a_transmitter(tmp_path: Path) -> None:
     text = "# of a planning tool\nmacro, small,small\n-60,-80,-inf\n\n-100,-70,-250\n"
     snapshot = load(written(tmp_path / "plan.csv", text))
-    assert snapshot.gain.flatten().tolist() == pytest.approx([1e-6, 1e-8, 0, 1e-10, 1e-7, 0])
+    assert snapshot.gain.flatten().tolist() == pytest.approx(
+        [1e-6, 1e-8, 0, 1e-10, 1e-7, 0], rel=1e-6, abs=0.0
+    )
     assert (snapshot.name, snapshot.tx_kind) == ("plan", ("macro", "small", "small"))
     assert snapshot.direction == "downlink"
     bare = load(written(tmp_path / "bare.csv", "-60,-80,-inf\n-100,-70,-250\n"))
@@ -57,7 +59,9 @@ class TestQuantities:
     )
     def test_hold_the_same_gains(self, text: str, reading: dict[str, Any], note: str, tmp_path: Path) -> None:
         snapshot = load(written(tmp_path / "plan.csv", text), **reading)
-        assert snapshot.gain.flatten().tolist() == pytest.approx([1e-6, 1e-8, 0, 1e-10, 1e-7, 0])
+        assert snapshot.gain.flatten().tolist() == pytest.approx(
+            [1e-6, 1e-8, 0, 1e-10, 1e-7, 0], rel=1e-6, abs=0.0
+        )
         assert snapshot.notes == (note,)
 
     @pytest.mark.parametrize(

@@ -151,13 +151,16 @@ def test_parameters_that_change_in_place_are_served():
         assert not torch.equal(made(instance).power_w, before)
 
 
-def test_copies_and_bad_arguments():
+def test_copies_serve_the_same():
     made, instance = policy(), drawn(CELLS[0], 4)
     with torch.no_grad():
         torch.testing.assert_close(copy.deepcopy(made).double()(instance).power_w, made(instance).power_w)
-    for name in ("depth", "hidden"):
-        with pytest.raises(ValueError, match=f"{name}: must be at least 1"):
-            USRMNet(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["depth", "hidden"])
+def test_bad_arguments(name):
+    with pytest.raises(ValueError, match=f"{name}: must be at least 1"):
+        USRMNet(**{name: 0})
 
 
 def test_training_learns_and_repeats():

@@ -6,6 +6,7 @@ from tests.setups.bounds import held_against
 
 from torchrrm.channels import SCENARIOS, bundled_snapshot
 from torchrrm.problems.association import UNSERVED, AssociationAction, user_rate
+from torchrrm.records import replace
 from torchrrm.setups.association import (
     AssociationSetup,
     CellSource,
@@ -41,6 +42,12 @@ def test_what_objectives_are_held_against(
     for method in others:
         reached = setup.problem.evaluate(drawn, method(drawn)).objective
         assert bool((bound.value >= reached * (1 - 1e-6)).all())
+
+
+def test_networks_of_many_stations_are_not_searched_exhaustively(generator: torch.Generator) -> None:
+    drawn = draw_cells(CellSource(SCENARIOS["hudn"](), 3, 12), 2, generator=generator)
+    drawn = replace(drawn, gain=drawn.gain.clamp(min=1e-15))  # every station has a path
+    assert AssociationSetup().certify(drawn) is None
 
 
 def test_given_ones_keep_their_numbers_and_places() -> None:

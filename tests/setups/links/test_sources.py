@@ -87,7 +87,7 @@ def test_signal_to_noise_ratio(generator):
 
 def test_defaults_are_those_of_the_paper():
     """-174 dBm/Hz over 10 MHz and 10 dBm."""
-    assert LinkTerms().noise_power_w == pytest.approx(10**-13.4)
+    assert LinkTerms().noise_power_w == pytest.approx(10**-13.4, rel=1e-6, abs=0.0)
     assert LinkTerms().max_power_w == pytest.approx(0.01)
     assert LinkTerms().min_rate_bps_hz == 1.0
 
@@ -147,7 +147,7 @@ class TestRedraw:
 def test_limits_of_the_seven_cells():
     """38 dBm is 6.30957 W, -114 dBm is 3.98107e-15 W: 152 dB apart."""
     assert SEVEN_CELL_TERMS.max_power_w == pytest.approx(6.30957, rel=1e-5)
-    assert SEVEN_CELL_TERMS.noise_power_w == pytest.approx(3.98107e-15, rel=1e-5)
+    assert SEVEN_CELL_TERMS.noise_power_w == pytest.approx(3.98107e-15, rel=1e-5, abs=0.0)
 
 
 class TestSnapshots:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from torchrrm.channels import SCENARIOS, Snapshot, bundled_snapshot
+from torchrrm.channels.snapshot import THERMAL_NOISE_PSD_W_PER_HZ
 from torchrrm.problems import KINDS
 from torchrrm.records import index
 from torchrrm.setups.slicing import (
@@ -53,6 +54,17 @@ def test_an_effective_capacity_averages_over_the_fading_itself() -> None:
         assert slice_task(problem, source).sample.fading is not averages  # pyright: ignore
 
 
+@pytest.mark.parametrize("fading", [True, False])
+def test_gains_have_fading_unless_it_is_switched_off(fading: bool) -> None:
+    scenario, terms = SCENARIOS["hml"](), SliceTerms()
+    drawn = SliceSource(scenario, 7, fading=fading)(3, generator=generator())
+    draw = scenario.sample(3, transmitters=7, receivers=2, generator=generator())
+    gain = draw.gain if fading else draw.large_scale_gain
+    cn0_hz = gain * (terms.power_w / THERMAL_NOISE_PSD_W_PER_HZ)
+    torch.testing.assert_close(drawn.cn0_hz, cn0_hz[:, 0])
+    torch.testing.assert_close(drawn.eavesdropper_cn0_hz, cn0_hz[:, 1])
+
+
 def test_a_cell_has_its_users_in_order_and_where_they_stand() -> None:
     given = given_cell(MUNICH, SliceTerms(bandwidth_hz=1e6), eavesdropper=1)
     assert given.instance.bandwidth_hz.item() == 1e6
@@ -82,10 +94,10 @@ class TestEnds:
             assert given.place["station_x_m"].tolist() == [9 - station]
             assert f"station {station} of 2, with all users" in given.notes
 
-    def test_several_stations_must_be_told_apart(self) -> None:
-        for make in (lambda: SliceSource(self.DOWN), lambda: cell_slice(self.DOWN, SliceTerms())):
-            with pytest.raises(ValueError, match=r"^station: must be chosen with --station, 0 to 1"):
-                make()
+    @pytest.mark.parametrize("make", [SliceSource, lambda cell: cell_slice(cell, SliceTerms())])
+    def test_several_stations_must_be_told_apart(self, make: Callable[[Snapshot], object]) -> None:
+        with pytest.raises(ValueError, match=r"^station: must be chosen with --station, 0 to 1"):
+            make(self.DOWN)
 
     def test_what_is_no_uplink_is_refused(self) -> None:
         with pytest.raises(

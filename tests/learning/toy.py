@@ -1,39 +1,14 @@
-"""A tiny problem and policy: share a budget among users of given gains, with diminishing returns."""
+"""Learning to share a budget: draws of the toy problem, a policy and its loss."""
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from tests.testing.sharing import LogSharing, Pie, Shares
+from torch import nn
 
 from torchrrm.learning import PolicyLoss, Unsupervised
 from torchrrm.nn import MLP
-from torchrrm.problems.base import Evaluation, Task
-from torchrrm.records import tensor_record
-
-
-@tensor_record
-class Toy:
-    gain: Float[Tensor, "*batch user"]
-    budget: Float[Tensor, "*batch"]
-    active: Bool[Tensor, "*batch user"]
-
-
-@tensor_record
-class Share:
-    share: Float[Tensor, "*batch user"]
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """Sum of `log(1 + gain share / softness)`."""
-
-    softness: float = 1.0
-
-    def evaluate(self, instance: Toy, action: Share, /) -> Evaluation:
-        utility = torch.log1p(instance.gain * action.share / self.softness) * instance.active
-        excess = action.share.sum(dim=-1) / instance.budget - 1.0
-        return Evaluation(objective=utility.sum(dim=-1), utility=utility, violation={"budget": excess})
+from torchrrm.problems.base import Task
 
 
 @dataclass(frozen=True)
@@ -42,10 +17,10 @@ class Draw:
     strength: float = 1.0
     dtype: torch.dtype = torch.float32
 
-    def __call__(self, batch_size: int, *, generator: torch.Generator) -> Toy:
+    def __call__(self, batch_size: int, *, generator: torch.Generator) -> Pie:
         gain = self.strength * torch.rand(batch_size, self.users, generator=generator, dtype=self.dtype)
         budget = torch.full((batch_size,), 2.0, dtype=self.dtype)
-        return Toy(gain=gain, budget=budget, active=torch.ones(batch_size, self.users, dtype=torch.bool))
+        return Pie(gain=gain, budget=budget, active=torch.ones(batch_size, self.users, dtype=torch.bool))
 
 
 class SharePolicy(nn.Module):
@@ -59,11 +34,11 @@ class SharePolicy(nn.Module):
             for value in self.parameters():
                 value.copy_(torch.randn(value.shape, generator=generator) * 0.5)
 
-    def forward(self, instance: Toy) -> Share:
+    def forward(self, instance: Pie) -> Shares:
         budget = instance.budget.unsqueeze(-1)
         features = torch.stack([instance.gain, budget.expand_as(instance.gain)], dim=-1)
         score = self.net(features).squeeze(-1).masked_fill(~instance.active, -torch.inf)
-        return Share(share=torch.softmax(score, dim=-1) * budget)
+        return Shares(share=torch.softmax(score, dim=-1) * budget)
 
 
 def toy_loss(dtype: torch.dtype = torch.float32, seed: int = 0, *, batch_norm: bool = False) -> PolicyLoss:
@@ -71,10 +46,10 @@ def toy_loss(dtype: torch.dtype = torch.float32, seed: int = 0, *, batch_norm: b
     return PolicyLoss(policy, Unsupervised(scale=lambda instance: instance.budget))
 
 
-def toy_tasks(count: int = 6, dtype: torch.dtype = torch.float32) -> list[Task[Toy, Share]]:
+def toy_tasks(count: int = 6, dtype: torch.dtype = torch.float32) -> list[Task[Pie, Shares]]:
     """Tasks of different user counts and strengths."""
     return [
-        Task(problem=Sharing(), sample=Draw(users=3 + i, strength=1.0 + 2.0 * i, dtype=dtype))
+        Task(problem=LogSharing(), sample=Draw(users=3 + i, strength=1.0 + 2.0 * i, dtype=dtype))
         for i in range(count)
     ]
 
