@@ -30,6 +30,7 @@ __all__ = [
     "atomic_write_bytes",
     "atomic_write_text",
     "csv_rows",
+    "differs",
     "json_values",
     "locked",
     "locked_file",
@@ -233,6 +234,11 @@ def read_json(path: str | os.PathLike[str], *, name: str) -> Any:
         OSError: if it cannot be read.
     """
     return parse_json(read_bytes(path, name=name, bytes_per_byte=JSON_BYTES).decode("utf-8"), name=name)
+
+
+def differs(value: Any, other: Any) -> bool:
+    """Return whether two values of headers differ; a NaN does not differ from another."""
+    return value != other and to_json(value, header=True) != to_json(other, header=True)
 
 
 def _parsed(text: str, name: str, constant: Callable[[str], Any]) -> Any:

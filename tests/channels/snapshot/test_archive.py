@@ -124,7 +124,7 @@ def test_inflated_size_is_bounded_too(tmp_path, monkeypatch):
     path = zip_of(tmp_path / "a.npz", {"gain.npy": npy_bytes(np.zeros(1000)) + bytes(100_000)})
     monkeypatch.setenv("TORCHRRM_MAX_READ_GB", "5e-5")
     with pytest.raises(
-        SnapshotError, match="archive: takes 0.0001081 GB of memory to read, the limit is 5e-05 GB"
+        SnapshotError, match=r"archive: takes 0\.0001081 GB of memory to read, the limit is 5e-05 GB"
     ):
         read_archive(path)
 

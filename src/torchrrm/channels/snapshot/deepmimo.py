@@ -36,7 +36,7 @@ _ATTRIBUTION = "DeepMIMO scenario (www.deepmimo.net); its page names the authors
 
 _MATRICES = ("power", "phase", "delay", "inter", "rx_pos", "tx_pos")
 _ELEMENT_BYTES, _LINK_BYTES, _VALUE_BYTES = 64, 96, 48
-"""Memory of an element of a matrix, of a link, and of a link at a frequency, with copies of the parts that are put together."""
+"""Memory of an element of a matrix, of a link, and of a link at a frequency, with copies."""
 
 Code = tuple[int, int, int]
 """Transmitter set, transmitter in it, receiver set."""
