@@ -151,7 +151,9 @@ def read_bytes(path: str | os.PathLike[str], *, name: str, bytes_per_byte: int) 
     return b"".join(parts)
 
 
-def csv_rows(path: str | os.PathLike[str], *, name: str) -> Iterator[list[str]]:
+def csv_rows(
+    path: str | os.PathLike[str], *, name: str, row_bytes: int, cell_bytes: int
+) -> Iterator[list[str]]:
     """Yield the cells, without blanks around them, of each line that is neither empty nor begins with `#`.
 
     One line is in memory at a time, and it takes at most `LINE_BYTES` for each of its characters.
@@ -159,23 +161,29 @@ def csv_rows(path: str | os.PathLike[str], *, name: str) -> Iterator[list[str]]:
     Args:
         path: a text in UTF-8, with or without a byte order mark.
         name: argument or file, for messages.
+        row_bytes: memory that the reader takes for each row.
+        cell_bytes: memory that it takes for each cell besides.
 
     Raises:
-        MemoryLimitError: if a line takes more memory than the limit.
+        MemoryLimitError: if rows and the longest line take more memory than the limit.
         ValueError: if a cell is longer than 131072 characters, or if the file is no text in UTF-8.
         OSError: if the file cannot be read.
     """
-    longest = int(min(read_limit() / LINE_BYTES, 2**40))
+    limit, kept, longest = read_limit(), 0, 0
     with open(path, encoding="utf-8-sig") as file:
-        while line := file.readline(longest + 1):
-            require_memory(name, LINE_BYTES * len(line))
+        while line := file.readline(int(min(limit / LINE_BYTES, 2**40)) + 1):
+            longest = max(longest, len(line))
+            if kept + LINE_BYTES * longest > limit:
+                break
             if line.isspace() or line.startswith("#"):
                 continue
             try:
                 row = next(csv.reader((line,)))
             except csv.Error as error:
                 raise ValueError(f"{name}: expected lines of comma-separated cells, got {error}") from error
+            kept += row_bytes + cell_bytes * len(row)
             yield [cell.strip() for cell in row]
+    require_memory(name, kept + LINE_BYTES * longest)
 
 
 def json_values(value: Any) -> Any:

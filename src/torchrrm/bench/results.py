@@ -165,12 +165,14 @@ class Results:
             ValueError: if it is not JSON or not of this schema, or if a key is missing, unknown or mistyped.
         """
         try:
-            is_path = isinstance(source, os.PathLike)
-            data = read_json(source, name="results") if is_path else parse_json(source, name="results")
+            if isinstance(source, os.PathLike):
+                data = read_json(source, name="results")
+            else:
+                data = parse_json(source, name="results")
         except MemoryLimitError:
             raise
         except ValueError as error:
-            received = os.fspath(source) if is_path else repr(source[:40])
+            received = os.fspath(source) if isinstance(source, os.PathLike) else repr(source[:40])
             raise ValueError(f"results: must be JSON, received {received} ({error})") from error
         if not isinstance(data, dict) or data.get("schema") != 1:
             received = data.get("schema") if isinstance(data, dict) else type(data).__name__

@@ -21,7 +21,7 @@ from torchrrm.files import printable, read_bytes
 __all__ = ["Allocation", "InferenceSession", "Service", "open_runtime"]
 
 Array = NDArray[Any]
-_MODEL_BYTES = 8
+_MODEL_BYTES = 5
 """Memory of a byte of an exported file, while ONNX Runtime opens it."""
 _SIZES, _MOST = ("links", "users", "stations"), 4096
 

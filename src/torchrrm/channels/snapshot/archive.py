@@ -108,9 +108,8 @@ def _declared(archive: zipfile.ZipFile) -> dict[str, Declared]:
         if not member.filename.endswith(".npy"):
             raise SnapshotError(f"archive: must hold .npy members only, received {member.filename!r}")
         if member.compress_type not in _COMPRESSIONS:
-            name = zipfile.compressor_names.get(member.compress_type, member.compress_type)
             raise SnapshotError(
-                f"archive: must be stored or deflated, received {member.filename!r} by {name}"
+                f"archive: must be stored or deflated, received {member.filename!r} by method {member.compress_type}"
             )
     return {_name_of(member): _declared_array(archive, member) for member in members}
 

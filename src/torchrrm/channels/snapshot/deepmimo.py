@@ -34,9 +34,9 @@ __all__ = ["load_deepmimo"]
 _POWER_FILE = re.compile(r"power_t(\d{3,})_tx(\d{3,})_r(\d{3,})\.npz")
 _ATTRIBUTION = "DeepMIMO scenario (www.deepmimo.net); its page names the authors to cite"
 
-_MATRICES = ("power", "phase", "delay", "inter", "rx_pos", "tx_pos")
-_ELEMENT_BYTES, _LINK_BYTES, _VALUE_BYTES = 64, 96, 48
-"""Memory of an element of a matrix, of a link, and of a link at a frequency, with copies."""
+_MATRICES, _OF_CHANNELS = ("power", "inter", "rx_pos", "tx_pos"), ("phase", "delay")
+_ELEMENT_BYTES, _PHASED_BYTES, _LINK_BYTES, _VALUE_BYTES = 40, 64, 96, 48
+"""Memory of an element of a matrix, without and with a channel, of a link, and of a link at a frequency."""
 
 Code = tuple[int, int, int]
 """Transmitter set, transmitter in it, receiver set."""
@@ -99,19 +99,22 @@ def _load(folder: Path, frequency_offset_hz: Any) -> Snapshot:
 
 def _require_memory(folder: Path, grid: list[list[Code]], frequencies: int) -> None:
     """Refuse a folder whose links, or whose matrices of one transmitter and set, take more memory than the limit."""
+    matrices = _MATRICES + (_OF_CHANNELS if frequencies else ())
     links, most, users = 0, 0, 0
     for row in grid:
-        declared = [_declared(folder, code) for code in row]
-        receivers = sum(matrices["power"].shape[0] for matrices in declared if "power" in matrices)
+        declared = [_declared(folder, code, matrices) for code in row]
+        receivers = sum(headers["power"].shape[0] for headers in declared if "power" in headers)
         links, users = links + receivers, max(users, receivers)
-        most = max(most, *(sum(matrix.size for matrix in matrices.values()) for matrices in declared))
-    taken = _ELEMENT_BYTES * most + (_LINK_BYTES + _VALUE_BYTES * frequencies) * links
+        most = max(most, *(sum(matrix.size for matrix in headers.values()) for headers in declared))
+    taken = (_PHASED_BYTES if frequencies else _ELEMENT_BYTES) * most + (
+        _LINK_BYTES + _VALUE_BYTES * frequencies
+    ) * links
     require_memory("paths", taken + NODE_BYTES * (users + len(grid)))
 
 
-def _declared(folder: Path, code: Code) -> dict[str, Declared]:
+def _declared(folder: Path, code: Code, matrices: tuple[str, ...]) -> dict[str, Declared]:
     """Headers of the matrices of a transmitter and a receiver set, of those that have axes."""
-    files = ((matrix, folder / _file_name(matrix, code)) for matrix in _MATRICES)
+    files = ((matrix, folder / _file_name(matrix, code)) for matrix in matrices)
     headers = {matrix: declared_arrays(path).get(matrix) for matrix, path in files if path.is_file()}
     return {matrix: header for matrix, header in headers.items() if header is not None and header.shape}
 

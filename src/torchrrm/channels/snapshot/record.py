@@ -238,15 +238,17 @@ def _as_tensor(
     if kind not in kinds:
         received = f"values of type {source.dtype}"
         raise SnapshotError(f"{name}: must hold {_KIND_WORDS[kinds]}, received {received}")
-    whole = isinstance(source, Tensor) and source.dtype == dtype and source.is_contiguous()
-    device = source.device if isinstance(source, Tensor) else None
-    result = source if whole else torch.empty(tuple(source.shape), dtype=dtype, device=device)
+    if isinstance(source, Tensor) and source.dtype == dtype and source.is_contiguous():
+        result = source
+    else:
+        device = source.device if isinstance(source, Tensor) else None
+        result = torch.empty(tuple(source.shape), dtype=dtype, device=device)
     for place in blocks(source.shape):
         block = source[place] if isinstance(source, Tensor) else native(source[place])
         block = block.to(via or dtype)
         for rule in rules:
             _require(name, block, place, rule)
-        if not whole:
+        if result is not source:
             result[place] = block
     return result
 

@@ -13,7 +13,7 @@ from torchrrm.channels.snapshot.archive import SnapshotError
 from torchrrm.channels.snapshot.blocks import NODE_BYTES
 from torchrrm.channels.snapshot.quantity import Quantity, check_quantity, gain_of
 from torchrrm.channels.snapshot.record import Snapshot
-from torchrrm.files import csv_rows, require_memory
+from torchrrm.files import csv_rows
 
 __all__ = ["load_table"]
 
@@ -50,7 +50,7 @@ def load_table(
     path = Path(path)
     try:
         check_quantity(quantity, reference_dbm)
-        fields, values = _parse(csv_rows(path, name="table"))
+        fields, values = _parse(csv_rows(path, name="table", row_bytes=NODE_BYTES, cell_bytes=_CELL_BYTES))
         gain, note = gain_of(values, quantity, reference_dbm)
         snapshot = Snapshot(gain=gain, name=path.stem, notes=(note,), **fields)  # pyright: ignore[reportArgumentType]
         return snapshot.with_direction("downlink") if quantity == "rsrp" else snapshot
@@ -79,7 +79,6 @@ def _parse(rows: Iterator[list[str]]) -> tuple[dict[str, Any], np.ndarray]:
             raise SnapshotError(f"gain_db: must have {columns} columns, received {len(row)} for receiver {i}")
         values.extend(_number(cell, i, j) for j, cell in enumerate(row))
         count = i + 1
-        require_memory("table", _CELL_BYTES * len(values) + NODE_BYTES * (count + columns))
     return fields, np.frombuffer(values).reshape(count, columns)
 
 

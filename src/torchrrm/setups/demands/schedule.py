@@ -66,16 +66,13 @@ def _read(path: Path, ending: str) -> list[Row]:
 
 
 def _of_csv(path: Path) -> list[Row]:
-    lines = csv_rows(path, name="demands")
+    lines = csv_rows(path, name="demands", row_bytes=_ROW_BYTES, cell_bytes=_NUMBER_BYTES)
     first = next(lines, None)
     if first is None:
         return []
     timed = first[0].lower() == _LENGTH
     rows: list[Row] = []
-    numbers = 0
     for line in lines if not _is_number(first[0]) else chain((first,), lines):
-        numbers += len(line)
-        _require_memory(len(rows), numbers)
         words, length = (line[1:], _count(line[0])) if timed else (line, None)
         rows.append(([_number(word) for word in words], length))
     return rows
@@ -93,12 +90,8 @@ def _of_json(path: Path) -> list[Row]:
     windows: list[Any] = data if isinstance(data[0], list) else [data]
     if not all(isinstance(window, list) for window in windows):
         raise ValueError(f"demands: must be a list of lists, received {data!r:.40} in {path}")
-    _require_memory(len(windows), sum(map(len, windows)))
+    require_memory("demands", _ROW_BYTES * len(windows) + _NUMBER_BYTES * sum(map(len, windows)))
     return [([_number(value) for value in window], None) for window in windows]
-
-
-def _require_memory(rows: int, numbers: int) -> None:
-    require_memory("demands", _ROW_BYTES * rows + _NUMBER_BYTES * numbers)
 
 
 def _is_number(word: str) -> bool:
