@@ -123,7 +123,7 @@ def _declared_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Declar
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read_old, read_new = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
-        shape, _, dtype = (read_old if version == (1, 0) else read_new)(stream)
+        shape, by_columns, dtype = (read_old if version == (1, 0) else read_new)(stream)
     name = _name_of(member)
     if dtype.kind not in _PLAIN_KINDS:
         what = "pickled objects, which are never loaded" if dtype.hasobject else f"values of type {dtype}"
@@ -132,7 +132,7 @@ def _declared_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Declar
         raise SnapshotError(
             f"{name}: must have texts of at most {_MAX_TEXT_BYTES} bytes, received {dtype.itemsize}"
         )
-    return Declared(tuple(shape), dtype)
+    return Declared(tuple(shape), dtype, by_columns)
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

@@ -13,7 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "ENERGY_BYTES", "NODE_BYTES", "Declared", "blocks", "converted_bytes", "native"]
+__all__ = [
+    "BLOCK",
+    "ENERGY_BYTES",
+    "NODE_BYTES",
+    "Declared",
+    "adopted",
+    "blocks",
+    "converted_bytes",
+    "native",
+]
 
 BLOCK = 2**18
 """Elements that are converted at a time."""
@@ -27,10 +36,11 @@ _DOUBLE = {"f": np.float64, "c": np.complex128}
 
 @dataclass(frozen=True)
 class Declared:
-    """Shape and type of an array by its header, before it is read."""
+    """Shape, type and order of an array by its header, before it is read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    by_columns: bool = False
 
     @property
     def size(self) -> int:
@@ -64,9 +74,19 @@ def native(array: np.ndarray) -> Tensor:
 
 
 def converted_bytes(declared: Mapping[str, Declared], wanted: Mapping[str, Any]) -> int:
-    """Return the memory of arrays that are not of the wanted type, once they are converted."""
+    """Return the memory of those arrays that `adopted` does not take as they are, once they are converted."""
     return sum(
         array.size * np.dtype(kind).itemsize
         for name, kind in wanted.items()
-        if (array := declared.get(name)) is not None and array.dtype != np.dtype(kind)
+        if (array := declared.get(name)) is not None and (array.by_columns or array.dtype != np.dtype(kind))
+    )
+
+
+def adopted(value: Any, kind: Any) -> Any:
+    """Return an array of the wanted type as a tensor that shares its memory, and others as they are.
+
+    For arrays that nobody else has: a snapshot copies arrays, and not tensors of the right type.
+    """
+    return (
+        torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype == np.dtype(kind) else value
     )

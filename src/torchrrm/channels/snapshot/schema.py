@@ -35,13 +35,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from torchrrm.channels.snapshot.archive import SnapshotError, read_archive
 from torchrrm.channels.snapshot.blocks import (
     ENERGY_BYTES,
     NODE_BYTES,
     Declared,
+    adopted,
     blocks,
     converted_bytes,
 )
@@ -59,6 +59,7 @@ NO_PATH_DB = -200.0
 _TENSORS = ("gain", "frequency_offset_hz", "rx_position_m", "tx_position_m", "los")
 WANTED = {
     "gain": np.float32,
+    "channel": np.complex64,
     "frequency_offset_hz": np.float64,
     "rx_position_m": np.float32,
     "tx_position_m": np.float32,
@@ -131,7 +132,9 @@ def parse_schema(arrays: dict[str, np.ndarray]) -> Snapshot:
         fields |= _ends_of_version_1(arrays)
     if "channel" in arrays:
         fields["channel"] = _channel(arrays, fields["gain"])
-    return Snapshot(**fields)
+    return Snapshot(
+        **fields | {name: adopted(fields[name], WANTED[name]) for name in WANTED.keys() & fields.keys()}
+    )
 
 
 def schema_bytes(declared: Mapping[str, Declared]) -> float:
@@ -141,8 +144,8 @@ def schema_bytes(declared: Mapping[str, Declared]) -> float:
     if gain_db is not None:
         taken += (np.dtype(np.float64).itemsize + np.dtype(np.float32).itemsize) * gain_db.size
     if channel is not None:
-        pairs = channel.dtype.kind != "c"
-        taken += 0 if channel.dtype == np.complex64 else 8 * channel.size // (1 + pairs)
+        if channel.dtype.kind != "c":  # pairs make half as many numbers
+            taken -= np.dtype(np.complex64).itemsize * channel.size // 2
         taken += ENERGY_BYTES * sum(declared[name].size for name in ("gain", "gain_db") if name in declared)
     return taken
 
@@ -238,15 +241,14 @@ def _gain(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return arrays["gain"] if given == ["gain"] else gain_from_db(arrays["gain_db"])
 
 
-def _channel(arrays: dict[str, np.ndarray], gain: np.ndarray) -> np.ndarray | torch.Tensor:
+def _channel(arrays: dict[str, np.ndarray], gain: np.ndarray) -> np.ndarray:
     channel = complex_from_pairs(arrays["channel"])
     scale = _text(arrays, "channel_scale") if "channel_scale" in arrays else "absolute"
     if scale not in ("absolute", "sqrt_gain"):
         raise SnapshotError(f"channel_scale: must be 'absolute' or 'sqrt_gain', received {scale!r}")
     if scale == "sqrt_gain":
         channel = _scaled(channel, gain)
-    # As a tensor, which a snapshot need not copy.
-    return torch.from_numpy(channel) if channel.dtype == np.complex64 else channel
+    return channel
 
 
 def _scaled(channel: np.ndarray, gain: np.ndarray) -> np.ndarray:
