@@ -215,9 +215,9 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     options = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if not any(_is_a(value, option) for option in options):
         raise ValueError(f"{name}: must be {getattr(hint, '__name__', hint)}, received {value!r:.40}")
-    if hint == Sequence[float]:
+    if hint == Sequence[float] or (hint == Interval and value is not None):
         return tuple(_checked(name, item, float) for item in value)
-    return tuple(value) if hint == Interval and value is not None else value
+    return value
 
 
 def _is_a(value: Any, hint: Any) -> bool:
@@ -225,7 +225,10 @@ def _is_a(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return value in typing.get_args(hint)
     if origin is tuple:
-        return isinstance(value, list) and [_is_a(item, float) for item in value] == [True, True]
+        return isinstance(value, list) and [item is None or _is_a(item, float) for item in value] == [
+            True,
+            True,
+        ]
     if hint == Sequence[float]:
         return isinstance(value, list)
     if origin in (int, float):
