@@ -7,14 +7,13 @@ bits at an error of 1e-5. Gaps are relative to the best action known, over the d
 """
 
 import argparse
-import json
 import time
 from typing import Any
 
 import torch
 
 from torchrrm.bench import source_commit
-from torchrrm.files import atomic_write_text
+from torchrrm.files import atomic_write_text, to_json
 from torchrrm.kernels import set_threads
 from torchrrm.problems import MisoInstance, UrllcBeamforming, miso_instance
 from torchrrm.records import index
@@ -89,7 +88,7 @@ def main() -> None:
     if options.json:
         result = {"schema": 1, "command": "python benchmarks/bench_beam_bounds.py", "commit": source_commit()}
         result |= {"device": "cpu", "threads": 1, "seed": SEED, "settings": vars(options), "rows": rows}
-        atomic_write_text(options.json, json.dumps(result, indent=1) + "\n")
+        atomic_write_text(options.json, to_json(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

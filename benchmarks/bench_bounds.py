@@ -8,7 +8,6 @@ asked for at 1 %.
 """
 
 import argparse
-import json
 import time
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 
 from torchrrm.bench import source_commit
 from torchrrm.channels import metagnn_scenario
-from torchrrm.files import atomic_write_text
+from torchrrm.files import atomic_write_text, to_json
 from torchrrm.kernels import set_threads
 from torchrrm.problems import LinkInstance, WeightedSumRate, link_instance
 from torchrrm.records import index
@@ -105,7 +104,7 @@ def main() -> None:
     if arguments.json:
         result = {"schema": 1, "command": "python benchmarks/bench_bounds.py", "commit": source_commit()}
         result |= {"device": "cpu", "threads": 1, "seed": SEED, "settings": vars(arguments), "rows": rows}
-        atomic_write_text(arguments.json, json.dumps(result, indent=1) + "\n")
+        atomic_write_text(arguments.json, to_json(result, indent=1) + "\n")
     late = [r["case"] for r in rows if r["tolerance"] == 0.01 and r["max_s"] > (r["limit_s"] or np.inf)]
     print("all limits held" if not late else f"over the limit: {late}")
 

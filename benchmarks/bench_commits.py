@@ -269,11 +269,11 @@ def main() -> None:
         )
     if options.json:
         from torchrrm.bench import source_commit
-        from torchrrm.files import atomic_write_text
+        from torchrrm.files import atomic_write_text, to_json
 
         result = {"schema": 1, "command": f"python benchmarks/bench_commits.py {options.old}"}
         result |= {"old": old.name, "commit": source_commit(), "device": "cpu", "threads": 1, "seed": SEED}
-        atomic_write_text(options.json, json.dumps({**result, "rows": rows}, indent=1) + "\n")
+        atomic_write_text(options.json, to_json({**result, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

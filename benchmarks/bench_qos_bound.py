@@ -8,7 +8,6 @@ for: 0.1 % with a 90th percentile of 0.3 s and no instance above 1 s up to 10 li
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from torchrrm.bench import source_commit
-from torchrrm.files import atomic_write_text
+from torchrrm.files import atomic_write_text, to_json
 from torchrrm.kernels import set_threads
 from torchrrm.problems import LinkInstance, QosSumRate
 from torchrrm.problems.links.qos_sum_rate import demanded_rate
@@ -105,7 +104,7 @@ def main() -> None:
     if arguments.json:
         result = {"schema": 1, "command": "python benchmarks/bench_qos_bound.py", "commit": source_commit()}
         result |= {"device": "cpu", "threads": 1, "seed": SEED, "settings": vars(arguments), "rows": rows}
-        atomic_write_text(arguments.json, json.dumps(result, indent=1) + "\n")
+        atomic_write_text(arguments.json, to_json(result, indent=1) + "\n")
     late = [row["case"] for row in rows if not row["held"]]
     print("all limits held" if not late else f"over the limit: {late}")
 

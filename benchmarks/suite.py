@@ -1,7 +1,6 @@
 """What the timing suites share: calls in turn, and sections that are printed and kept."""
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 
 from torchrrm.bench import source_commit
-from torchrrm.files import atomic_write_text
+from torchrrm.files import atomic_write_text, to_json
 from torchrrm.kernels import set_threads
 
 Section = Callable[[], dict[str, Any]]
@@ -46,4 +45,4 @@ def run(name: str, about: str | None, sections: Mapping[str, Section], seed: int
     if options.json:
         result = {"schema": 1, "command": f"python benchmarks/{name}.py", "commit": source_commit()}
         result |= {"device": "cpu", "threads": 1, "seed": seed, **found}
-        atomic_write_text(options.json, json.dumps(result, indent=1) + "\n")
+        atomic_write_text(options.json, to_json(result, indent=1) + "\n")

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from torchrrm.files import atomic_write_bytes, atomic_write_text, locked, locked_file
+from torchrrm.files import (
+    MemoryLimitError,
+    atomic_write_bytes,
+    atomic_write_text,
+    csv_rows,
+    locked,
+    locked_file,
+    printable,
+    require_memory,
+)
 
 
 def test_replaces_and_leaves_no_draft(tmp_path: Path) -> None:
@@ -159,3 +168,68 @@ def test_interrupted_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         atomic_write_bytes(tmp_path / "a", b"new")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+@pytest.mark.parametrize("value", ["", "x", "0", "-1", "nan"])
+def test_limits_that_are_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TORCHRRM_MAX_READ_GB", value)
+    with pytest.raises(
+        ValueError, match="^TORCHRRM_MAX_READ_GB: expected a positive number of 1e9 bytes, got"
+    ):
+        require_memory("a", 1)
+
+
+def test_the_limit_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_memory("a", 4e9)
+    with pytest.raises(MemoryLimitError) as raised:
+        require_memory("gains.npz", 4.5e9)
+    way_out = "split the file, or set TORCHRRM_MAX_READ_GB=5"
+    assert str(raised.value) == f"gains.npz: takes 4.5 GB of memory to read, the limit is 4 GB; {way_out}"
+    monkeypatch.setenv("TORCHRRM_MAX_READ_GB", "5")
+    require_memory("gains.npz", 4.5e9)
+    monkeypatch.setenv("TORCHRRM_MAX_READ_GB", "inf")
+    require_memory("gains.npz", 1e30)
+
+
+def rows(path: Path) -> list[list[str]]:
+    return list(csv_rows(path, name="table", row_bytes=100, cell_bytes=50))
+
+
+def test_rows_of_cells(tmp_path: Path) -> None:
+    text = '\ufeffa, "b,c" ,\r\n# left out\n\n  \n1,2\u20283'
+    (tmp_path / "a").write_text(text, encoding="utf-8")
+    assert rows(tmp_path / "a") == [["a", '"b', 'c"', ""], ["1", "2\u20283"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "limit_gb", "fits"),
+    [
+        ("1" * 1000, "6.5e-5", True),  # 64 bytes a character
+        ("1" * 1000, "6.3e-5", False),
+        ("1,2\n" * 400, "8.1e-5", True),  # 100 bytes a row, 50 a cell
+        ("1,2\n" * 400, "7.9e-5", False),
+    ],
+)
+def test_rows_take_no_more_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, limit_gb: str, fits: bool
+) -> None:
+    (tmp_path / "a").write_text(content, encoding="utf-8")
+    monkeypatch.setenv("TORCHRRM_MAX_READ_GB", limit_gb)
+    if fits:
+        assert rows(tmp_path / "a")
+        return
+    with pytest.raises(MemoryLimitError, match=r"^table: takes .* GB of memory to read"):
+        rows(tmp_path / "a")
+
+
+def test_a_cell_that_is_too_long(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1," + "2" * 140_000, encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"^table: expected lines of comma-separated cells, got field larger"
+    ):
+        rows(tmp_path / "a")
+
+
+def test_a_long_message_is_cut() -> None:
+    assert printable("a" * 1000) == "a" * 1000
+    assert printable("a" * 10**6) == "a" * 1000 + "..."

@@ -4,7 +4,6 @@
 exit code is 1 if there was a fault; the inputs are then in `out/fuzz`.
 """
 
-import json
 import os
 import re
 import shutil
@@ -21,10 +20,11 @@ from tests.fuzz.one_target import all_targets, fuzz  # noqa: E402
 TARGETS = all_targets()
 
 from torchrrm.bench import source_commit  # noqa: E402
-from torchrrm.files import atomic_write_text  # noqa: E402
+from torchrrm.files import atomic_write_text, to_json  # noqa: E402
 
 _OUT, _RESULTS = ROOT / "out" / "fuzz", ROOT / "docs" / "results"
 _SEED = 1
+_RESIDENT_MB = 4096
 _STATUS = re.compile(r"#(\d+)\s+(?:INITED|DONE|NEW|REDUCE|pulse)\s+cov: (\d+)")
 
 
@@ -48,7 +48,7 @@ def _fuzzed(name: str) -> dict[str, Any]:
         "-timeout=120",
     ]
     options += [
-        "-rss_limit_mb=8192",
+        f"-rss_limit_mb={_RESIDENT_MB}",  # of the whole process; see `verdict` for that of an input
         f"-artifact_prefix={folder}/crash-",
         "-verbosity=1",
         "-print_final_stats=1",
@@ -108,7 +108,7 @@ def main() -> int:
             "seed": _SEED,
             "targets": rows,
         }
-        atomic_write_text(_RESULTS / "fuzz.json", json.dumps(told, indent=2) + "\n")
+        atomic_write_text(_RESULTS / "fuzz.json", to_json(told, indent=2) + "\n")
         atomic_write_text(_RESULTS / "fuzz.txt", "\n".join([head, *map(_line, rows), total]) + "\n")
     return 1 if faults else 0
 

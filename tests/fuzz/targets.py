@@ -68,6 +68,8 @@ def _weights(folder: Path) -> list[bytes]:
 TARGETS = {
     "archive-bytes": Target(readers.archive_bytes, 15_000, _archives),
     "archive-members": Target(readers.archive_members, 8_000, _members),
+    "archive-sizes": Target(readers.archive_sizes, 300),
+    "text-sizes": Target(readers.text_sizes, 300),
     "snapshot-arrays": Target(readers.snapshot_arrays, 5_000),
     "munich-arrays": Target(readers.munich_arrays, 2_000),
     "gain-table": Target(
@@ -90,4 +92,4 @@ TARGETS = {
     "command-line": Target(commands.command_line, 500, seconds=80),
     "command-files": Target(commands.command_files, 500, seconds=80),
 }
-"""Inputs of a campaign: 256 500, as far as the time allows."""
+"""Inputs of a campaign: 257 100, as far as the time allows."""

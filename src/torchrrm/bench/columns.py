@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from torchrrm.bench.results import plain
-from torchrrm.files import atomic_write_bytes, atomic_write_text
+from torchrrm.files import atomic_write_bytes, atomic_write_text, to_json
 
 __all__ = ["COLUMN_FORMATS", "check_format", "write_columns"]
 
@@ -46,12 +44,11 @@ def write_columns(
     ending = check_format(path)
     if ending == ".npz":
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **columns, about=json.dumps(about))
+        np.savez_compressed(buffer, allow_pickle=False, **columns, about=to_json(about))
         return atomic_write_bytes(path, buffer.getvalue())
     lists = {name: column.tolist() for name, column in columns.items()}
     if ending == ".json":
-        table = plain({"about": about, "columns": lists})
-        return atomic_write_text(path, json.dumps(table, indent=2, allow_nan=False) + "\n")
+        return atomic_write_text(path, to_json({"about": about, "columns": lists}, indent=2) + "\n")
     out = io.StringIO()
     out.writelines(f"# {name}: {value}\n" for name, value in about.items())
     table = csv.writer(out, lineterminator="\n")

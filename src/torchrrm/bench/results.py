@@ -1,7 +1,6 @@
 """What a run leaves behind: rows, and the circumstances in which they were measured, as JSON."""
 
 import dataclasses
-import json
 import math
 import os
 import re
@@ -16,7 +15,8 @@ from typing import Any, Literal
 import torch
 
 import torchrrm
-from torchrrm.files import atomic_write_text
+from torchrrm.files import MemoryLimitError, atomic_write_text, parse_json, read_json, to_json
+from torchrrm.files import json_values as plain
 
 __all__ = [
     "BoundKind",
@@ -149,7 +149,7 @@ class Results:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The run as JSON, also written to `path` if one is given; what is not finite becomes null."""
-        text = json.dumps(plain(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+        text = to_json(dataclasses.asdict(self), indent=2) + "\n"
         text = _NUMBERS.sub(
             lambda found: f"[{' '.join(found[1].split())}]", text
         )  # a list of numbers is a line
@@ -164,11 +164,16 @@ class Results:
         Raises:
             ValueError: if it is not JSON or not of this schema, or if a key is missing, unknown or mistyped.
         """
-        text = Path(source).read_text(encoding="utf-8") if isinstance(source, os.PathLike) else source
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"results: must be JSON, received {text[:40]!r} ({error})") from error
+            if isinstance(source, os.PathLike):
+                data = read_json(source, name="results")
+            else:
+                data = parse_json(source, name="results")
+        except MemoryLimitError:
+            raise
+        except ValueError as error:
+            received = os.fspath(source) if isinstance(source, os.PathLike) else repr(source[:40])
+            raise ValueError(f"results: must be JSON, received {received} ({error})") from error
         if not isinstance(data, dict) or data.get("schema") != 1:
             received = data.get("schema") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"results: must have schema 1, received {received!r}")
@@ -176,17 +181,6 @@ class Results:
         if not isinstance(rows, list):
             raise ValueError(f"results: rows must be a list, received {type(rows).__name__}")
         return _build(cls, {**data, "rows": [_row(row) for row in rows]})
-
-
-def plain(value: Any) -> Any:
-    """The value with what JSON has: numbers that are not finite become null, unknown objects their text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 T = typing.TypeVar("T", Measure, Row, Results)
@@ -197,7 +191,7 @@ def _row(data: Any) -> Row:
     if isinstance(data, dict) and data:
         measures = data.get("measures", {})
         if not isinstance(measures, dict):
-            raise ValueError(f"row.measures: must be an object, received {measures!r}")
+            raise ValueError(f"row.measures: must be an object, received {measures!r:.40}")
         built = {name: _build(Measure, measure) for name, measure in measures.items()}
         data = {"left_out": 0, "utility_quantiles": [], **data, "measures": built}
     return _build(Row, data)
@@ -220,10 +214,10 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         return math.nan
     options = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if not any(_is_a(value, option) for option in options):
-        raise ValueError(f"{name}: must be {getattr(hint, '__name__', hint)}, received {value!r}")
-    if hint == Sequence[float]:
+        raise ValueError(f"{name}: must be {getattr(hint, '__name__', hint)}, received {value!r:.40}")
+    if hint == Sequence[float] or (hint == Interval and value is not None):
         return tuple(_checked(name, item, float) for item in value)
-    return tuple(value) if hint == Interval and value is not None else value
+    return value
 
 
 def _is_a(value: Any, hint: Any) -> bool:
@@ -231,7 +225,10 @@ def _is_a(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return value in typing.get_args(hint)
     if origin is tuple:
-        return isinstance(value, list) and [_is_a(item, float) for item in value] == [True, True]
+        return isinstance(value, list) and [item is None or _is_a(item, float) for item in value] == [
+            True,
+            True,
+        ]
     if hint == Sequence[float]:
         return isinstance(value, list)
     if origin in (int, float):

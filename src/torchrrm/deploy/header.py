@@ -1,10 +1,11 @@
 """The header of an exported file: what it says of itself, as JSON among the file's metadata."""
 
 import importlib
-import json
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
+
+from torchrrm.files import MemoryLimitError, parse_header
 
 __all__ = ["KEY", "SCHEMA", "read_header", "require"]
 
@@ -30,7 +31,8 @@ def read_header(metadata: Mapping[str, str], path: object) -> dict[str, Any]:
          "deployment": {service and what it needs}, "inputs": {name: axes}, "outputs": {name: axes},
          "provenance": {...}, "torchrrm": version}
 
-    An axis is a name, or a number if its size is fixed.
+    An axis is a name, or a number if its size is fixed. Numbers that are not finite stand there as the texts "NaN",
+    "Infinity" and "-Infinity", and are numbers in what is returned.
 
     Raises:
         ValueError: if there is none, or one of another schema or form.
@@ -38,8 +40,10 @@ def read_header(metadata: Mapping[str, str], path: object) -> dict[str, Any]:
     if KEY not in metadata:
         raise ValueError(f"path: must be exported by torchrrm, received {path} without its header")
     try:
-        header = json.loads(metadata[KEY])
-    except (ValueError, RecursionError):
+        header = parse_header(metadata[KEY], name="path")
+    except MemoryLimitError:
+        raise
+    except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
         schema = repr(header.get("schema"))[:40] if isinstance(header, dict) else "no"

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import enum
-import json
 import logging
 import math
 import os
@@ -20,7 +19,7 @@ from torchrrm import __version__
 from torchrrm.deploy.contract import Contract, Exportable
 from torchrrm.deploy.header import KEY, SCHEMA, require
 from torchrrm.deploy.session import open_runtime
-from torchrrm.files import atomic_write_bytes
+from torchrrm.files import atomic_write_bytes, to_json
 
 __all__ = ["export"]
 
@@ -62,7 +61,7 @@ def export(
     contract = Contract.of(subject)
     model = _trace(subject, contract)
     _forget_traces(model)
-    header = json.dumps(_header(subject, contract, provenance or {}), sort_keys=True)
+    header = to_json(_header(subject, contract, provenance or {}), header=True)
     model.metadata_props.add(key=KEY, value=header)
     data = model.SerializeToString()
     _check(data, subject, contract)

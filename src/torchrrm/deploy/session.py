@@ -15,12 +15,14 @@ from torchrrm.deploy.beamforming import BeamService
 from torchrrm.deploy.header import read_header, require
 from torchrrm.deploy.links import PowerService
 from torchrrm.deploy.slicing import SliceService
-from torchrrm.files import printable
+from torchrrm.files import printable, read_bytes
 from torchrrm.kernels import require_threads, use_threads
 
 __all__ = ["Allocation", "InferenceSession", "Service", "open_runtime"]
 
 Array = NDArray[Any]
+_MODEL_BYTES = 5
+"""Memory of a byte of an exported file, while ONNX Runtime opens it."""
 _SIZES, _MOST = ("links", "users", "stations"), 4096
 
 
@@ -216,7 +218,7 @@ def open_runtime(model: bytes, threads: int) -> Any:
 
 def _open(path: Path, threads: int) -> Any:
     try:
-        model = path.read_bytes()
+        model = read_bytes(path, name="path", bytes_per_byte=_MODEL_BYTES)
     except OSError as error:
         raise ValueError(
             f"path: must be a readable .onnx file, received {path} ({error.strerror})"

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchrrm.files import locked_file, printable
+from torchrrm.files import differs, locked_file, printable
 from torchrrm.learning.history import LOSS
 from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch, write_tensors
 
@@ -113,7 +113,7 @@ def _check_identity(path: Path | str, expected: Mapping[str, Any], received: Any
         found = received.get(key) if isinstance(received, dict) else None
         if isinstance(value, Mapping):
             _check_identity(path, value, found)
-        elif found != value:
+        elif differs(found, value):
             raise CheckpointError(f"checkpoint: must be of {key} {value}, received {path} of {found}")
 
 

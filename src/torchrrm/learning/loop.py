@@ -1,7 +1,6 @@
 """The loop that every learner runs in: gradient steps, checkpoints, exact resume, progress."""
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
+from torchrrm.files import parse_header, to_json
 from torchrrm.learning.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -219,7 +219,7 @@ def _identity(policy: nn.Module, settings: DescentSettings) -> dict[str, Any]:
         "precision": str(next(policy.parameters()).dtype),
         "settings": choices,
     }
-    return json.loads(json.dumps(identity))
+    return parse_header(to_json(identity, header=True), name="checkpoint")
 
 
 def _checkpoint(identity: dict[str, Any], state: _State, history: History) -> Checkpoint:

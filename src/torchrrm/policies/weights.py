@@ -9,7 +9,7 @@ so that a file says by itself what it is and how it came to be, and reading one 
 """
 
 import importlib.resources
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from torchrrm.files import atomic_write_bytes, printable
+from torchrrm.files import (
+    MemoryLimitError,
+    atomic_write_bytes,
+    parse_header,
+    printable,
+    require_memory,
+    to_json,
+)
 
 __all__ = [
     "Weights",
@@ -36,7 +43,14 @@ __all__ = [
 ]
 
 SCHEMA = 1
-_MOST, _MOST_UNTRIED = 4096, 512  # largest integers of a constructor's arguments
+_MOST = 4096
+"""Largest integer of a constructor's arguments."""
+_MOST_UNTRIED, _MOST_TOGETHER = 512, 2**16
+"""Largest sums of a constructor's arguments: for a policy that is made at once, and for any policy."""
+_HEADER_BYTES = 64
+"""Memory of a byte of the header: its text, names and shapes of empty tensors, and lists in lists."""
+_PARAMETER_BYTES = 8
+"""Memory of an element of the policy that is made, at most."""
 _KEY = "torchrrm"
 _SUFFIX = ".safetensors"
 
@@ -74,18 +88,20 @@ def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], header: Mappi
     """
     # Copies, since safetensors refuses tensors that share memory, such as tied weights.
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    atomic_write_bytes(Path(path), safetensors.torch.save(plain, {_KEY: json.dumps(header, sort_keys=True)}))
+    atomic_write_bytes(Path(path), safetensors.torch.save(plain, {_KEY: to_json(header, header=True)}))
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of a file of `write_tensors`.
 
     Raises:
-        WeightsError: if there is no such file, or if it is truncated or foreign.
+        WeightsError: if there is no such file, if it is truncated or foreign, or if reading it takes more memory than
+            the limit (see `torchrrm.files`).
     """
     try:
+        _require_memory(path)
         with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
+            header = parse_header((file.metadata() or {})[_KEY], name="path")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except FileNotFoundError as error:
         raise WeightsError(f"path: must be an existing file, received {path}") from error
@@ -93,7 +109,9 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WeightsError(
             f"path: must be written by torchrrm, received {path} without its header"
         ) from error
-    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+    except MemoryLimitError as error:
+        raise WeightsError(str(error)) from error
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"path: must be a whole safetensors file, received {path} ({reason})") from error
     if not isinstance(header, dict):
@@ -101,6 +119,13 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"path: must be written by torchrrm, received {path} with a header of another form"
         )
     return tensors, header
+
+
+def _require_memory(path: Path | str) -> None:
+    """Refuse a file whose tensors and header take more memory than the limit."""
+    with open(path, "rb") as file:
+        size, header = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+    require_memory("path", size + _HEADER_BYTES * min(header, size))
 
 
 def shape_mismatch(expected: Mapping[str, Tensor], received: Mapping[str, Tensor]) -> str | None:
@@ -171,6 +196,12 @@ def load_policy(path: Path | str, registry: Mapping[str, type[nn.Module]]) -> nn
         WeightsError: also if the policy is not in the registry or its weights do not fit it.
     """
     weights = load_weights(path)
+    elements = sum(tensor.numel() for tensor in weights.tensors.values())
+    held = sum(tensor.nbytes for tensor in weights.tensors.values())
+    try:
+        require_memory("path", held + _PARAMETER_BYTES * elements)
+    except MemoryLimitError as error:
+        raise WeightsError(str(error)) from error
     classes = {policy.__name__: policy for policy in registry.values()}
     if weights.policy not in classes:
         raise WeightsError(
@@ -197,7 +228,10 @@ def _made(policy: type[nn.Module], weights: Weights, path: Path | str) -> nn.Mod
     """The policy of these arguments; a large one only if it fits the file's tensors, tried without memory."""
     if _largest(weights.arguments) > _MOST:
         raise ValueError(f"sizes must be at most {_MOST}, received more")
-    if _largest(weights.arguments) > _MOST_UNTRIED:
+    together = _together(weights.arguments)
+    if together > _MOST_TOGETHER:
+        raise ValueError(f"sizes must be at most {_MOST_TOGETHER} together, received {together}")
+    if together > _MOST_UNTRIED:
         with torch.device("meta"):
             tried = policy(**weights.arguments)
         mismatch = shape_mismatch(tried.state_dict(), weights.tensors)
@@ -212,6 +246,12 @@ def _largest(value: Any) -> int:
         return abs(value)
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return max(map(_largest, parts), default=0)
+
+
+def _together(value: Any) -> int:
+    """Sum of the integers among these arguments; everything else counts as 1."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return sum(map(_together, parts)) if parts is not None else max(1, _largest(value))
 
 
 def _shipped() -> Any:

@@ -1,6 +1,5 @@
 """Exhibits of a reproduction: a figure, a table, what they show, and the data behind them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from torchrrm import bench
 from torchrrm.bench import Results, Row, Scene, figures, metrics
-from torchrrm.files import atomic_write_text
+from torchrrm.files import atomic_write_text, to_json
 from torchrrm.setups import registry
 
 __all__ = [
@@ -155,8 +154,8 @@ def write_exhibits(folder: Path, title: str, introduction: str, exhibits: Sequen
     for exhibit in exhibits:
         if exhibit.figure is not None:
             figures.save(exhibit.figure, folder / f"{exhibit.name}.png")
-    data = {exhibit.name: json.dumps(bench.plain(_lists(exhibit.data))) for exhibit in exhibits}
-    lines = ",\n".join(f"{json.dumps(name)}: {text}" for name, text in data.items())  # a line an exhibit
+    data = {exhibit.name: to_json(_lists(exhibit.data)) for exhibit in exhibits}
+    lines = ",\n".join(f"{to_json(name)}: {text}" for name, text in data.items())  # a line an exhibit
     atomic_write_text(folder / "exhibits.json", f"{{\n{lines}\n}}\n")
     sections = [f"# {title}", "", introduction, "", *(exhibit.markdown() for exhibit in exhibits)]
     atomic_write_text(folder / "README.md", "\n".join(sections))

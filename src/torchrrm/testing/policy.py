@@ -1,7 +1,6 @@
 """Conformance of a policy."""
 
 import copy
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchrrm.files import parse_header, to_json
 from torchrrm.policies.weights import load_policy, save_weights
 from torchrrm.problems import Problem
 from torchrrm.testing.allocator import AllocatorSuite
@@ -107,7 +107,7 @@ def _check_keeping(policy: nn.Module, suite: AllocatorSuite) -> None:
         f"{name} must expose its constructor's arguments as a dictionary",
     )
     try:
-        made = type(policy)(**json.loads(json.dumps(arguments)))
+        made = type(policy)(**parse_header(to_json(arguments, header=True), name="arguments"))
     except (TypeError, ValueError, KeyError) as error:
         raise ConformanceError(
             f"arguments: {name} must be made anew from {arguments}, received {error}"

@@ -100,19 +100,58 @@ def test_structured_values(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shape", "descr"), [((2**40,), "<f8"), ((2**33, 2**33), "<f4"), ((3,), "<U500000000")]
+    ("shape", "descr"),
+    [((2**40,), "<f8"), ((2**33, 2**33), "<f4"), ((5 * 10**9,), "|i1"), ((3 * 2**30,), "<U1")],
 )
 def test_declared_size_is_bounded_before_reading(tmp_path, shape, descr):
     path = zip_of(tmp_path / "bomb.npz", {"gain.npy": npy_header(shape, descr)})
-    with pytest.raises(SnapshotError, match=r"must declare at most \d+ bytes of arrays, received \d+$"):
+    with pytest.raises(
+        SnapshotError, match=r"^bomb\.npz: archive: takes .* GB of memory to read, the limit is 4 GB;"
+    ):
         load(path)
 
 
-def test_inflated_size_is_bounded_too(tmp_path):
+def test_a_text_of_a_gigabyte(tmp_path):
+    path = zip_of(tmp_path / "bomb.npz", {"name.npy": npy_header((), "<U500000000")})
+    with pytest.raises(
+        SnapshotError, match="name: must have texts of at most 1048576 bytes, received 2000000000"
+    ):
+        load(path)
+
+
+def test_inflated_size_is_bounded_too(tmp_path, monkeypatch):
     """What the members unpack to counts as well as what their headers say."""
     path = zip_of(tmp_path / "a.npz", {"gain.npy": npy_bytes(np.zeros(1000)) + bytes(100_000)})
-    with pytest.raises(SnapshotError, match="must declare at most 50000 bytes"):
-        read_archive(path, max_bytes=50_000)
+    monkeypatch.setenv("TORCHRRM_MAX_READ_GB", "5e-5")
+    with pytest.raises(
+        SnapshotError, match=r"archive: takes 0\.0001081 GB of memory to read, the limit is 5e-05 GB"
+    ):
+        read_archive(path)
+
+
+def test_compression_that_unpacks_without_a_bound(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("gain.npy", npy_bytes(np.zeros(2)))
+    with pytest.raises(SnapshotError, match=r"must be stored or deflated, received 'gain\.npy' by method 12"):
+        load(tmp_path / "a.npz")
+
+
+def test_a_directory_of_many_members_is_not_read(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(400):
+            archive.writestr(f"{'a' * 12_000}{number}.npy", b"")
+    with pytest.raises(SnapshotError, match="archive: must be read in parts of at most 4194304 bytes"):
+        load(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_arrays_of_a_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for _ in range(2):
+            archive.writestr("gain.npy", npy_bytes(np.zeros(2)))
+    with pytest.raises(SnapshotError, match="must hold each array once"):
+        load(tmp_path / "a.npz")
 
 
 def test_number_of_members_is_bounded(tmp_path):

@@ -130,8 +130,8 @@ def test_sets_that_all_transmit_are_all_read(scenario):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ("{", r"must be JSON, received another text \(JSONDecodeError\)"),
-        ("[" * 100_000, r"must be JSON, received another text \(RecursionError\)"),
+        ("{", r"must be JSON, received another text \(Expecting property name .*\)"),
+        ("[" * 100_000, r"must be JSON, received another text \(.* nested more than 100 levels deep\)"),
         ("[1]", "must be a JSON object, received a list"),
         ({**PARAMS, "scene": {"num_scenes": 3}}, r"num_scenes must be 1 \(a static scenario\), received 3"),
         ({**PARAMS, "rt_params": {}}, "rt_params.frequency must be a number in Hz, received None"),

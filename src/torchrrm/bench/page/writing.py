@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import json
 import math
 import os
 import re
@@ -19,7 +18,7 @@ from torchrrm.bench.page.data import page_data
 from torchrrm.bench.report import NOTE, Cell, Shown, circumstances, columns, counts_of, origin
 from torchrrm.bench.results import Results
 from torchrrm.bench.scene import Scene
-from torchrrm.files import atomic_write_text
+from torchrrm.files import atomic_write_text, to_json
 
 __all__ = ["Plate", "html_report"]
 
@@ -90,7 +89,7 @@ def _script(text: str) -> str:
 
 def _json(data: object) -> str:
     """JSON that HTML reads as text whatever strings are in it."""
-    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    text = to_json(data, separators=(",", ":"))
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 

@@ -1,6 +1,6 @@
 """Snapshots: channels that somebody brings, measured, ray traced or simulated elsewhere."""
 
-from torchrrm.channels.snapshot.archive import MAX_ARCHIVE_BYTES, SnapshotError
+from torchrrm.channels.snapshot.archive import SnapshotError
 from torchrrm.channels.snapshot.deepmimo import load_deepmimo
 from torchrrm.channels.snapshot.load import BUNDLED, bundled_path, bundled_snapshot, load
 from torchrrm.channels.snapshot.munich import MUNICH_ATTRIBUTION
@@ -13,7 +13,6 @@ from torchrrm.channels.snapshot.table import load_table
 
 __all__ = [
     "BUNDLED",
-    "MAX_ARCHIVE_BYTES",
     "MUNICH_ATTRIBUTION",
     "SCHEMA",
     "THERMAL_NOISE_PSD_W_PER_HZ",

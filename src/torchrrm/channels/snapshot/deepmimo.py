@@ -17,7 +17,6 @@ users receive, unless every set transmits: roles are unknown then. Not read: `.m
 (several scenes), angles.
 """
 
-import json
 import os
 import re
 from pathlib import Path
@@ -25,14 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from torchrrm.channels.snapshot.archive import SnapshotError, read_archive
+from torchrrm.channels.snapshot.archive import SnapshotError, declared_arrays, read_archive
+from torchrrm.channels.snapshot.blocks import NODE_BYTES, Declared
 from torchrrm.channels.snapshot.record import Snapshot
+from torchrrm.files import MemoryLimitError, read_json, require_memory
 
 __all__ = ["load_deepmimo"]
 
 _POWER_FILE = re.compile(r"power_t(\d{3,})_tx(\d{3,})_r(\d{3,})\.npz")
-_MAX_PARAMS_BYTES = 64 * 2**20
 _ATTRIBUTION = "DeepMIMO scenario (www.deepmimo.net); its page names the authors to cite"
+
+_MATRICES, _OF_CHANNELS = ("power", "inter", "rx_pos", "tx_pos"), ("phase", "delay")
+_ELEMENT_BYTES, _PHASED_BYTES, _LINK_BYTES, _VALUE_BYTES = 40, 64, 96, 48
+"""Memory of an element of a matrix, without and with a channel, of a link, and of a link at a frequency."""
 
 Code = tuple[int, int, int]
 """Transmitter set, transmitter in it, receiver set."""
@@ -57,7 +61,7 @@ def load_deepmimo(folder: str | os.PathLike[str], *, frequency_offset_hz: Any = 
     folder = Path(folder)
     try:
         return _load(folder, frequency_offset_hz)
-    except SnapshotError as error:
+    except (SnapshotError, MemoryLimitError) as error:
         raise SnapshotError(f"{folder.name}: {error}") from None
 
 
@@ -74,6 +78,7 @@ def _load(folder: Path, frequency_offset_hz: Any) -> Snapshot:
     if missing:
         raise SnapshotError(f"{_file_name('power', missing[0])}: must be in the folder, received none")
     offset_hz = _offsets(frequency_offset_hz)
+    _require_memory(folder, grid, 0 if offset_hz is None else offset_hz.size)
     columns = [_join([_links(folder, code, offset_hz) for code in row]) for row in grid]
     fields: dict[str, Any] = {
         "gain": np.stack([column["gain"] for column in columns], axis=-1),  # [rx tx]
@@ -92,6 +97,28 @@ def _load(folder: Path, frequency_offset_hz: Any) -> Snapshot:
     )
 
 
+def _require_memory(folder: Path, grid: list[list[Code]], frequencies: int) -> None:
+    """Refuse a folder whose links, or whose matrices of one transmitter and set, take more memory than the limit."""
+    matrices = _MATRICES + (_OF_CHANNELS if frequencies else ())
+    links, most, users = 0, 0, 0
+    for row in grid:
+        declared = [_declared(folder, code, matrices) for code in row]
+        receivers = sum(headers["power"].shape[0] for headers in declared if "power" in headers)
+        links, users = links + receivers, max(users, receivers)
+        most = max(most, *(sum(matrix.size for matrix in headers.values()) for headers in declared))
+    taken = (_PHASED_BYTES if frequencies else _ELEMENT_BYTES) * most + (
+        _LINK_BYTES + _VALUE_BYTES * frequencies
+    ) * links
+    require_memory("paths", taken + NODE_BYTES * (users + len(grid)))
+
+
+def _declared(folder: Path, code: Code, matrices: tuple[str, ...]) -> dict[str, Declared]:
+    """Headers of the matrices of a transmitter and a receiver set, of those that have axes."""
+    files = ((matrix, folder / _file_name(matrix, code)) for matrix in matrices)
+    headers = {matrix: declared_arrays(path).get(matrix) for matrix, path in files if path.is_file()}
+    return {matrix: header for matrix, header in headers.items() if header is not None and header.shape}
+
+
 def _offsets(frequency_offset_hz: Any) -> np.ndarray | None:
     if frequency_offset_hz is None:
         return None
@@ -106,13 +133,12 @@ def _params(folder: Path) -> dict[str, Any]:
     path = folder / "params.json"
     if not path.is_file():
         raise SnapshotError("params.json: must be in the folder of a DeepMIMO 4 scenario, received none")
-    size = path.stat().st_size
-    if size > _MAX_PARAMS_BYTES:
-        raise SnapshotError(f"params.json: must be at most {_MAX_PARAMS_BYTES} bytes, received {size}")
     try:
-        params = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        reason = f"another text ({type(error).__name__})"
+        params = read_json(path, name="params.json")
+    except MemoryLimitError as error:
+        raise SnapshotError(str(error)) from None
+    except ValueError as error:
+        reason = f"another text ({error})"
         raise SnapshotError(f"params.json: must be JSON, received {reason}") from None
     if not isinstance(params, dict):
         raise SnapshotError(f"params.json: must be a JSON object, received a {type(params).__name__}")

@@ -1,18 +1,23 @@
 """One way in: recognise what a path holds and load it."""
 
 import os
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib import resources
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from torchrrm.channels.ends import Direction
 from torchrrm.channels.snapshot.archive import SnapshotError, read_archive
+from torchrrm.channels.snapshot.blocks import Declared
 from torchrrm.channels.snapshot.deepmimo import load_deepmimo
-from torchrrm.channels.snapshot.munich import parse_munich, recognise_munich
+from torchrrm.channels.snapshot.munich import munich_bytes, parse_munich, recognise_munich
 from torchrrm.channels.snapshot.quantity import Quantity
 from torchrrm.channels.snapshot.record import Snapshot
-from torchrrm.channels.snapshot.schema import SCHEMA, load_snapshot, parse_schema
-from torchrrm.channels.snapshot.sionna import parse_sionna, recognise_sionna
+from torchrrm.channels.snapshot.schema import SCHEMA, load_snapshot, parse_schema, schema_bytes
+from torchrrm.channels.snapshot.sionna import parse_sionna, recognise_sionna, sionna_bytes
 from torchrrm.channels.snapshot.table import load_table
 
 __all__ = ["BUNDLED", "bundled_path", "bundled_snapshot", "load"]
@@ -62,17 +67,36 @@ def load(
         raise SnapshotError(f"{path.name}: {error}") from None
 
 
+class _Layout(NamedTuple):
+    """Arrays that belong together: how they are recognised by their names, what parsing them takes, and the parser."""
+
+    recognise: Callable[[Mapping[str, Any]], bool]
+    parsed_bytes: Callable[[Mapping[str, Declared]], float]
+    parse: Callable[[dict[str, np.ndarray], str], Snapshot]
+
+
+_LAYOUTS = (
+    _Layout(lambda arrays: "schema" in arrays, schema_bytes, lambda arrays, name: parse_schema(arrays)),
+    _Layout(recognise_munich, munich_bytes, lambda arrays, name: parse_munich(arrays)),
+    _Layout(recognise_sionna, sionna_bytes, lambda arrays, name: parse_sionna(arrays, name=name)),
+)
+
+
 def _load_archive(path: Path) -> Snapshot:
-    arrays = read_archive(path)
-    try:
-        if "schema" in arrays:
-            return parse_schema(arrays)
-        if recognise_munich(arrays):
-            return parse_munich(arrays)
-        if recognise_sionna(arrays):
-            return parse_sionna(arrays, name=path.stem)
-    except SnapshotError as error:
-        raise SnapshotError(f"{path.name}: {error}") from None
+    def layout_of(arrays: Mapping[str, Any]) -> _Layout | None:
+        return next((layout for layout in _LAYOUTS if layout.recognise(arrays)), None)
+
+    def parsed_bytes(declared: Mapping[str, Declared]) -> float:
+        layout = layout_of(declared)
+        return 0.0 if layout is None else layout.parsed_bytes(declared)
+
+    arrays = read_archive(path, parsed_bytes=parsed_bytes)
+    layout = layout_of(arrays)
+    if layout is not None:
+        try:
+            return layout.parse(arrays, path.stem)
+        except SnapshotError as error:
+            raise SnapshotError(f"{path.name}: {error}") from None
     names = ", ".join(sorted(arrays)[:8]) + (", ..." if len(arrays) > 8 else "")
     rule = f"must have a schema ('{SCHEMA}'), or be raw arrays of a Munich set or of Sionna (a and tau, h_freq, cfr)"
     raise SnapshotError(f"{path.name}: {rule}, received arrays {names}")

@@ -11,19 +11,24 @@ where there is none, and float16 pairs (re, im) are the frequency response over 
 | multi-antenna station | gain_db, h, ue_pos, bs_pos, ant_pos, ... | the station | users |
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from torchrrm.channels.snapshot.archive import SnapshotError
+from torchrrm.channels.snapshot.blocks import NODE_BYTES, Declared
 from torchrrm.channels.snapshot.record import Snapshot
 from torchrrm.channels.snapshot.schema import complex_from_pairs, gain_from_db
+from torchrrm.files import parse_json
 
-__all__ = ["MUNICH_ATTRIBUTION", "parse_munich", "recognise_munich"]
+__all__ = ["MUNICH_ATTRIBUTION", "munich_bytes", "parse_munich", "recognise_munich"]
 
 MUNICH_ATTRIBUTION = "Geometry (c) OpenStreetMap contributors, ODbL 1.0; ray traced with Sionna RT 2.2.0"
+
+_GAIN_BYTES, _VALUE_BYTES, _FREQUENCY_BYTES = 40, 48, 80
+"""Memory of a gain, a value of a channel and a frequency, with copies of the parts that are put together."""
+_NONE = Declared((0,), np.dtype(np.float32))
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -53,6 +58,20 @@ def parse_munich(arrays: Arrays) -> Snapshot:
     raise SnapshotError(f"arrays: must be of a Munich set, received {', '.join(sorted(arrays)) or 'none'}")
 
 
+def munich_bytes(declared: Mapping[str, Declared]) -> float:
+    """Return the memory that `parse_munich` takes at its peak besides the arrays of these headers."""
+    gains = sum(declared[name].size for name in ("gain_db", "gain_bs_db", "gain_eve_db") if name in declared)
+    values = sum(declared[name].size // 2 for name in ("h", "h_bs", "h_eve") if name in declared)
+    nodes = sum(array.size for name, array in declared.items() if name.endswith("_pos"))
+    taken = _GAIN_BYTES * gains + _VALUE_BYTES * values + NODE_BYTES * nodes
+    if (
+        "freq_offset_eve_hz" in declared
+    ):  # frequencies may be few in h_bs, each of which is then taken many times
+        common, links = declared["freq_offset_eve_hz"].size, declared.get("gain_bs_db", _NONE).size
+        taken += _FREQUENCY_BYTES * common + _VALUE_BYTES * common * links
+    return taken
+
+
 def _parse(parse: Callable[[Arrays], dict[str, Any]], arrays: Arrays) -> Snapshot:
     carrier_hz = _carrier_hz(arrays)
     try:
@@ -67,8 +86,8 @@ def _parse(parse: Callable[[Arrays], dict[str, Any]], arrays: Arrays) -> Snapsho
 
 def _carrier_hz(arrays: Arrays) -> float:
     try:
-        return float(json.loads(arrays["meta"].item())["freq_hz"])
-    except (KeyError, TypeError, ValueError):
+        return float(parse_json(arrays["meta"].item(), name="meta")["freq_hz"])
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise SnapshotError("meta: must be a JSON text with a number freq_hz, received another") from None
 
 
@@ -108,14 +127,21 @@ def _frequencies(arrays: Arrays, name: str) -> np.ndarray:
     if arrays[name].dtype.kind not in "fiu":
         received = f"values of type {arrays[name].dtype}"
         raise SnapshotError(f"{name}: must hold real numbers, received {received}")
-    return arrays[name].astype(np.float64)
+    frequencies_hz = arrays[name].astype(np.float64)
+    if not np.isfinite(frequencies_hz).all():
+        raise SnapshotError(f"{name}: must be finite, received nan or inf")
+    return frequencies_hz
 
 
 def _indices_of(wanted_hz: np.ndarray, offered_hz: np.ndarray) -> np.ndarray:
-    distance_hz = np.abs(wanted_hz[:, None] - offered_hz)
-    index = distance_hz.argmin(axis=1)
-    if float(distance_hz.min(axis=1).max()) > 1.0:
-        lonely = wanted_hz[distance_hz.min(axis=1).argmax()]
+    """Index of the nearest offered frequency of each wanted one; both are finite."""
+    order = np.argsort(offered_hz, kind="stable")
+    right = np.searchsorted(offered_hz[order], wanted_hz).clip(0, len(order) - 1)
+    near = np.stack((order[(right - 1).clip(0)], order[right]))  # [2 wanted]
+    distance_hz = np.abs(offered_hz[near] - wanted_hz)
+    index = np.where(distance_hz[0] <= distance_hz[1], near[0], near[1])
+    if float(distance_hz.min(axis=0).max()) > 1.0:
+        lonely = wanted_hz[distance_hz.min(axis=0).argmax()]
         rule = "must be frequencies of freq_offset_hz"
         raise SnapshotError(f"freq_offset_eve_hz: {rule}, received {lonely:g} Hz")
     return index

@@ -3,9 +3,9 @@
 import copy
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torchrrm.channels.ends import Direction, Role
 from torchrrm.channels.snapshot.archive import SnapshotError
+from torchrrm.channels.snapshot.blocks import blocks, native
 from torchrrm.channels.snapshot.roles import checked_kinds, checked_roles, direction_of
 from torchrrm.units import dbm_to_watt, require_carrier_hz
 
@@ -195,6 +196,23 @@ class Snapshot:
         )
 
 
+class _Rule(NamedTuple):
+    """What no value may do, in words for a message."""
+
+    broken: Callable[[Tensor], Tensor]
+    text: str
+    hint: str = ""
+    measured: str = ""
+
+
+_FINITE = _Rule(lambda values: ~values.isfinite(), "must be finite")
+_DB = "; gains in dB are given as gain_db"
+_GAIN_RULES = (
+    _FINITE,
+    _Rule(lambda gain: gain < 0.0, "must be at least 0 (linear)", _DB),
+    _Rule(lambda gain: gain > 1.0, "must be at most 1 (linear, channels do not amplify)", _DB),
+)
+_SILENT = _Rule(lambda energy: energy > 0.0, "must be 0 where gain is 0", measured="an energy of ")
 _ROLES: dict[str, tuple[Role, Role]] = {
     "uplink": ("station", "user"),
     "downlink": ("user", "station"),
@@ -202,20 +220,60 @@ _ROLES: dict[str, tuple[Role, Role]] = {
 }
 
 
-def _as_tensor(name: str, value: Any, dtype: torch.dtype, kinds: str) -> Tensor:
-    """A tensor of `dtype` from a tensor or array whose numpy kind is one of `kinds`."""
-    if isinstance(value, Tensor):
-        kind = "c" if value.is_complex() else "f" if value.is_floating_point() else "i"
-        kind = "b" if value.dtype == torch.bool else kind
-        received = str(value.dtype)
-    else:
-        value = np.asarray(value)
-        kind, received = value.dtype.kind, str(value.dtype)
+def _as_tensor(
+    name: str,
+    value: Any,
+    dtype: torch.dtype,
+    kinds: str,
+    *,
+    rules: Sequence[_Rule] = (),
+    via: torch.dtype | None = None,
+) -> Tensor:
+    """A tensor of `dtype` from a tensor or array whose numpy kind is one of `kinds`, block by block.
+
+    A tensor that is of `dtype` already is not copied. Rules look at values of the type `via`, or else of `dtype`.
+    """
+    source = _array(value)
+    kind = source.dtype.kind if isinstance(source, np.ndarray) else _kind_of(source)
     if kind not in kinds:
-        raise SnapshotError(f"{name}: must hold {_KIND_WORDS[kinds]}, received values of type {received}")
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), copy=True))
-    return value.detach().to(dtype).contiguous()
+        received = f"values of type {source.dtype}"
+        raise SnapshotError(f"{name}: must hold {_KIND_WORDS[kinds]}, received {received}")
+    if isinstance(source, Tensor) and source.dtype == dtype and source.is_contiguous():
+        result = source
+    else:
+        device = source.device if isinstance(source, Tensor) else None
+        result = torch.empty(tuple(source.shape), dtype=dtype, device=device)
+    for place in blocks(source.shape):
+        block = source[place] if isinstance(source, Tensor) else native(source[place])
+        block = block.to(via or dtype)
+        for rule in rules:
+            _require(name, block, place, rule)
+        if result is not source:
+            result[place] = block
+    return result
+
+
+def _array(value: Any) -> Tensor | np.ndarray:
+    """A tensor without its gradient, or an array of everything else."""
+    return value.detach() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _kind_of(tensor: Tensor) -> str:
+    """The kind of a tensor's numbers as numpy calls it."""
+    if tensor.dtype == torch.bool:
+        return "b"
+    return "c" if tensor.is_complex() else "f" if tensor.is_floating_point() else "i"
+
+
+def _require(name: str, block: Tensor, place: tuple[slice, ...], rule: _Rule) -> None:
+    """Refuse a block that breaks a rule, with the first such value and its index in the whole array."""
+    bad = rule.broken(block)
+    if bool(bad.any()):
+        inside = bad.nonzero()[0].tolist()
+        index = [part.start + i for part, i in zip(place, inside, strict=True)]
+        number = block[tuple(inside)].item()
+        received = rule.measured + (f"{number}" if block.is_complex() else f"{number:g}")
+        raise SnapshotError(f"{name}: {rule.text}, received {received} at {index}{rule.hint}")
 
 
 _KIND_WORDS = {
@@ -225,50 +283,35 @@ _KIND_WORDS = {
 }
 
 
-def _where(bad: Tensor, values: Tensor) -> str:
-    """The first bad value with its index, for a message: `nan at [0, 3]`."""
-    place = bad.nonzero()[0].tolist()
-    return f"{values[tuple(place)].item():g} at {place}"
-
-
 def _checked_gain(value: Any) -> Tensor:
-    # In double precision first: a huge value must not pass as an infinity of float32.
-    gain = _as_tensor("gain", value, torch.float64, "fiu")
-    if gain.ndim < 2:
-        raise SnapshotError(f"gain: must have axes [*drop rx tx], received shape {tuple(gain.shape)}")
-    if not gain.numel():
+    value = _array(value)
+    shape = tuple(value.shape)
+    if len(shape) < 2:
+        raise SnapshotError(f"gain: must have axes [*drop rx tx], received shape {shape}")
+    if not math.prod(shape):
         rule = "must have at least one drop, receiver and transmitter (an empty cell)"
-        raise SnapshotError(f"gain: {rule}, received shape {tuple(gain.shape)}")
-    hint = "; gains in dB are given as gain_db"
-    for bad, rule, note in (
-        (~gain.isfinite(), "must be finite", ""),
-        (gain < 0.0, "must be at least 0 (linear)", hint),
-        (gain > 1.0, "must be at most 1 (linear, channels do not amplify)", hint),
-    ):
-        if bool(bad.any()):
-            raise SnapshotError(f"gain: {rule}, received {_where(bad, gain)}{note}")
-    return gain.to(torch.float32)
+        raise SnapshotError(f"gain: {rule}, received shape {shape}")
+    # In double precision first: a huge value must not pass as an infinity of float32.
+    return _as_tensor("gain", value, torch.float32, "fiu", rules=_GAIN_RULES, via=torch.float64)
 
 
 def _checked_position(name: str, value: Any, shape: tuple[int, ...]) -> Tensor | None:
     if value is None:
         return None
-    position = _as_tensor(name, value, torch.float32, "fiu")
-    if tuple(position.shape) not in ((*shape, 3), (*shape[-1:], 3)):
-        raise SnapshotError(f"{name}: must have shape {(*shape, 3)}, received {tuple(position.shape)}")
-    if not bool(position.isfinite().all()):
-        raise SnapshotError(f"{name}: must be finite, received {_where(~position.isfinite(), position)}")
-    return position.expand(*shape, 3)
+    value = _array(value)
+    if tuple(value.shape) not in ((*shape, 3), (*shape[-1:], 3)):
+        raise SnapshotError(f"{name}: must have shape {(*shape, 3)}, received {tuple(value.shape)}")
+    return _as_tensor(name, value, torch.float32, "fiu", rules=(_FINITE,)).expand(*shape, 3)
 
 
 def _checked_los(value: Any, gain: Tensor) -> Tensor | None:
     if value is None:
         return None
-    los = _as_tensor("los", value, torch.bool, "bui")
-    if los.shape != gain.shape:
-        wanted, received = tuple(gain.shape), tuple(los.shape)
+    value = _array(value)
+    if tuple(value.shape) != tuple(gain.shape):
+        wanted, received = tuple(gain.shape), tuple(value.shape)
         raise SnapshotError(f"los: must have the gain's shape {wanted}, received {received}")
-    return los
+    return _as_tensor("los", value, torch.bool, "bui")
 
 
 def _checked_frequencies(value: Any, channel: Any) -> Tensor | None:
@@ -277,38 +320,42 @@ def _checked_frequencies(value: Any, channel: Any) -> Tensor | None:
         raise SnapshotError(f"frequency_offset_hz: must come together with channel, received {missing}")
     if value is None:
         return None
-    offset = _as_tensor("frequency_offset_hz", value, torch.float64, "fiu")
+    offset = _as_tensor("frequency_offset_hz", value, torch.float64, "fiu", rules=(_FINITE,))
     if offset.ndim != 1 or not offset.numel():
         received = tuple(offset.shape)
         raise SnapshotError(f"frequency_offset_hz: must have shape (frequency,), received {received}")
-    bad = ~offset.isfinite()
-    if bool(bad.any()):
-        raise SnapshotError(f"frequency_offset_hz: must be finite, received {_where(bad, offset)}")
     return offset
 
 
 def _checked_channel(value: Any, gain: Tensor, frequency_offset_hz: Tensor | None) -> Tensor | None:
     if value is None or frequency_offset_hz is None:
         return None
-    channel = _as_tensor("channel", value, torch.complex64, "cfiu")
+    value = _array(value)
     *drop, rx, tx = gain.shape
     wanted = (*drop, len(frequency_offset_hz), rx, "rx_ant", tx, "tx_ant")
-    shape = tuple(channel.shape)
+    shape = tuple(value.shape)
     if len(shape) != len(wanted) or any(
         isinstance(want, int) and have != want for have, want in zip(shape, wanted, strict=True)
     ):
         raise SnapshotError(f"channel: must have shape {_shape_text(wanted)}, received {shape}")
-    if not channel.numel():
+    if not math.prod(shape):
         raise SnapshotError(f"channel: must have at least one antenna at each end, received shape {shape}")
-    if not bool(channel.isfinite().all()):
-        place = (~channel.isfinite()).nonzero()[0].tolist()
-        raise SnapshotError(f"channel: must be finite, received {channel[tuple(place)].item()} at {place}")
-    energy = channel.abs().square().amax(dim=(-5, -3, -1))  # [*drop rx tx]
-    stray = (gain == 0.0) & (energy > 0.0)
-    if bool(stray.any()):
-        received = f"an energy of {_where(stray, energy)}"
-        raise SnapshotError(f"channel: must be 0 where gain is 0, received {received}")
+    channel = _as_tensor("channel", value, torch.complex64, "cfiu", rules=(_FINITE,))
+    _require_paths(channel, gain)
     return channel
+
+
+def _require_paths(channel: Tensor, gain: Tensor) -> None:
+    """Refuse a channel `[*drop frequency rx rx_ant tx tx_ant]` that is not 0 where the gain is."""
+    energy = torch.zeros_like(gain)  # of the strongest antennas and frequency
+    for place in blocks(channel.shape):
+        *drop, _, rx, _, tx, _ = place
+        strongest = channel[place].abs().square().amax(dim=(-5, -3, -1))
+        part = energy[(*drop, rx, tx)]
+        torch.maximum(part, strongest, out=part)
+    for place in blocks(gain.shape):
+        part = energy[place].masked_fill(gain[place] != 0.0, 0.0)
+        _require("channel", part, place, _SILENT)
 
 
 def _shape_text(shape: tuple[int | str, ...]) -> str:

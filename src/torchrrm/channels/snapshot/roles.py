@@ -86,19 +86,31 @@ def _roles(name: str, value: Any, kinds: tuple[str, ...]) -> tuple[str, ...]:
 
 def _words(name: str, value: Any, count: int, known: tuple[str, ...]) -> tuple[str, ...]:
     """Return one of the known words for each of `count` nodes."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "US":
-        rule = f"must be of {', '.join(known)}"
-        raise SnapshotError(f"{name}: {rule}, received values of type {array.dtype}")
-    words = [
-        text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        for text in array.ravel().tolist()
-    ]
+    if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+        words, shape = tuple(value), (len(value),)
+    else:
+        array = np.asarray(value)
+        if array.dtype.kind not in "US":
+            rule = f"must be of {', '.join(known)}"
+            raise SnapshotError(f"{name}: {rule}, received values of type {array.dtype}")
+        words, shape = _known_words(array.ravel(), known), array.shape
     unknown = next((word for word in words if word not in known), None)
     if unknown is not None:
         raise SnapshotError(f"{name}: must be of {', '.join(known)}, received {unknown!r}")
-    if array.ndim == 0:
-        return tuple(words) * count
-    if array.shape != (count,):
-        raise SnapshotError(f"{name}: must have shape {(count,)} or be one word, received {array.shape}")
-    return tuple(words)
+    if shape == ():
+        return words * count
+    if shape != (count,):
+        raise SnapshotError(f"{name}: must have shape {(count,)} or be one word, received {shape}")
+    return words
+
+
+def _known_words(array: np.ndarray, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words of an array, each known one as one object, or the first unknown one alone."""
+    index = np.full(array.shape, -1, np.int8)
+    for number, word in enumerate(known):
+        index[array == np.array(word).astype(array.dtype.kind)] = number
+    unknown = np.flatnonzero(index < 0)
+    if unknown.size:
+        word = array[unknown[0]].item()
+        return (word.decode("utf-8", "replace") if isinstance(word, bytes) else word,)
+    return tuple(map(known.__getitem__, index))

@@ -30,12 +30,21 @@ misspelt one is not left out in silence.
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from torchrrm.channels.snapshot.archive import SnapshotError, read_archive
+from torchrrm.channels.snapshot.blocks import (
+    ENERGY_BYTES,
+    NODE_BYTES,
+    Declared,
+    adopted,
+    blocks,
+    converted_bytes,
+)
 from torchrrm.channels.snapshot.record import Snapshot
 from torchrrm.files import atomic_write_bytes
 
@@ -48,6 +57,14 @@ NO_PATH_DB = -200.0
 """Gains in dB from here down say that there is no path."""
 
 _TENSORS = ("gain", "frequency_offset_hz", "rx_position_m", "tx_position_m", "los")
+WANTED = {
+    "gain": np.float32,
+    "channel": np.complex64,
+    "frequency_offset_hz": np.float64,
+    "rx_position_m": np.float32,
+    "tx_position_m": np.float32,
+    "los": np.bool_,
+}
 _ENDS = ("rx_role", "tx_role", "rx_kind", "tx_kind")
 _SCALARS = ("carrier_hz", "noise_psd_w_per_hz")
 _TEXTS = ("name", "attribution")
@@ -90,7 +107,7 @@ def load_snapshot(path: str | os.PathLike[str]) -> Snapshot:
     Raises:
         SnapshotError: in one line, the file, the array, the rule and what was received.
     """
-    arrays = read_archive(path)
+    arrays = read_archive(path, parsed_bytes=schema_bytes)
     try:
         return parse_schema(arrays)
     except SnapshotError as error:
@@ -115,7 +132,28 @@ def parse_schema(arrays: dict[str, np.ndarray]) -> Snapshot:
         fields |= _ends_of_version_1(arrays)
     if "channel" in arrays:
         fields["channel"] = _channel(arrays, fields["gain"])
-    return Snapshot(**fields)
+    return Snapshot(
+        **fields | {name: adopted(fields[name], WANTED[name]) for name in WANTED.keys() & fields.keys()}
+    )
+
+
+def schema_bytes(declared: Mapping[str, Declared]) -> float:
+    """Return the memory that `parse_schema` takes at its peak besides the arrays of these headers."""
+    taken = converted_bytes(declared, WANTED) + NODE_BYTES * nodes_of(declared)
+    gain_db, channel = declared.get("gain_db"), declared.get("channel")
+    if gain_db is not None:
+        taken += (np.dtype(np.float64).itemsize + np.dtype(np.float32).itemsize) * gain_db.size
+    if channel is not None:
+        if channel.dtype.kind != "c":  # pairs make half as many numbers
+            taken -= np.dtype(np.complex64).itemsize * channel.size // 2
+        taken += ENERGY_BYTES * sum(declared[name].size for name in ("gain", "gain_db") if name in declared)
+    return taken
+
+
+def nodes_of(declared: Mapping[str, Declared]) -> int:
+    """Return the number of receivers and transmitters by the headers of gains."""
+    shapes = (declared[name].shape for name in ("gain", "gain_db") if name in declared)
+    return sum(sum(shape[-2:]) for shape in shapes)
 
 
 def known_fields(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -133,9 +171,9 @@ def _ends_of_version_1(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     ends: dict[str, Any] = {"rx_kind": "unknown", "tx_kind": "unknown"}
     if listens.any():
         other = "user" if small.any() else "station"
-        ends["rx_role"] = np.where(listens, "eavesdropper", other)
+        ends["rx_role"] = ["eavesdropper" if listener else other for listener in listens.ravel()]
     if small.any():
-        ends["tx_kind"] = np.where(small, "small", "macro")
+        ends["tx_kind"] = ["small" if one else "macro" for one in small.ravel()]
     elif listens.any():
         ends["tx_role"] = "user"
     return ends
@@ -146,7 +184,7 @@ def _flags(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     kind = arrays.get(name, np.zeros(0, np.int8))
     if kind.dtype.kind not in "iub":
         raise SnapshotError(f"{name}: must hold integers, received values of type {kind.dtype}")
-    if bad := [value for value in kind.ravel().tolist() if value not in (0, 1)]:
+    if (bad := kind[(kind != 0) & (kind != 1)]).size:
         raise SnapshotError(f"{name}: must be 0 or 1, received {bad[0]}")
     return kind == 1
 
@@ -165,16 +203,20 @@ def gain_from_db(gain_db: np.ndarray, name: str = "gain_db", note: str = "") -> 
     gain_db = np.asarray(gain_db)
     if gain_db.dtype.kind not in "fiu":
         raise SnapshotError(f"{name}: must hold real numbers, received values of type {gain_db.dtype}")
-    gain_db = gain_db.astype(np.float64)
     note = note or "a loss is a negative gain, linear gains are named gain"
-    for bad, rule, hint in (
-        (np.isnan(gain_db), "must be no NaN (no path is -250 or -inf)", ""),
-        (gain_db > 0.0, "must be at most 0 dB", f"; {note}"),
-    ):
-        if bad.any():
-            place = np.argwhere(bad)[0].tolist()
-            raise SnapshotError(f"{name}: {rule}, received {gain_db[tuple(place)]:g} at {place}{hint}")
-    return np.where(gain_db > NO_PATH_DB, 10.0 ** (np.maximum(gain_db, NO_PATH_DB) / 10.0), 0.0)
+    gain = np.empty(gain_db.shape)
+    for place in blocks(gain_db.shape):
+        block = gain_db[place].astype(np.float64)
+        for bad, rule, hint in (
+            (np.isnan(block), "must be no NaN (no path is -250 or -inf)", ""),
+            (block > 0.0, "must be at most 0 dB", f"; {note}"),
+        ):
+            if bad.any():
+                inside = np.argwhere(bad)[0].tolist()
+                index = [part.start + i for part, i in zip(place, inside, strict=True)]
+                raise SnapshotError(f"{name}: {rule}, received {block[tuple(inside)]:g} at {index}{hint}")
+        gain[place] = np.where(block > NO_PATH_DB, 10.0 ** (np.maximum(block, NO_PATH_DB) / 10.0), 0.0)
+    return gain
 
 
 def complex_from_pairs(pairs: np.ndarray, name: str = "channel") -> np.ndarray:
@@ -184,8 +226,11 @@ def complex_from_pairs(pairs: np.ndarray, name: str = "channel") -> np.ndarray:
     if pairs.dtype.kind not in "fiu" or not pairs.ndim or pairs.shape[-1] != 2:
         rule = "must be complex or real with (re, im) on a last axis of 2"
         raise SnapshotError(f"{name}: {rule}, received {pairs.dtype} of shape {pairs.shape}")
-    pairs = pairs.astype(np.float32)
-    return pairs[..., 0] + 1j * pairs[..., 1]
+    values = np.empty(pairs.shape[:-1], np.complex64)
+    for place in blocks(values.shape):
+        block = pairs[place].astype(np.float32)
+        values[place] = block[..., 0] + 1j * block[..., 1]
+    return values
 
 
 def _gain(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -201,19 +246,30 @@ def _channel(arrays: dict[str, np.ndarray], gain: np.ndarray) -> np.ndarray:
     scale = _text(arrays, "channel_scale") if "channel_scale" in arrays else "absolute"
     if scale not in ("absolute", "sqrt_gain"):
         raise SnapshotError(f"channel_scale: must be 'absolute' or 'sqrt_gain', received {scale!r}")
-    if scale == "absolute":
-        return channel
+    if scale == "sqrt_gain":
+        channel = _scaled(channel, gain)
+    return channel
+
+
+def _scaled(channel: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """A channel, relative to the amplitudes `sqrt(gain)`, times these."""
+    if gain.dtype.kind not in "fiu":
+        raise SnapshotError(f"gain: must hold real numbers, received values of type {gain.dtype}")
     if gain.ndim < 2 or channel.ndim != gain.ndim + 3:
         rule = "must have axes [*drop frequency rx rx_ant tx tx_ant] for the gain's [*drop rx tx]"
         raise SnapshotError(f"channel: {rule}, received shapes {channel.shape} and {gain.shape}")
-    if gain.dtype.kind not in "fiu":
-        raise SnapshotError(f"gain: must hold real numbers, received values of type {gain.dtype}")
-    amplitude = _amplitude(gain, channel.ndim)
-    try:
-        return channel * amplitude
-    except ValueError:
+    if _links(channel.shape) != gain.shape:
         rule = f"must fit the gain's shape {gain.shape}"
-        raise SnapshotError(f"channel: {rule}, received shape {channel.shape}") from None
+        raise SnapshotError(f"channel: {rule}, received shape {channel.shape}")
+    scaled = channel if channel.dtype == np.complex64 else np.empty(channel.shape, np.complex64)
+    for place in blocks(channel.shape):
+        scaled[place] = channel[place] * _amplitude(gain[_links(place)], channel.ndim)
+    return scaled
+
+
+def _links(axes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Of axes `[*drop frequency rx rx_ant tx tx_ant]` those that a gain has, `[*drop rx tx]`."""
+    return (*axes[:-5], axes[-4], axes[-2])
 
 
 def _amplitude(gain: np.ndarray, ndim: int) -> np.ndarray:

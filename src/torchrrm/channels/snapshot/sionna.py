@@ -13,7 +13,9 @@ roles are unknown unless they are given. A `.npz` file of arrays under Sionna's 
 Fields of a snapshot may stand beside them under their own names (`rx_role`, `tx_position_m`, `carrier_hz`, ...).
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,17 @@ import torch
 from torch import Tensor
 
 from torchrrm.channels.snapshot.archive import SnapshotError
+from torchrrm.channels.snapshot.blocks import BLOCK, NODE_BYTES, Declared, blocks, converted_bytes, native
 from torchrrm.channels.snapshot.record import Snapshot
-from torchrrm.channels.snapshot.schema import known_fields
+from torchrrm.channels.snapshot.schema import WANTED, known_fields
 
-__all__ = ["from_sionna_cir", "from_sionna_h_freq", "parse_sionna", "recognise_sionna"]
+__all__ = ["from_sionna_cir", "from_sionna_h_freq", "parse_sionna", "recognise_sionna", "sionna_bytes"]
+
+_VALUE_BYTES, _GAIN_BYTES = 8, 16
+"""Memory of a value of the channel and of a gain, which is computed in double precision."""
+_PART_BYTES, _PART_VALUE_BYTES = 96, 48
+"""Memory of an element, and of a value made of it, of those receivers that are computed at a time."""
+_LARGEST = {"c": 16, "f": 8, "i": 8, "u": 8}
 
 
 def from_sionna_h_freq(
@@ -45,13 +54,21 @@ def from_sionna_h_freq(
     Raises:
         SnapshotError: naming the argument, the rule and what was received.
     """
-    response = _complex("h_freq", h_freq)
-    if response.ndim != 7:
+    response = _numbers("h_freq", h_freq)
+    if len(response.shape) != 7:
         axes = "[batch, num_rx, num_rx_ant, num_tx, num_tx_ant, num_ofdm_symbols, num_subcarriers]"
-        raise SnapshotError(f"h_freq: must have the 7 axes {axes}, received shape {tuple(response.shape)}")
-    gain = response.abs().square().mean(dim=(2, 4, 5, 6))  # [batch rx tx]
-    gain, response = _scaled("h_freq", gain, response, large_scale_gain)
-    channel = response.permute(0, 5, 6, 1, 2, 3, 4)  # [batch symbol frequency rx rx_ant tx tx_ant]
+        raise SnapshotError(f"h_freq: must have the 7 axes {axes}, received shape {response.shape}")
+    batch, rx, rx_ant, tx, tx_ant, symbols, subcarriers = response.shape
+    factor = _factor(large_scale_gain, (batch, rx, tx))
+
+    def part(place: tuple[slice, ...]) -> tuple[Tensor, Tensor]:
+        values = response.double(place)
+        gain, values = _scaled(values.abs().square().mean(dim=(2, 4, 5, 6)), values, factor, place)
+        return gain, values.permute(0, 5, 6, 1, 2, 3, 4)
+
+    shape = (batch, symbols, subcarriers, rx, rx_ant, tx, tx_ant)
+    gain, channel = _gathered(part, shape, math.prod(response.shape), response.device)
+    _require_loss("h_freq", gain, factor)
     return _snapshot(gain, channel, frequency_offset_hz, fields)
 
 
@@ -77,25 +94,83 @@ def from_sionna_cir(
     Raises:
         SnapshotError: naming the argument, the rule and what was received.
     """
-    amplitude = _complex("a", a)
-    if amplitude.ndim not in (6, 7):
+    amplitude = _numbers("a", a)
+    if len(amplitude.shape) not in (6, 7):
         axes = "[batch, num_rx, num_rx_ant, num_tx, num_tx_ant, num_paths, num_time_steps]"
-        received = tuple(amplitude.shape)
+        received = amplitude.shape
         raise SnapshotError(f"a: must have the axes {axes} or all but batch, received shape {received}")
-    batched = amplitude.ndim == 7
+    batched = len(amplitude.shape) == 7
     if not batched:
-        amplitude = amplitude[None]
-    delay_s = _delay_s(tau, amplitude, batched)
+        amplitude = amplitude.with_batch()
+    delay_s = _delay_s(tau, amplitude.shape, batched)
     offset_hz = _real("frequency_offset_hz", frequency_offset_hz)
-    # A delay counts only where there is a path; Sionna marks the others by -1.
-    present = (amplitude != 0).any(dim=-1)
-    delay_s = torch.where(present, delay_s, torch.zeros_like(delay_s))
-    if not bool(delay_s.isfinite().all()):
-        raise SnapshotError("tau: must be finite for every path of non-zero amplitude, received nan or inf")
-    gain = amplitude.abs().square().sum(dim=5).mean(dim=(2, 4, 5))  # [batch rx tx]
-    gain, amplitude = _scaled("a", gain, amplitude, large_scale_gain)
-    channel = _frequency_response(amplitude, delay_s, offset_hz)
+    if not offset_hz.numel():
+        raise SnapshotError("frequency_offset_hz: must hold at least one frequency, received none")
+    batch, rx, rx_ant, tx, tx_ant, _, times = amplitude.shape
+    factor = _factor(large_scale_gain, (batch, rx, tx))
+
+    def part(place: tuple[slice, ...]) -> tuple[Tensor, Tensor]:
+        values = amplitude.double(place)
+        # A delay counts only where there is a path; Sionna marks the others by -1.
+        present = (values != 0).any(dim=-1)
+        delays = torch.where(present, delay_s[place].to(torch.float64), 0.0)
+        if not bool(delays.isfinite().all()):
+            raise SnapshotError(
+                "tau: must be finite for every path of non-zero amplitude, received nan or inf"
+            )
+        gain, values = _scaled(values.abs().square().sum(dim=5).mean(dim=(2, 4, 5)), values, factor, place)
+        return gain, _frequency_response(values, delays, offset_hz)
+
+    shape = (batch, times, offset_hz.numel(), rx, rx_ant, tx, tx_ant)
+    gain, channel = _gathered(part, shape, math.prod(amplitude.shape), amplitude.device)
+    _require_loss("a", gain, factor)
     return _snapshot(gain, channel, offset_hz, fields, batched=batched)
+
+
+def sionna_bytes(declared: Mapping[str, Declared]) -> float:
+    """Return the memory that `parse_sionna` takes at its peak besides the arrays of these headers."""
+    frequency = declared.get("frequency_offset_hz")
+    if {"a", "tau"} <= set(declared):
+        shape = declared["a"].shape if len(declared["a"].shape) == 7 else (1, *declared["a"].shape)
+        frequencies = 1 if frequency is None else frequency.size
+    else:
+        response = declared["h_freq" if "h_freq" in declared else "cfr"].shape
+        shape = response if len(response) == 7 else (1, *response)
+        frequencies = shape[-1]
+    if len(shape) != 7:
+        return 0.0  # refused before anything is converted
+    batch, rx, rx_ant, tx, tx_ant, *rest = shape
+    times = rest[1] if "a" in declared else rest[0]
+    drops, receivers = batch * times, max(1, batch * rx)
+    values = drops * frequencies * rx * rx_ant * tx * tx_ant
+    links = drops * rx * tx
+    slices = (_PART_BYTES * math.prod(shape) + _PART_VALUE_BYTES * values) / receivers
+    taken = _VALUE_BYTES * values + _GAIN_BYTES * links + NODE_BYTES * (rx + tx)
+    return taken + slices + converted_bytes(declared, WANTED)
+
+
+def _gathered(
+    part: Callable[[tuple[slice, ...]], tuple[Tensor, Tensor]],
+    shape: tuple[int, ...],
+    elements: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Gains and channels of all drops and receivers, computed in double precision for some of them at a time.
+
+    Args:
+        part: gains [batch rx tx] and channels [batch time frequency rx rx_ant tx tx_ant] of slices of batch and rx.
+        shape: of all channels.
+        elements: from which all are computed.
+        device: where they are.
+    """
+    batch, _, _, rx, _, tx, _ = shape
+    gain = torch.zeros(batch, rx, tx, dtype=torch.float64, device=device)
+    channel = torch.zeros(shape, dtype=torch.complex64, device=device)
+    most = max(1, BLOCK * batch * rx // max(1, elements, math.prod(shape)))
+    for place in blocks((batch, rx), most):
+        drops, receivers = place
+        gain[place], channel[drops, :, :, receivers] = part(place)
+    return gain, channel
 
 
 def recognise_sionna(arrays: Mapping[str, np.ndarray]) -> bool:
@@ -144,15 +219,20 @@ def _with_batch(cfr: np.ndarray) -> np.ndarray:
     return cfr[None]
 
 
-def _scaled(name: str, gain: Tensor, response: Tensor, large_scale_gain: Any) -> tuple[Tensor, Tensor]:
+def _scaled(
+    gain: Tensor, response: Tensor, factor: Tensor | None, place: tuple[slice, ...]
+) -> tuple[Tensor, Tensor]:
     """Gain `[batch rx tx]` and response `[batch rx rx_ant tx tx_ant ...]` with a large-scale gain in both."""
-    if large_scale_gain is not None:
-        factor = _broadcast("large_scale_gain", large_scale_gain, gain)
-        return gain * factor, response * factor.sqrt()[:, :, None, :, None, None, None]
-    if gain.numel() and float(gain.max()) > 1.0:
+    if factor is None:
+        return gain, response
+    return gain * factor[place], response * factor[place].sqrt()[:, :, None, :, None, None, None]
+
+
+def _require_loss(name: str, gain: Tensor, factor: Tensor | None) -> None:
+    """Refuse gains above 1 of responses without a large-scale gain."""
+    if factor is None and gain.numel() and float(gain.max()) > 1.0:
         hint = "give large_scale_gain for normalised responses"
         raise SnapshotError(f"{name}: mean of |h|^2 must be at most 1, received {gain.max():g}; {hint}")
-    return gain, response
 
 
 def _frequency_response(amplitude: Tensor, delay_s: Tensor, offset_hz: Tensor) -> Tensor:
@@ -161,18 +241,16 @@ def _frequency_response(amplitude: Tensor, delay_s: Tensor, offset_hz: Tensor) -
     for frequency_hz in offset_hz.flatten().tolist():
         rotation = torch.polar(torch.ones_like(delay_s), -2.0 * torch.pi * frequency_hz * delay_s)
         samples.append((amplitude * rotation[..., None]).sum(dim=5))  # [batch rx rx_ant tx tx_ant time]
-    if not samples:
-        raise SnapshotError("frequency_offset_hz: must hold at least one frequency, received none")
     return torch.stack(samples).permute(1, 6, 0, 2, 3, 4, 5)
 
 
-def _delay_s(tau: Any, amplitude: Tensor, batched: bool) -> Tensor:
+def _delay_s(tau: Any, full: tuple[int, ...], batched: bool) -> Tensor:
     """Delays `[batch rx rx_ant tx tx_ant path]`, broadcast over antennas if they have no axes of them."""
-    delay_s = _real("tau", tau)
+    delay_s = _real_tensor("tau", tau)
     received = tuple(delay_s.shape)
     if not batched:
         delay_s = delay_s[None]
-    full = tuple(amplitude.shape[:-1])
+    full = full[:-1]
     short = tuple(full[axis] for axis in (0, 1, 3, 5))
     if tuple(delay_s.shape) == short:
         return delay_s[:, :, None, :, None].expand(full)
@@ -197,41 +275,79 @@ def _snapshot(
     return Snapshot(gain=gain, channel=channel, frequency_offset_hz=frequency_offset_hz, **fields)
 
 
-def _complex(name: str, value: Any) -> Tensor:
-    """Double-precision complex tensor of a tensor, an array, what converts to one, or a pair (re, im)."""
-    if isinstance(value, tuple | list) and len(value) == 2:
-        real, imaginary = _real(name, value[0]), _real(name, value[1])
-        if real.shape != imaginary.shape:
-            received = f"{tuple(real.shape)} and {tuple(imaginary.shape)}"
-            raise SnapshotError(
-                f"{name}: must have real and imaginary parts of one shape, received {received}"
-            )
-        value = torch.complex(real, imaginary)
-    tensor = value if isinstance(value, Tensor) else _tensor(name, value)
-    return tensor.detach().to(torch.complex128)
+@dataclass(frozen=True)
+class _Numbers:
+    """Complex numbers as they are given, in any precision: one tensor, or real and imaginary parts."""
+
+    parts: tuple[Tensor, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.parts[0].shape)
+
+    @property
+    def device(self) -> torch.device:
+        return self.parts[0].device
+
+    def with_batch(self) -> "_Numbers":
+        return _Numbers(tuple(part[None] for part in self.parts))
+
+    def double(self, place: tuple[slice, ...]) -> Tensor:
+        """A part of them in double precision."""
+        parts = [part[place] for part in self.parts]
+        if len(parts) == 1:
+            return parts[0].to(torch.complex128)
+        return torch.complex(*(part.to(torch.float64) for part in parts))
+
+
+def _numbers(name: str, value: Any) -> _Numbers:
+    """The numbers of a tensor, an array, what converts to one, or a pair (re, im)."""
+    if not (isinstance(value, tuple | list) and len(value) == 2):
+        return _Numbers((_tensor(name, value),))
+    real, imaginary = _real_tensor(name, value[0]), _real_tensor(name, value[1])
+    if real.shape != imaginary.shape:
+        received = f"{tuple(real.shape)} and {tuple(imaginary.shape)}"
+        raise SnapshotError(f"{name}: must have real and imaginary parts of one shape, received {received}")
+    return _Numbers((real, imaginary))
 
 
 def _real(name: str, value: Any) -> Tensor:
-    tensor = value if isinstance(value, Tensor) else _tensor(name, value)
+    """Double-precision tensor of real numbers."""
+    return _real_tensor(name, value).to(torch.float64)
+
+
+def _real_tensor(name: str, value: Any) -> Tensor:
+    tensor = _tensor(name, value)
     if tensor.is_complex():
         raise SnapshotError(f"{name}: must hold real numbers, received values of type {tensor.dtype}")
-    return tensor.detach().to(torch.float64)
+    return tensor
 
 
 def _tensor(name: str, value: Any) -> Tensor:
+    """A tensor of a tensor, an array, or what converts to one; shares its memory if it can."""
+    if isinstance(value, Tensor):
+        return value.detach()
     array = np.asarray(value)
     if array.dtype.kind not in "cfiu":
         raise SnapshotError(f"{name}: must hold numbers, received values of type {array.dtype}")
-    return torch.from_numpy(np.array(array, dtype=np.complex128 if array.dtype.kind == "c" else np.float64))
+    shared = (
+        array.dtype.isnative and array.flags.writeable and array.dtype.itemsize <= _LARGEST[array.dtype.kind]
+    )
+    return torch.from_numpy(array) if shared and min(array.strides, default=0) >= 0 else native(array)
 
 
-def _broadcast(name: str, value: Any, like: Tensor) -> Tensor:
-    factor = _real(name, value)
+def _factor(value: Any, shape: tuple[int, ...]) -> Tensor | None:
+    """A large-scale gain for links of this shape, `[batch rx tx]`."""
+    if value is None:
+        return None
+    factor = _real("large_scale_gain", value)
     if not bool((factor.isfinite() & (factor >= 0.0)).all()):
         received = f"values from {factor.min():g} to {factor.max():g}"
-        raise SnapshotError(f"{name}: must be finite and at least 0 (linear), received {received}")
+        raise SnapshotError(f"large_scale_gain: must be finite and at least 0 (linear), received {received}")
     try:
-        return factor.expand_as(like)
+        return factor.expand(shape)
     except RuntimeError:
-        wanted, received = tuple(like.shape), tuple(factor.shape)
-        raise SnapshotError(f"{name}: must broadcast to {wanted}, received shape {received}") from None
+        received = tuple(factor.shape)
+        raise SnapshotError(
+            f"large_scale_gain: must broadcast to {shape}, received shape {received}"
+        ) from None

@@ -1,13 +1,12 @@
 """Settings of the benchmark: its scales, and what a folder of results is of."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import torchrrm
 from torchrrm.bench import Latency, source_commit
-from torchrrm.files import atomic_write_text
+from torchrrm.files import atomic_write_text, read_json, to_json
 
 __all__ = ["LATENCY", "REPORT", "Origin", "Scale", "claim"]
 
@@ -50,10 +49,10 @@ def claim(out: Path, scale: Scale, seed: int) -> Origin:
     place = out / _FILE
     if not place.exists():
         out.mkdir(parents=True, exist_ok=True)
-        atomic_write_text(place, json.dumps(asdict(wanted), indent=2) + "\n")
+        atomic_write_text(place, to_json(asdict(wanted), indent=2) + "\n")
         return wanted
     try:
-        kept = json.loads(place.read_text(encoding="utf-8"))
+        kept = read_json(place, name="out")
     except ValueError:
         kept = None
     if not isinstance(kept, dict):

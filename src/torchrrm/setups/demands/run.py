@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchrrm.files import printable
+from torchrrm.files import differs, printable
 from torchrrm.policies.control import Controller, asking
 from torchrrm.policies.weights import WeightsError, read_tensors, shape_mismatch, write_tensors
 from torchrrm.problems import WeightedSumRate
@@ -151,7 +151,7 @@ class DemandRun:
         if header.get("schema") != _SCHEMA or not isinstance(received, dict) or type(blocks) is not int:
             raise ValueError(f"state: must be that of a run, received {path} of another kind")
         for name, value in identity.items():
-            if received.get(name) != value:
+            if differs(received.get(name), value):
                 raise ValueError(f"state: must be of {name} {value}, received {path} of {received.get(name)}")
         if blocks < 0:
             raise ValueError(f"state: must be of at least 0 blocks, received {path} of {blocks}")

@@ -1,12 +1,11 @@
 """Demands as people write them: windows in a word, or in a file, a window a row."""
 
-import csv
-import json
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
+from torchrrm.files import MemoryLimitError, csv_rows, read_json, require_memory
 from torchrrm.policies.control import Window, require_schedule
 
 __all__ = ["WINDOW_SLOTS", "read_schedule"]
@@ -14,6 +13,8 @@ __all__ = ["WINDOW_SLOTS", "read_schedule"]
 WINDOW_SLOTS = 1000
 """Slots of a window where nobody says how many."""
 _MOST_DEMANDS = 2**28  # users times slots: what is told of them is kept
+_ROW_BYTES, _NUMBER_BYTES = 640, 64
+"""Memory of a window, and of one of its demands, while they are read."""
 _ENDINGS = (".csv", ".json")
 _LENGTH = "slots"
 
@@ -54,37 +55,42 @@ def _parse(text: str) -> list[Row]:
 
 def _read(path: Path, ending: str) -> list[Row]:
     try:
-        text = path.read_text(encoding="utf-8")
+        rows = _of_csv(path) if ending == ".csv" else _of_json(path)
     except FileNotFoundError as error:
         raise ValueError(f"demands: must be an existing file, received {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"demands: must be a readable text file, received {path} ({error})") from error
-    rows = _of_csv(text) if ending == ".csv" else _of_json(text, path)
     if not rows or not all(row for row, _ in rows):
         raise ValueError(f"demands: must hold a window a row, received none in {path}")
     return rows
 
 
-def _of_csv(text: str) -> list[Row]:
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    table = [[word.strip() for word in row] for row in csv.reader(lines)]
-    timed = bool(table) and table[0][0].lower() == _LENGTH
-    body = table[1:] if table and not _is_number(table[0][0]) else table
-    if not timed:
-        return [([_number(word) for word in row], None) for row in body]
-    return [([_number(word) for word in row[1:]], _count(row[0])) for row in body]
+def _of_csv(path: Path) -> list[Row]:
+    lines = csv_rows(path, name="demands", row_bytes=_ROW_BYTES, cell_bytes=_NUMBER_BYTES)
+    first = next(lines, None)
+    if first is None:
+        return []
+    timed = first[0].lower() == _LENGTH
+    rows: list[Row] = []
+    for line in lines if not _is_number(first[0]) else chain((first,), lines):
+        words, length = (line[1:], _count(line[0])) if timed else (line, None)
+        rows.append(([_number(word) for word in words], length))
+    return rows
 
 
-def _of_json(text: str, path: Path) -> list[Row]:
+def _of_json(path: Path) -> list[Row]:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = read_json(path, name="demands")
+    except (MemoryLimitError, UnicodeDecodeError):
+        raise
+    except ValueError as error:
         raise ValueError(f"demands: must be JSON, received {path} ({error})") from error
     if not isinstance(data, list) or not data:
         raise ValueError(f"demands: must be a list of lists, received {data!r:.40} in {path}")
     windows: list[Any] = data if isinstance(data[0], list) else [data]
     if not all(isinstance(window, list) for window in windows):
         raise ValueError(f"demands: must be a list of lists, received {data!r:.40} in {path}")
+    require_memory("demands", _ROW_BYTES * len(windows) + _NUMBER_BYTES * sum(map(len, windows)))
     return [([_number(value) for value in window], None) for window in windows]
 
 
@@ -108,7 +114,7 @@ def _number(value: Any) -> float:
 
 def _count(word: str) -> int:
     if not word.isdecimal():
-        raise ValueError(f"slots: must be a number of at least 1, received {word!r}")
+        raise ValueError(f"slots: must be a number of at least 1, received {word!r:.40}")
     return int(word)
 
 
