@@ -63,5 +63,7 @@ def test_the_verdict_sees_faults() -> None:
 
     with pytest.raises(FaultError, match="2 lines"):
         refused(lines)
+    with pytest.raises(FaultError, match=r"took 3\d\d MB of memory"):
+        refused(lambda: bytes(range(256)) * 1_250_000)
     with pytest.raises(ZeroDivisionError):
         refused(lambda: 1 / 0)
