@@ -1,0 +1,409 @@
+"""Checks of the matrix: every bundled policy in every use, every solver under every controller.
+
+A check returns what the table shows, `yes` with a number where there is one, or `no: reason` where a use is refused as
+it should be. It raises where the use fails.
+"""
+
+import contextlib
+import copy
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchrrm import cli
+from torchrrm.bench import Results
+from torchrrm.channels.snapshot import Snapshot, save_snapshot
+from torchrrm.deploy import InferenceSession
+from torchrrm.deploy.contract import export_obstacle
+from torchrrm.deploy.session import SERVICES
+from torchrrm.policies import EachSlot, OnlineDual, ProportionalFair, TimeSharing, load_pretrained
+from torchrrm.problems import CellInstance, ErgodicInstance, LinkInstance, MisoInstance, SliceInstance
+from torchrrm.problems.base import FEASIBLE_TO
+from torchrrm.records import axis_names, index, map_tensors
+from torchrrm.setups import workbench
+from torchrrm.setups.registry import SETUPS
+
+__all__ = [
+    "CONTROLLERS",
+    "SOLVER_USES",
+    "USES",
+    "Files",
+    "Solver",
+    "Subject",
+    "link_allocators",
+    "solvers",
+    "subjects",
+]
+
+CLOSE = 1e-4
+"""Of a limit, or of an objective: what single precision may change of an action."""
+LARGE = 40
+INSTANCES: Mapping[str, Any] = {
+    "slicing": SliceInstance,
+    "links": LinkInstance,
+    "beams": MisoInstance,
+    "association": CellInstance,
+}
+"""By the name of a service."""
+SOURCES = {
+    "slicing": ("munich_cell_uplink", [], ["--scenario", "hml", "--users", "5"]),
+    "urllc": (
+        "urllc",
+        ["--users", "3", "--antennas", "8", "--payload-bits", "64"],
+        ["--scenario", "urllc", "--users", "3", "--antennas", "8", "--payload-bits", "64"],
+    ),
+    "association": (
+        "hudn",
+        ["--users", "5", "--stations", "4"],
+        ["--scenario", "hudn", "--users", "5", "--stations", "4"],
+    ),
+}
+"""What commands allocate, with its options, and what they evaluate on; links are made (see `Subject.pairs`)."""
+SOURCES["fair-association"] = SOURCES["association"]
+CONTROLLERS: Mapping[str, Callable[[Any], Any]] = {
+    "each-slot": EachSlot,
+    "online-dual": OnlineDual,
+    "time-sharing": TimeSharing,
+    "proportional-fair": ProportionalFair,
+}
+
+
+def yes(number: float | None = None, what: str = "") -> str:
+    """Return the cell of a use that works."""
+    return "yes" if number is None else f"yes, {number:.1e}{what}"
+
+
+def refused(reason: str) -> str:
+    """Return the cell of a use that is refused, for a reason of one line."""
+    assert reason, "no reason"
+    assert "\n" not in reason, reason
+    return f"no: {reason}"
+
+
+def run_command(*line: str) -> tuple[int, str]:
+    """Return the exit code of a command and what it printed as errors."""
+    errors = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        code = cli.run(line)
+    return code, errors.getvalue()
+
+
+def require_done(*line: str) -> None:
+    """Run a command that must end well."""
+    code, errors = run_command(*line)
+    assert code == 0, errors
+
+
+@dataclass(frozen=True)
+class Files:
+    """Exported files, each made once, by the command, of the weights that ship."""
+
+    folder: Path
+
+    def exported(self, policy: str, problem: str) -> Path:
+        """Return the file of a policy; what a session runs of it is the same for all problems."""
+        path = self.folder / f"{policy}.onnx"
+        if not path.exists():
+            require_done("export", policy, "--problem", problem, "--out", str(path))
+        return path
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A bundled policy on a problem that it serves."""
+
+    problem: str
+    name: str
+    files: Files = field(compare=False, repr=False)
+
+    @property
+    def setup(self) -> Any:
+        """Return the setup of the problem."""
+        return SETUPS[self.problem]
+
+    @cached_property
+    def policy(self) -> Any:
+        """Return the policy, of the weights that ship."""
+        return load_pretrained(self.name)
+
+    @property
+    def exported(self) -> Any:
+        """Return what is exported of the policy."""
+        return self.setup.exported(self.policy)
+
+    @property
+    def fixed(self) -> int | None:
+        """Return the number of links that the policy is made for, None if any."""
+        return self.deployment.get("links")
+
+    @property
+    def deployment(self) -> Mapping[str, Any]:
+        """Return what a session needs of the policy; of one that is not exported, of any for links."""
+        return getattr(self.exported, "deployment", {"service": "links", "condition": None})
+
+    def draw(self, batch: int, size: int) -> dict[str, Any]:
+        """Return random instances as arrays, of the size that the policy is made for if there is one."""
+        service = SERVICES[self.deployment["service"]](self.deployment)
+        return service.draw(batch, size, np.random.default_rng(size))
+
+    def instances(self, batch: int, size: int) -> Any:
+        """Return the same as a record of the problem."""
+        drawn = record(INSTANCES[self.deployment["service"]], self.draw(batch, size))
+        return over_slots(drawn) if self.problem == "ergodic-power" else drawn
+
+    def allocator(self, dtype: torch.dtype | None = None) -> Any:
+        """Return the policy as an allocator of the problem."""
+        return self.setup.serving(self.policy if dtype is None else copy.deepcopy(self.policy).to(dtype))
+
+
+def record(kind: Any, values: Mapping[str, Any]) -> Any:
+    """Return a record of arrays, the others left out."""
+    return kind(**{name: torch.as_tensor(values[name]) for name in axis_names(kind)})
+
+
+def over_slots(links: LinkInstance, slots: int = 4) -> ErgodicInstance:
+    """Return the links over slots of Rayleigh fading, each with a minimum rate."""
+    generator = torch.Generator().manual_seed(0)
+    batch, gain = links.active.shape[:-1], links.gain[..., None, :, :]
+    fading = torch.empty(*batch, slots, *links.gain.shape[-2:], dtype=gain.dtype).exponential_(
+        generator=generator
+    )
+    return ErgodicInstance(
+        gain=gain * fading,
+        mean_gain=links.gain,
+        noise_power_w=links.noise_power_w,
+        max_power_w=links.max_power_w,
+        min_rate_bps_hz=torch.full_like(links.weight, 0.5),
+        active=links.active,
+    )
+
+
+def deviation(found: Mapping[str, Any], wanted: Mapping[str, Any], instance: Mapping[str, Any]) -> float:
+    """Return the largest difference of two actions in parts of their limits; infinite between other choices."""
+    worst = 0.0
+    for name, target in wanted.items():
+        value, target = np.asarray(found[name]), np.asarray(target)
+        if target.dtype.kind == "i":
+            worst = max(worst, 0.0 if np.array_equal(value, target) else np.inf)
+            continue
+        limit = float(np.max(np.asarray(instance.get(f"max_{name}", instance.get(name, 1.0))), initial=0.0))
+        error = float(np.abs(value - target).max(initial=0.0))
+        worst = max(worst, error / limit if limit else error)
+    return worst
+
+
+def require(number: float, most: float = CLOSE) -> str:
+    """Return the cell of a difference, which may be at most so large."""
+    assert number <= most, f"differs by {number:.3g}, at most {most:.3g}"
+    return yes(number)
+
+
+# Uses of a policy.
+
+
+def export(on: Subject) -> str:
+    """Export the policy by the command; one that is not exported is refused in the words of its class."""
+    reason = export_obstacle(on.exported)
+    if reason is None:
+        path = on.files.exported(on.name, on.problem)
+        assert InferenceSession(path).header["policy"] == type(on.exported).__name__
+        return f"yes, {path.stat().st_size / 1024:.0f} KiB"
+    out = on.files.folder / f"{on.name}.none"
+    code, errors = run_command("export", on.name, "--problem", on.problem, "--out", str(out))
+    assert code == 2, errors
+    assert reason in errors, errors
+    assert errors.count("\n") == 1, errors
+    assert not out.exists()
+    return refused(reason)
+
+
+def session(on: Subject) -> str:
+    """Compare actions of a session with those of torch, of the weights that ship."""
+    reason = export_obstacle(on.exported)
+    if reason is not None:
+        return refused(reason)
+    opened, worst = InferenceSession(on.files.exported(on.name, on.problem)), 0.0
+    for batch, size in ((1, 2), (6, 7)):
+        drawn = on.draw(batch, size)
+        instance = record(INSTANCES[on.deployment["service"]], drawn)
+        with torch.no_grad():
+            wanted = vars(on.exported(instance))
+        found = opened.allocate(**{name: drawn[name] for name in axis_names(type(instance))})
+        assert not found.fallback.any(), found.refused
+        worst = max(worst, deviation(found.action, wanted, drawn))
+    return require(worst)
+
+
+def allocate(on: "Subject | Solver") -> str:
+    """Allocate an instance by the command."""
+    source, options, _ = sources(on)
+    out, kept = on.files.folder / "allocated.csv", on.files.folder / "allocated.json"
+    line = ["allocate", source, "--problem", on.problem, "--allocator", on.name, *options]
+    return _row(on, *line, "--out", str(out), "--json", str(kept))
+
+
+def evaluate(on: "Subject | Solver") -> str:
+    """Score the allocator on random instances by the command."""
+    _, _, options = sources(on)
+    kept = on.files.folder / "evaluated.json"
+    line = ["evaluate", "--problem", on.problem, "--allocators", on.name, *options, "--instances", "2"]
+    return _row(on, *line, "--json", str(kept))
+
+
+def _row(on: "Subject | Solver", *line: str) -> str:
+    """Run a command, and return the optimality of the allocator that it wrote."""
+    require_done(*line)
+    (row,) = [row for row in Results.from_json(line[-1]).rows if row.allocator == on.name]
+    assert np.isfinite(row.objective)
+    return "yes" if row.optimality is None else f"yes, {100 * row.optimality:.1f} %"
+
+
+def sources(on: "Subject | Solver") -> tuple[str, list[str], list[str]]:
+    """Return what commands allocate, with its options, and the options of what they evaluate on."""
+    if on.problem in SOURCES:
+        return SOURCES[on.problem]
+    links = on.fixed or 3
+    path = on.files.folder / f"{links}-links.npz"
+    if not path.exists():
+        drawn = SERVICES["links"]({"condition": None}).draw(1, links, np.random.default_rng(0))
+        save_snapshot(path, Snapshot(gain=drawn["gain"], name="links", attribution="nobody"))
+    slots = ["--slots", "4"] if on.problem == "ergodic-power" else []
+    return str(path), slots, ["--scenario", "metagnn", "--links", str(links), *slots]
+
+
+def float64(on: Subject) -> str:
+    """Compare the objective of the policy in double precision with that of its own."""
+    instance = on.instances(6, 7)
+    values = []
+    with torch.no_grad():
+        for dtype in (torch.float32, torch.float64):
+            action = on.allocator(dtype)(instance)
+            values.append(on.setup.problem.evaluate(instance, action).objective)
+    single, double = values
+    assert double.isfinite().all()
+    return require(float(((single - double).abs() / double.abs().clamp_min(1e-9)).max()))
+
+
+def batch(on: Subject) -> str:
+    """Allocate no instance, one, and many; many must be as one by one."""
+    allocator, instance = on.allocator(), on.instances(6, 7)
+    with torch.no_grad():
+        together = vars(allocator(instance))
+        alone = [vars(allocator(index(instance, number))) for number in range(6)]
+        none = vars(allocator(map_tensors(lambda value: value[:0], instance)))
+    assert all(value.shape == (0, *together[name].shape[1:]) for name, value in none.items())
+    one_by_one = {name: torch.stack([action[name] for action in alone]) for name in together}
+    return require(
+        deviation(together, one_by_one, {name: value.numpy() for name, value in vars(instance).items()})
+    )
+
+
+def sizes(on: Subject) -> str:
+    """Allocate instances of 2, 3 and many links or users; a policy of a fixed size refuses others."""
+    if on.fixed is not None:
+        links = SERVICES["links"]({"condition": None}).draw(2, on.fixed + 1, np.random.default_rng(0))
+        instance = record(LinkInstance, links)
+        try:
+            on.allocator()(over_slots(instance) if on.problem == "ergodic-power" else instance)
+        except ValueError as error:
+            return refused(str(error))
+        raise AssertionError(f"serves {on.fixed + 1} links")
+    worst = 0.0
+    for size in (2, 3, LARGE):
+        instance = on.instances(4, size)
+        with torch.no_grad():
+            score = on.setup.problem.evaluate(instance, on.allocator()(instance))
+        assert score.objective.isfinite().all()
+        worst = max(worst, _violation(on, instance, score))
+    return require(worst, FEASIBLE_TO)
+
+
+def _violation(on: Subject, instance: Any, score: Any) -> float:
+    """Return the largest violation that has no price, of the instances in which none need be."""
+    problem = on.setup.problem
+    kept = (
+        problem.feasible(instance)
+        if hasattr(problem, "feasible")
+        else torch.ones_like(score.objective).bool()
+    )
+    found = [v[kept] for name, v in score.violation.items() if name not in on.setup.priced]
+    return max((float(value.max()) for value in found if value.numel()), default=0.0)
+
+
+USES: Mapping[str, Callable[[Subject], str]] = {
+    "export": export,
+    "session": session,
+    "allocate": allocate,
+    "evaluate": evaluate,
+    "float64": float64,
+    "batch 0, 1, many": batch,
+    "other sizes": sizes,
+}
+
+
+# Uses of a solver, and controllers over allocators of links.
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A solver of a problem."""
+
+    problem: str
+    name: str
+    files: Files = field(compare=False, repr=False)
+    fixed: None = None
+
+
+SOLVER_USES: Mapping[str, Callable[[Solver], str]] = {"allocate": allocate, "evaluate": evaluate}
+
+
+def under(problem: str, name: str, controller: str) -> str:
+    """Put an allocator under a controller, over 4 slots: it works, or is refused for what it reads."""
+    setup = SETUPS[problem]
+    if problem not in ("sum-rate", "qos-sum-rate"):
+        return refused(f"controllers take allocators of links in one slot, not of {problem}")
+    allocator = setup.solvers[name]() if name in setup.solvers else setup.serving(load_pretrained(name))
+    fixed = getattr(allocator, "links", None)
+    drawn = SERVICES["links"]({"condition": None}).draw(2, fixed or 3, np.random.default_rng(0))
+    instance = over_slots(record(LinkInstance, drawn))
+    try:
+        loop = CONTROLLERS[controller](allocator)
+    except ValueError as error:
+        if "reads" not in str(error):
+            raise
+        return refused(str(error))
+    with torch.no_grad():
+        power: Tensor = loop(instance).power_w
+        alone = loop(map_tensors(lambda value: value[:1], instance)).power_w
+    limit = instance.max_power_w[:, None] * instance.active[:, None]
+    assert power.shape == instance.gain.shape[:-1]
+    assert ((power >= 0) & (power <= limit * (1 + 1e-6))).all()
+    return require(float((power[:1] - alone).abs().max() / instance.max_power_w.max()))
+
+
+def subjects(files: Files) -> Iterator[Subject]:
+    """Every bundled policy on every problem that it serves."""
+    for problem, setup in SETUPS.items():
+        for name in workbench.serving_policies(setup):
+            yield Subject(problem, name, files)
+
+
+def solvers(files: Files) -> Iterator[Solver]:
+    """Every solver of every problem."""
+    for problem, setup in SETUPS.items():
+        for name in setup.solvers:
+            yield Solver(problem, name, files)
+
+
+def link_allocators() -> Iterator[tuple[str, str]]:
+    """Problem and name of every allocator that decides one slot of links."""
+    for problem in ("sum-rate", "qos-sum-rate"):
+        for name in [*SETUPS[problem].solvers, *workbench.serving_policies(SETUPS[problem])]:
+            yield problem, name
