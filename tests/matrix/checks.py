@@ -4,69 +4,38 @@ A check returns what the table shows, `yes` with a number where there is one, or
 it should be. It raises where the use fails.
 """
 
-import contextlib
-import copy
-import io
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from tests.matrix.subjects import (
+    INSTANCES,
+    Solver,
+    Subject,
+    draw_links,
+    over_slots,
+    record,
+    require_done,
+    run_command,
+    sources,
+)
 from torch import Tensor
 
-from torchrrm import cli
 from torchrrm.bench import Results
-from torchrrm.channels.snapshot import Snapshot, save_snapshot
 from torchrrm.deploy import InferenceSession
 from torchrrm.deploy.contract import export_obstacle
-from torchrrm.deploy.session import SERVICES
 from torchrrm.policies import EachSlot, OnlineDual, ProportionalFair, TimeSharing, load_pretrained
-from torchrrm.problems import CellInstance, ErgodicInstance, LinkInstance, MisoInstance, SliceInstance
+from torchrrm.problems import LinkInstance
 from torchrrm.problems.base import FEASIBLE_TO
 from torchrrm.records import axis_names, index, map_tensors
-from torchrrm.setups import workbench
 from torchrrm.setups.registry import SETUPS
 
-__all__ = [
-    "CONTROLLERS",
-    "SOLVER_USES",
-    "USES",
-    "Files",
-    "Solver",
-    "Subject",
-    "link_allocators",
-    "solvers",
-    "subjects",
-]
+__all__ = ["CONTROLLERS", "SOLVER_USES", "USES", "under"]
 
 CLOSE = 1e-4
 """Of a limit, or of an objective: what single precision may change of an action."""
 LARGE = 40
-INSTANCES: Mapping[str, Any] = {
-    "slicing": SliceInstance,
-    "links": LinkInstance,
-    "beams": MisoInstance,
-    "association": CellInstance,
-}
-"""By the name of a service."""
-SOURCES = {
-    "slicing": ("munich_cell_uplink", [], ["--scenario", "hml", "--users", "5"]),
-    "urllc": (
-        "urllc",
-        ["--users", "3", "--antennas", "8", "--payload-bits", "64"],
-        ["--scenario", "urllc", "--users", "3", "--antennas", "8", "--payload-bits", "64"],
-    ),
-    "association": (
-        "hudn",
-        ["--users", "5", "--stations", "4"],
-        ["--scenario", "hudn", "--users", "5", "--stations", "4"],
-    ),
-}
-"""What commands allocate, with its options, and what they evaluate on; links are made (see `Subject.pairs`)."""
-SOURCES["fair-association"] = SOURCES["association"]
 CONTROLLERS: Mapping[str, Callable[[Any], Any]] = {
     "each-slot": EachSlot,
     "online-dual": OnlineDual,
@@ -85,104 +54,6 @@ def refused(reason: str) -> str:
     assert reason, "no reason"
     assert "\n" not in reason, reason
     return f"no: {reason}"
-
-
-def run_command(*line: str) -> tuple[int, str]:
-    """Return the exit code of a command and what it printed as errors."""
-    errors = io.StringIO()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-        code = cli.run(line)
-    return code, errors.getvalue()
-
-
-def require_done(*line: str) -> None:
-    """Run a command that must end well."""
-    code, errors = run_command(*line)
-    assert code == 0, errors
-
-
-@dataclass(frozen=True)
-class Files:
-    """Exported files, each made once, by the command, of the weights that ship."""
-
-    folder: Path
-
-    def exported(self, policy: str, problem: str) -> Path:
-        """Return the file of a policy; what a session runs of it is the same for all problems."""
-        path = self.folder / f"{policy}.onnx"
-        if not path.exists():
-            require_done("export", policy, "--problem", problem, "--out", str(path))
-        return path
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A bundled policy on a problem that it serves."""
-
-    problem: str
-    name: str
-    files: Files = field(compare=False, repr=False)
-
-    @property
-    def setup(self) -> Any:
-        """Return the setup of the problem."""
-        return SETUPS[self.problem]
-
-    @cached_property
-    def policy(self) -> Any:
-        """Return the policy, of the weights that ship."""
-        return load_pretrained(self.name)
-
-    @property
-    def exported(self) -> Any:
-        """Return what is exported of the policy."""
-        return self.setup.exported(self.policy)
-
-    @property
-    def fixed(self) -> int | None:
-        """Return the number of links that the policy is made for, None if any."""
-        return self.deployment.get("links")
-
-    @property
-    def deployment(self) -> Mapping[str, Any]:
-        """Return what a session needs of the policy; of one that is not exported, of any for links."""
-        return getattr(self.exported, "deployment", {"service": "links", "condition": None})
-
-    def draw(self, batch: int, size: int) -> dict[str, Any]:
-        """Return random instances as arrays, of the size that the policy is made for if there is one."""
-        service = SERVICES[self.deployment["service"]](self.deployment)
-        return service.draw(batch, size, np.random.default_rng(size))
-
-    def instances(self, batch: int, size: int) -> Any:
-        """Return the same as a record of the problem."""
-        drawn = record(INSTANCES[self.deployment["service"]], self.draw(batch, size))
-        return over_slots(drawn) if self.problem == "ergodic-power" else drawn
-
-    def allocator(self, dtype: torch.dtype | None = None) -> Any:
-        """Return the policy as an allocator of the problem."""
-        return self.setup.serving(self.policy if dtype is None else copy.deepcopy(self.policy).to(dtype))
-
-
-def record(kind: Any, values: Mapping[str, Any]) -> Any:
-    """Return a record of arrays, the others left out."""
-    return kind(**{name: torch.as_tensor(values[name]) for name in axis_names(kind)})
-
-
-def over_slots(links: LinkInstance, slots: int = 4) -> ErgodicInstance:
-    """Return the links over slots of Rayleigh fading, each with a minimum rate."""
-    generator = torch.Generator().manual_seed(0)
-    batch, gain = links.active.shape[:-1], links.gain[..., None, :, :]
-    fading = torch.empty(*batch, slots, *links.gain.shape[-2:], dtype=gain.dtype).exponential_(
-        generator=generator
-    )
-    return ErgodicInstance(
-        gain=gain * fading,
-        mean_gain=links.gain,
-        noise_power_w=links.noise_power_w,
-        max_power_w=links.max_power_w,
-        min_rate_bps_hz=torch.full_like(links.weight, 0.5),
-        active=links.active,
-    )
 
 
 def deviation(found: Mapping[str, Any], wanted: Mapping[str, Any], instance: Mapping[str, Any]) -> float:
@@ -265,19 +136,6 @@ def _row(on: "Subject | Solver", *line: str) -> str:
     return "yes" if row.optimality is None else f"yes, {100 * row.optimality:.1f} %"
 
 
-def sources(on: "Subject | Solver") -> tuple[str, list[str], list[str]]:
-    """Return what commands allocate, with its options, and the options of what they evaluate on."""
-    if on.problem in SOURCES:
-        return SOURCES[on.problem]
-    links = on.fixed or 3
-    path = on.files.folder / f"{links}-links.npz"
-    if not path.exists():
-        drawn = SERVICES["links"]({"condition": None}).draw(1, links, np.random.default_rng(0))
-        save_snapshot(path, Snapshot(gain=drawn["gain"], name="links", attribution="nobody"))
-    slots = ["--slots", "4"] if on.problem == "ergodic-power" else []
-    return str(path), slots, ["--scenario", "metagnn", "--links", str(links), *slots]
-
-
 def float64(on: Subject) -> str:
     """Compare the objective of the policy in double precision with that of its own."""
     instance = on.instances(6, 7)
@@ -308,7 +166,7 @@ def batch(on: Subject) -> str:
 def sizes(on: Subject) -> str:
     """Allocate instances of 2, 3 and many links or users; a policy of a fixed size refuses others."""
     if on.fixed is not None:
-        links = SERVICES["links"]({"condition": None}).draw(2, on.fixed + 1, np.random.default_rng(0))
+        links = draw_links(2, on.fixed + 1)
         instance = record(LinkInstance, links)
         try:
             on.allocator()(over_slots(instance) if on.problem == "ergodic-power" else instance)
@@ -351,16 +209,6 @@ USES: Mapping[str, Callable[[Subject], str]] = {
 # Uses of a solver, and controllers over allocators of links.
 
 
-@dataclass(frozen=True)
-class Solver:
-    """A solver of a problem."""
-
-    problem: str
-    name: str
-    files: Files = field(compare=False, repr=False)
-    fixed: None = None
-
-
 SOLVER_USES: Mapping[str, Callable[[Solver], str]] = {"allocate": allocate, "evaluate": evaluate}
 
 
@@ -371,7 +219,7 @@ def under(problem: str, name: str, controller: str) -> str:
         return refused(f"controllers take allocators of links in one slot, not of {problem}")
     allocator = setup.solvers[name]() if name in setup.solvers else setup.serving(load_pretrained(name))
     fixed = getattr(allocator, "links", None)
-    drawn = SERVICES["links"]({"condition": None}).draw(2, fixed or 3, np.random.default_rng(0))
+    drawn = draw_links(2, fixed or 3)
     instance = over_slots(record(LinkInstance, drawn))
     try:
         loop = CONTROLLERS[controller](allocator)
@@ -386,24 +234,3 @@ def under(problem: str, name: str, controller: str) -> str:
     assert power.shape == instance.gain.shape[:-1]
     assert ((power >= 0) & (power <= limit * (1 + 1e-6))).all()
     return require(float((power[:1] - alone).abs().max() / instance.max_power_w.max()))
-
-
-def subjects(files: Files) -> Iterator[Subject]:
-    """Every bundled policy on every problem that it serves."""
-    for problem, setup in SETUPS.items():
-        for name in workbench.serving_policies(setup):
-            yield Subject(problem, name, files)
-
-
-def solvers(files: Files) -> Iterator[Solver]:
-    """Every solver of every problem."""
-    for problem, setup in SETUPS.items():
-        for name in setup.solvers:
-            yield Solver(problem, name, files)
-
-
-def link_allocators() -> Iterator[tuple[str, str]]:
-    """Problem and name of every allocator that decides one slot of links."""
-    for problem in ("sum-rate", "qos-sum-rate"):
-        for name in [*SETUPS[problem].solvers, *workbench.serving_policies(SETUPS[problem])]:
-            yield problem, name

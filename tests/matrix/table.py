@@ -12,16 +12,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.matrix.checks import (  # noqa: E402
-    CONTROLLERS,
-    SOLVER_USES,
-    USES,
-    Files,
-    link_allocators,
-    solvers,
-    subjects,
-    under,
-)
+from tests.matrix.checks import CONTROLLERS, SOLVER_USES, USES, under  # noqa: E402
+from tests.matrix.subjects import Files, link_allocators, solvers, subjects  # noqa: E402
 
 from torchrrm.bench import source_commit  # noqa: E402
 from torchrrm.files import atomic_write_text, printable  # noqa: E402
@@ -30,16 +22,16 @@ RESULT = ROOT / "docs" / "results" / "matrix.md"
 FAILED = "**failed**"
 HEAD = """# The matrix: what ships, in every use
 
-Written by `make matrix` at commit {commit}; `pytest tests/matrix` makes the same checks. A cell is `yes`, with a number \
-where there is one, or `no` with the reason that the refusal tells.
+Written by `make matrix` at commit {commit}; `pytest tests/matrix` makes the same checks. A cell is `yes`, with a \
+number where there is one, or `no` with the reason that the refusal tells.
 
 """
 POLICIES = """## Policies
 
-Of the weights that ship, on every problem that they serve. The number of *session* and *batch* is the largest difference \
-of an action in parts of its limit (from torch; of many instances from one by one), that of *float64* the largest \
-relative difference of an objective from single precision, that of *other sizes* (2, 3 and 40 links or users) the \
-largest violation, that of *allocate* and *evaluate* the part of the bound or of the best known.
+Of the weights that ship, on every problem that they serve. The number of *session* and *batch* is the largest \
+difference of an action in parts of its limit (from torch; of many instances from one by one), that of *float64* the \
+largest relative difference of an objective from single precision, that of *other sizes* (2, 3 and 40 links or users) \
+the largest violation, that of *allocate* and *evaluate* the part of the bound or of the best known.
 
 """
 SOLVERS = """
@@ -49,7 +41,8 @@ SOLVERS = """
 LOOPS = """
 ## Controllers over allocators of links
 
-Over four slots of three links. The number is the largest difference of a power from the run alone, in parts of the limit.
+Over four slots of three links. The number is the largest difference of a power from the run alone, in parts of the \
+limit.
 
 """
 
@@ -71,7 +64,7 @@ def table(columns: list[str], rows: Mapping[tuple[str, str], list[str]]) -> str:
 
 def matrix(folder: Path) -> str:
     """Return the page."""
-    files = Files(folder)
+    files = Files(folder, folder)
     policies = {(on.problem, on.name): [cell(use, on) for use in USES.values()] for on in subjects(files)}
     classical = {
         (on.problem, on.name): [cell(use, on) for use in SOLVER_USES.values()] for on in solvers(files)
