@@ -5,6 +5,7 @@ it should be. It raises where the use fails.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def evaluate(on: "Subject | Solver") -> str:
 def _row(on: "Subject | Solver", *line: str) -> str:
     """Run a command, and return the optimality of the allocator that it wrote."""
     require_done(*line)
-    (row,) = [row for row in Results.from_json(line[-1]).rows if row.allocator == on.name]
+    (row,) = [row for row in Results.from_json(Path(line[-1])).rows if row.allocator == on.name]
     assert np.isfinite(row.objective)
     return "yes" if row.optimality is None else f"yes, {100 * row.optimality:.1f} %"
 
@@ -232,5 +233,5 @@ def under(problem: str, name: str, controller: str) -> str:
         alone = loop(map_tensors(lambda value: value[:1], instance)).power_w
     limit = instance.max_power_w[:, None] * instance.active[:, None]
     assert power.shape == instance.gain.shape[:-1]
-    assert ((power >= 0) & (power <= limit * (1 + 1e-6))).all()
+    assert ((power >= 0) & (power <= limit * (1 + FEASIBLE_TO))).all()
     return require(float((power[:1] - alone).abs().max() / instance.max_power_w.max()))
