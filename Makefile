@@ -18,7 +18,7 @@ BOUNDSCHECKED := tests/kernels tests/testing/test_boundary.py tests/solvers/test
   tests/policies/test_sparse_power_gnn.py tests/policies/test_sparse_hbgnn.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test browser boundscheck check lint doctest docs wheel bench fuzz falsify mutants leaderboard clean
+.PHONY: help demo test browser boundscheck check lint doctest docs wheel bench fuzz falsify matrix mutants leaderboard clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
@@ -32,6 +32,7 @@ help:
 	@echo "make fuzz    hostile inputs (ten minutes) and random kills (six); writes docs/results/fuzz.txt and kills.txt"
 	@echo "make falsify search for counterexamples to certified bounds, ten minutes; writes docs/results/falsify.txt"
 	@echo "make mutants small wrong changes of the source, each of which a test must notice; writes docs/results/mutants.txt"
+	@echo "make matrix  every policy and solver in every use; writes docs/results/matrix.md"
 	@echo "make leaderboard  the full benchmark, and the README's table of it"
 	@echo "make clean   remove .venv, caches and $(OUT)"
 
@@ -81,6 +82,9 @@ falsify: $(VENV)/.kernels
 
 mutants: $(VENV)/.kernels
 	$(BIN)/python tests/mutants/campaign.py
+
+matrix: $(VENV)/.kernels
+	$(BIN)/python tests/matrix/table.py
 
 bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_plain.py

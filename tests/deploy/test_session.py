@@ -11,6 +11,7 @@ from tests.deploy.exported import model_of, read, scale_output, slice_policy, wr
 from tests.testing.slices import sample
 
 from torchrrm.deploy import InferenceSession
+from torchrrm.kernels import get_threads
 from torchrrm.problems import KINDS, SliceAction, SliceInstance
 from torchrrm.records import index, map_tensors, to
 from torchrrm.solvers import EqualSurplus
@@ -338,6 +339,7 @@ import sys
 sys.modules["torch"] = None
 sys.modules["onnx"] = None
 from torchrrm.deploy import InferenceSession
+from torchrrm.kernels import get_threads
 session = InferenceSession({str(exported("marginal"))!r})
 allocation = session.allocate(**{GOOD!r})
 print(allocation.feasible, allocation.action["bandwidth_hz"].sum())

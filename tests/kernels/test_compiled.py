@@ -41,7 +41,7 @@ class Package:
         self._patch = monkeypatch
         monkeypatch.setattr(compiled, "_SOURCES", self.sources)
         monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(self.temporary))
-        monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "")
+        monkeypatch.setattr("numba.config.CACHE_DIR", "")
         monkeypatch.setenv("HOME", str(self.home))
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
@@ -155,7 +155,7 @@ def test_where_nothing_can_be_written_that_is_said_once(package: Package) -> Non
 
 
 def test_a_folder_may_be_named(package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", str(tmp_path / "named"))
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path / "named"))
     package.call()
     assert kept(tmp_path / "named") == ["double", "twice"]
     assert kept(package.sources) == []

@@ -107,7 +107,7 @@ def _test(run: Run, tree: Path) -> None:
         del sys.modules[name]
     sys.path[:] = [str(tree / "src"), *(path for path in sys.path if path != str(ROOT))]
     sys.dont_write_bytecode = True  # a change may have the size and the second of another
-    numba.config.DISABLE_JIT = not run.compiled  # pyright: ignore[reportAttributeAccessIssue]
+    numba.config.DISABLE_JIT = not run.compiled  # pyright: ignore
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.alarm(_LONGEST_S)
     code = pytest.main(["-x", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider", *run.tests])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.learning.learning_toy import seeded, toy_loss, toy_tasks
+from tests.learning.toy import seeded, toy_loss, toy_tasks
 from tests.stops.killed import children_of, is_alive, wait_for
 from torch import Tensor
 

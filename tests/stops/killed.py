@@ -156,7 +156,7 @@ def stopped(
     return command.result(folder)
 
 
-def children_of(process: subprocess.Popen[str]) -> list[int]:
+def children_of(process: subprocess.Popen[Any]) -> list[int]:
     """Processes that a process has started, from the table of the system."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
