@@ -174,7 +174,7 @@ def test_interrupted_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytes
 def test_limits_that_are_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("TORCHRRM_MAX_READ_GB", value)
     with pytest.raises(
-        ValueError, match="^TORCHRRM_MAX_READ_GB: expected a positive number of 1e9 bytes, got"
+        ValueError, match=r"^TORCHRRM_MAX_READ_GB: expected a positive number of 1e9 bytes, got"
     ):
         require_memory("a", 1)
 
