@@ -18,7 +18,7 @@ BOUNDSCHECKED := tests/kernels tests/testing/test_boundary.py tests/solvers/test
   tests/policies/test_sparse_power_gnn.py tests/policies/test_sparse_hbgnn.py
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test boundscheck check lint doctest docs wheel bench fuzz falsify leaderboard clean
+.PHONY: help demo test boundscheck check lint doctest docs wheel bench fuzz falsify matrix leaderboard clean
 
 help:
 	@echo "make demo    allocate a slice of a ray-traced Munich cell; writes $(OUT)/demo"
@@ -30,6 +30,7 @@ help:
 	@echo "make bench   timing suites of benchmarks/ (on an idle machine)"
 	@echo "make fuzz    loaders and commands against hostile inputs, ten minutes; writes docs/results/fuzz.txt"
 	@echo "make falsify search for counterexamples to certified bounds, ten minutes; writes docs/results/falsify.txt"
+	@echo "make matrix  every policy and solver in every use; writes docs/results/matrix.md"
 	@echo "make leaderboard  the full benchmark, and the README's table of it"
 	@echo "make clean   remove .venv, caches and $(OUT)"
 
@@ -72,6 +73,9 @@ fuzz: $(VENV)/.fuzz $(VENV)/.kernels
 
 falsify: $(VENV)/.kernels
 	$(BIN)/python tests/falsify/campaign.py
+
+matrix: $(VENV)/.kernels
+	$(BIN)/python tests/matrix/table.py
 
 bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_plain.py

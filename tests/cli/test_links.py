@@ -205,7 +205,7 @@ def test_minimum_rates_are_trained_for_adapted_to_and_evaluated(
     assert cli.run(["export", "unrolled-power", *QOS, "--out", str(tmp_path / "p.onnx")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "policy: must be one that can be exported, received a UnrolledPower" in error
+    assert "policy: must have a core to be exported, received UnrolledPower, but its least powers" in error
 
 
 def test_evaluate_over_slots_prices_what_is_missed(tmp_path: Path) -> None:

@@ -191,3 +191,16 @@ class AssociationService:
         np.fill_diagonal(gain, 1e-9)
         refine = 1 if self.kind == "association" else 0
         return {"gain": gain, "noise_power_w": 1e-13, "max_power_w": 0.1, "refine": refine}
+
+    def draw(self, batch: int, size: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Return random users and half as many stations over 50 dB, a third without a path, some not active."""
+        users, stations = (batch, self.users or size), (batch, self.stations or (size + 1) // 2)
+        shape = (*users, stations[-1])
+        return {
+            "gain": 10 ** (-13 + 5 * rng.random(shape)) * (rng.random(shape) < 0.7),
+            "noise_power_w": 1e-13 * (1 + rng.random(batch)),
+            "max_power_w": 0.1 * (1 + 9 * rng.random(stations)),
+            "bandwidth_hz": np.ones(batch),
+            "active_user": rng.random(users) > 0.2,
+            "active_bs": rng.random(stations) > 0.2,
+        }

@@ -214,6 +214,24 @@ class BeamService:
             "payload_bits": 32,
         }
 
+    def draw(self, batch: int, size: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Return random users, some not active, over 20 dB, Rayleigh fading, and twice as many antennas."""
+        users = (batch, self.users or size)
+        shape = (*users, 2 * users[-1])
+        fading = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+        active = rng.random(users) > 0.2
+        active[:, 0] = True
+        return {
+            "channel": fading * 10 ** -rng.random((*users, 1)),
+            "noise_power_w": 1 + rng.random(users),
+            "max_power_w": 100 * (0.5 + rng.random(batch)),
+            "blocklength": 200 + 100 * rng.random(batch),
+            "error_probability": 1e-5 * (1 + rng.random(batch)),
+            "payload_bits": 50 + 50 * rng.random(users),
+            "weight": 0.5 + rng.random(users),
+            "active": active,
+        }
+
 
 def _heard(channel: Array, active: Array) -> Array:
     """The channels, 0 where not active, once they are checked and somebody is active."""

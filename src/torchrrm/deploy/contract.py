@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchrrm.records import axis_names
 
-__all__ = ["Contract", "Exportable", "Port"]
+__all__ = ["Contract", "Exportable", "Port", "export_obstacle"]
 
 
 class Exportable(Protocol):
@@ -73,8 +73,11 @@ class Contract:
         Raises:
             ValueError: if the policy has no core, or one that is not annotated.
         """
-        if not callable(getattr(policy, "core", None)):
-            raise ValueError(f"policy: must have a core to be exported, received {type(policy).__name__}")
+        reason = export_obstacle(policy)
+        if reason is not None:
+            name = type(policy).__name__
+            stated = f", but {reason}" if reason else ""
+            raise ValueError(f"policy: must have a core to be exported, received {name}{stated}")
         hints, sizes = typing.get_type_hints(policy.core), policy.core_sizes
         record = hints.pop("return", None)
         if (
@@ -107,6 +110,11 @@ class Contract:
     def draw(self, sizes: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
         """Random inputs of free axes of these sizes."""
         return tuple(port.draw(sizes, generator) for port in self.inputs.values())
+
+
+def export_obstacle(policy: Any) -> str | None:
+    """Return why a policy cannot be exported: what its class states (`not_exported`), None if it has a core."""
+    return None if callable(getattr(policy, "core", None)) else getattr(policy, "not_exported", None) or ""
 
 
 def _dtype(hint: Any, policy: Exportable) -> torch.dtype:

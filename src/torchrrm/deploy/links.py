@@ -135,6 +135,24 @@ class PowerService:
         gain = np.where(np.eye(self.links or 2, dtype=bool), 1e-9, 1e-11)
         return {"gain": gain, "noise_power_w": 1e-13, "max_power_w": 0.01}
 
+    def draw(self, batch: int, size: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Return random links, some not active: direct channels of up to 40 dB, cross channels of 0 to 20 dB."""
+        links = (batch, self.links or size)
+        gain = 10 ** (-11 + 2 * rng.random((*links, links[-1])))
+        places = np.arange(links[-1])
+        gain[:, places, places] += 1e-9 * rng.random(links)
+        active = rng.random(links) > 0.2
+        active[:, 0] = True
+        return {
+            "gain": gain,
+            "noise_power_w": 1e-13 * (1 + rng.random(batch)),
+            "max_power_w": 0.01 * (0.5 + rng.random(links)),
+            "weight": 0.5 + rng.random(links),
+            "active": active,
+            "priority": 0.5 + rng.random(links),
+            "demand_bps_hz": 2 * rng.random(links),
+        }
+
 
 def _pairs(gain: Array, active: Array) -> Array:
     """Where both ends are active, `[*batch rx tx]`, once gains are checked there and somebody is active."""

@@ -93,6 +93,10 @@ class Service(Protocol):
         """An instance to warm up with."""
         ...
 
+    def draw(self, batch: int, size: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Return random instances of so many links or users, by the names and with all arguments of `prepare`."""
+        ...
+
 
 SERVICES: dict[str, type] = {
     "slicing": SliceService,

@@ -153,3 +153,15 @@ class SliceService:
             "min_rate_bps": 1e6,
             "bandwidth_hz": 100e6,
         }
+
+    def draw(self, batch: int, size: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Return random slices of users over 40 dB, some better heard by an eavesdropper; not all fit always."""
+        users = (batch, size)
+        cn0 = 10 ** (7 + 4 * rng.random(users))
+        return {
+            "cn0_hz": cn0,
+            "eavesdropper_cn0_hz": 1.2 * cn0 * rng.random(users),
+            "min_rate_bps": 2e6 * rng.random(users),
+            "bandwidth_hz": size * 1e6 * (0.5 + 4 * rng.random(batch)),
+            "active": rng.random(users) > 0.2,
+        }

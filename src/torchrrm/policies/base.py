@@ -23,9 +23,11 @@ class Policy(nn.Module):
 
     Attributes:
         any_precision: whether `forward` serves instances of any precision itself.
+        not_exported: why the policy has no `core` that `torchrrm.deploy` could export; None if it has one.
     """
 
     any_precision: ClassVar[bool] = False
+    not_exported: ClassVar[str | None] = None
     _first: tuple[nn.Module, str] | None = None
 
     def __call__(self, instance: Any, *arguments: Any, **keywords: Any) -> Any:

@@ -56,6 +56,8 @@ class ConfigurationGNN(Policy):
         init_mean: `mu_I`.
     """
 
+    not_exported = "it decides no powers but the first multipliers of a control loop"
+
     def __init__(
         self,
         *,

@@ -1,7 +1,7 @@
 """Distributed power control: every user runs the same small network on what it measures or is told."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -149,6 +149,44 @@ class LocalPower(Policy):
         """Powers of the last round, in W."""
         return PowerAction(power_w=self.rollout(instance)[..., -1, :])
 
+    @property
+    def core(self) -> Callable[..., PowerAction]:
+        """Return what `torchrrm.deploy` exports: all rounds, with or without an input for weights."""
+        return self._of_weights if self.weighted else self._of_channels
+
+    def _of_channels(
+        self,
+        relative_gain: Float[Tensor, "*batch rx tx"],
+        max_power_w: Float[Tensor, "*batch tx"],
+        active: Bool[Tensor, "*batch tx"],
+    ) -> PowerAction:
+        return self._of_weights(relative_gain, torch.ones_like(max_power_w), max_power_w, active)
+
+    def _of_weights(
+        self,
+        relative_gain: Float[Tensor, "*batch rx tx"],
+        condition: Float[Tensor, "*batch tx"],  # the weights
+        max_power_w: Float[Tensor, "*batch tx"],
+        active: Bool[Tensor, "*batch tx"],
+    ) -> PowerAction:
+        """Return the powers of the last round in W, decided with limits and noise of 1."""
+        one = torch.ones_like(max_power_w)
+        links = LinkInstance(
+            gain=relative_gain, noise_power_w=one[..., 0], max_power_w=one, weight=condition, active=active
+        )
+        return PowerAction(power_w=self.forward(links).power_w * max_power_w)
+
+    @property
+    def core_sizes(self) -> dict[str, int | str]:
+        """Axes of `core` that are not free: there are as many receivers as transmitters."""
+        return {"rx": "tx"}
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        """What a control loop without torch needs around `core`, as JSON; read by `torchrrm.deploy.links`."""
+        condition = "weight" if self.weighted else None
+        return {"service": "links", "kind": "sum-rate", "condition": condition}
+
     def rollout(self, links: LinkInstance, rounds: int | None = None) -> Float[Tensor, "*batch round tx"]:
         """Powers of every round in W, on a channel that is held; the slot at full power before is not among them."""
         memory, powers = self.start(links), []
@@ -262,15 +300,11 @@ class LocalPower(Policy):
 
     def _strongest(self, heard: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers of the strongest entries above the threshold of each row, and these; else its own and 0."""
-        links = heard.shape[-1]
         above = torch.where(heard > self.threshold, heard, 0.0)
-        value, index = above.topk(min(NEIGHBOURS, links), dim=-1)
-        index = torch.where(value > 0, index, _own(heard)[:, None])
-        missing = NEIGHBOURS - value.shape[-1]
-        if missing:
-            value = nn.functional.pad(value, (0, missing))
-            index = torch.cat([index, _own(heard)[:, None].expand(*index.shape[:-1], missing)], dim=-1)
-        return index, value
+        # Columns of zeros make them enough, in a graph for any number of links; their numbers are not used.
+        missing = NEIGHBOURS if torch.compiler.is_exporting() else max(0, NEIGHBOURS - heard.shape[-1])
+        value, index = nn.functional.pad(above, (0, missing)).topk(NEIGHBOURS, dim=-1)
+        return torch.where(value > 0, index, _own(heard)[:, None]), value
 
 
 def _silence(links: LinkInstance) -> LocalMemory:

@@ -25,6 +25,8 @@ class MetaGNN(Policy):
             be eliminated exactly, which the default does.
     """
 
+    not_exported = "its part `power` decides each slot and is what to export"
+
     def __init__(self, power: Mapping[str, Any] | None = None, *, literal: bool = False):
         super().__init__()
         self.power = PowerGNN.literal() if power is None else PowerGNN(**power)

@@ -60,7 +60,7 @@ def _compiled_marginal_features(problem: SliceBandwidth, schedule: SliceSchedule
     least = schedule.minimum_bandwidth_hz.detach().double().reshape(cn0.shape).contiguous().numpy()
     surplus = schedule.surplus_hz.detach().double().reshape(limit.shape).contiguous().numpy()
     features = slice_features.marginal(cn0, eavesdropper, limit, served, least, surplus, law)
-    return torch.from_numpy(features).reshape(*schedule.cn0_hz.shape, -1)
+    return torch.from_numpy(features).reshape(*schedule.cn0_hz.shape, features.shape[-1])
 
 
 def _marginal_features(problem: SliceBandwidth, schedule: SliceSchedule) -> Tensor:

@@ -84,6 +84,8 @@ class SparseHBGNN(Policy):
         arguments: as of `HBGNN`.
     """
 
+    not_exported = "its dense form is what to export"
+
     def __init__(self, *arguments: Any, **settings: Any):
         super().__init__()
         self.dense = HBGNN(*arguments, **settings)

@@ -52,6 +52,8 @@ class SparsePowerGNN(Policy):
         condition, enriched, outgoing, widths: as of `PowerGNN`.
     """
 
+    not_exported = "its dense form is what to export"
+
     def __init__(
         self,
         condition: Condition = "priority",

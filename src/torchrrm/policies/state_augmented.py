@@ -30,6 +30,8 @@ class StateAugmented(Policy):
         refine_steps: steps of `WMMSE` on each slot's powers.
     """
 
+    not_exported = "its part `power` decides each slot and is what to export"
+
     def __init__(
         self,
         *,

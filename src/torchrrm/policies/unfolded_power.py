@@ -90,6 +90,8 @@ class UnfoldedPower(Policy):
         steps: of `WMMSE` at the end.
     """
 
+    not_exported = "its layers are a search over pairs of links that only a compiled kernel runs fast"
+
     def __init__(
         self, *, hidden: int = 16, price: float = 1e-3, starts: int = 4, breadth: int = 32, steps: int = 10
     ):

@@ -149,6 +149,8 @@ class UnrolledPower(Policy):
         restore: move powers to where all rates are kept; without, `[g]^+` may be left.
     """
 
+    not_exported = "its least powers are solved for outside the network"
+
     def __init__(
         self,
         min_rate_bps_hz: float = 0.5,

@@ -74,4 +74,8 @@ def names() -> dict[str, list[str]]:
         found[f"solvers of {name}"] = list(known.solvers)
         found[f"policies of {name}"] = workbench.serving_policies(known)
     found["snapshots"] = list(BUNDLED)
+    obstacles = {
+        name: why for setup in SETUPS.values() for name, why in workbench.export_obstacles(setup).items()
+    }
+    found["not exported"] = [f"{name} ({reason})" for name, reason in obstacles.items()]
     return found

@@ -17,6 +17,7 @@ from torchrrm import bench, learning, records
 from torchrrm.bench import Measure, Results, Row, Scene, metrics
 from torchrrm.channels import Scenario
 from torchrrm.channels.snapshot import BUNDLED, Snapshot, bundled_path, load
+from torchrrm.deploy.contract import export_obstacle
 from torchrrm.policies import list_pretrained, load_policy, load_pretrained
 from torchrrm.problems import Allocator, Task
 from torchrrm.setups.protocols import Case, Given, Known, Regime, Selective, Setup, Trainable
@@ -32,6 +33,7 @@ __all__ = [
     "assess",
     "better_rule",
     "bound_of",
+    "export_obstacles",
     "find",
     "find_allocator",
     "find_allocators",
@@ -122,6 +124,12 @@ def find_exported(name: str, setup: Setup[Any, Any]) -> nn.Module:
         ValueError: if there is none, or if it does not serve the problem.
     """
     return setup.exported(_load(name, setup))
+
+
+def export_obstacles(setup: Setup[Any, Any]) -> dict[str, str]:
+    """Return the policies that ship, serve the problem and cannot be exported, with the reason of each."""
+    found = {name: export_obstacle(setup.exported(_shipped()[name])) for name in serving_policies(setup)}
+    return {name: reason for name, reason in found.items() if reason is not None}
 
 
 def _load(name: str, setup: Known[Any, Any]) -> nn.Module:

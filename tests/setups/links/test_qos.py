@@ -1,11 +1,14 @@
 """Links with minimum rates, as commands and the benchmark see them."""
 
+from typing import Any, cast
+
 import pytest
 import torch
 from tests.testing.links import sample
 
 from torchrrm import bench
 from torchrrm.channels import SCENARIOS, bundled_snapshot
+from torchrrm.deploy.contract import Contract
 from torchrrm.policies import UnrolledPower
 from torchrrm.problems import LinkInstance
 from torchrrm.records import index
@@ -81,9 +84,9 @@ def test_policies_serve_any_minima(setup: QosSetup, drawn: LinkInstance) -> None
         score = setup.problem.evaluate(kept, served(kept))
     assert float(score.violation["min_rate"].max()) <= 1e-5
     with pytest.raises(
-        ValueError, match="policy: must be one that can be exported, received a UnrolledPower"
+        ValueError, match="received UnrolledPower, but its least powers are solved for outside"
     ):
-        setup.exported(policy)
+        Contract.of(cast(Any, setup.exported(policy)))
 
 
 def test_draws_that_nobody_can_serve_teach_nothing_and_break_nothing(generator: torch.Generator) -> None:

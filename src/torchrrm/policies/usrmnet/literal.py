@@ -168,6 +168,8 @@ class LiteralUSRMNet(Policy):
         restore: end with `restored_power`, which keeps the minimum rates and uses all power; the paper has no such.
     """
 
+    not_exported = "it inverts complex matrices, which ONNX does not have"
+
     def __init__(
         self,
         users: int,

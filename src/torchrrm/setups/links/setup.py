@@ -79,15 +79,6 @@ def slot_scene(
     return link_scene(given, services, max_power_w=instance.max_power_w, active=instance.active)
 
 
-def _with_core(policy: nn.Module) -> nn.Module:
-    """Return the policy, if it can be exported."""
-    if not hasattr(policy, "core"):
-        raise ValueError(
-            f"policy: must be a network with an exportable core, received {type(policy).__name__}"
-        )
-    return policy
-
-
 @dataclass(frozen=True)
 class SumRateSetup:
     """The sum rate in one slot, held against the certified optimum where there are few links."""
@@ -113,7 +104,7 @@ class SumRateSetup:
         return policy
 
     def exported(self, policy: nn.Module) -> nn.Module:
-        return _with_core(policy)
+        return policy
 
     def loss(self, policy: PowerGNN) -> learning.PolicyLoss:
         """Negative mean rate of a link in bit/s/Hz."""
@@ -189,7 +180,7 @@ class ErgodicSetup:
 
     def exported(self, policy: Any) -> nn.Module:
         """The power net of one slot; who runs it tells it priorities or weights."""
-        return policy.power if isinstance(policy, MetaGNN | StateAugmented) else _with_core(policy)
+        return policy.power if isinstance(policy, MetaGNN | StateAugmented) else policy
 
     def certify(self, drawn: ErgodicInstance) -> bench.Bound | None:
         """If that was asked for."""

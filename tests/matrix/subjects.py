@@ -1,0 +1,214 @@
+"""What the matrix is about: bundled policies and solvers with the problems that they serve, and instances for them."""
+
+import contextlib
+import copy
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchrrm import cli
+from torchrrm.channels.snapshot import Snapshot, save_snapshot
+from torchrrm.deploy.session import SERVICES
+from torchrrm.policies import load_pretrained
+from torchrrm.problems import CellInstance, ErgodicInstance, LinkInstance, MisoInstance, SliceInstance
+from torchrrm.records import axis_names
+from torchrrm.setups import workbench
+from torchrrm.setups.registry import SETUPS
+
+__all__ = [
+    "INSTANCES",
+    "Files",
+    "Solver",
+    "Subject",
+    "draw_links",
+    "link_allocators",
+    "over_slots",
+    "record",
+    "require_done",
+    "run_command",
+    "solvers",
+    "sources",
+    "subjects",
+]
+
+INSTANCES: Mapping[str, Any] = {
+    "slicing": SliceInstance,
+    "links": LinkInstance,
+    "beams": MisoInstance,
+    "association": CellInstance,
+}
+"""By the name of a service."""
+SOURCES = {
+    "slicing": ("munich_cell_uplink", [], ["--scenario", "hml", "--users", "5"]),
+    "urllc": (
+        "urllc",
+        ["--users", "3", "--antennas", "8", "--payload-bits", "64"],
+        ["--scenario", "urllc", "--users", "3", "--antennas", "8", "--payload-bits", "64"],
+    ),
+    "association": (
+        "hudn",
+        ["--users", "5", "--stations", "4"],
+        ["--scenario", "hudn", "--users", "5", "--stations", "4"],
+    ),
+}
+"""What commands allocate, with its options, and what they evaluate on; links are made (see `Subject.pairs`)."""
+SOURCES["fair-association"] = SOURCES["association"]
+
+
+def run_command(*line: str) -> tuple[int, str]:
+    """Return the exit code of a command and what it printed as errors."""
+    errors = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        code = cli.run(line)
+    return code, errors.getvalue()
+
+
+def require_done(*line: str) -> None:
+    """Run a command that must end well."""
+    code, errors = run_command(*line)
+    assert code == 0, errors
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where files lie that the checks make.
+
+    Attributes:
+        folder: of those of one run.
+        kept: of exported policies, each made once, by the command, of the weights that ship.
+    """
+
+    folder: Path
+    kept: Path
+
+    def exported(self, policy: str, problem: str) -> Path:
+        """Return the file of a policy; what a session runs of it is the same for all problems."""
+        path = self.kept / f"{policy}.onnx"
+        if not path.exists():
+            require_done("export", policy, "--problem", problem, "--out", str(path))
+        return path
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A bundled policy on a problem that it serves."""
+
+    problem: str
+    name: str
+    files: Files = field(compare=False, repr=False)
+
+    @property
+    def setup(self) -> Any:
+        """Return the setup of the problem."""
+        return SETUPS[self.problem]
+
+    @cached_property
+    def policy(self) -> Any:
+        """Return the policy, of the weights that ship."""
+        return load_pretrained(self.name)
+
+    @property
+    def exported(self) -> Any:
+        """Return what is exported of the policy."""
+        return self.setup.exported(self.policy)
+
+    @property
+    def fixed(self) -> int | None:
+        """Return the number of links that the policy is made for, None if any."""
+        return self.deployment.get("links")
+
+    @property
+    def deployment(self) -> Mapping[str, Any]:
+        """Return what a session needs of the policy; of one that is not exported, of any for links."""
+        return getattr(self.exported, "deployment", {"service": "links", "condition": None})
+
+    def draw(self, batch: int, size: int) -> dict[str, Any]:
+        """Return random instances as arrays, of the size that the policy is made for if there is one."""
+        service = SERVICES[self.deployment["service"]](self.deployment)
+        return service.draw(batch, size, np.random.default_rng(size))
+
+    def instances(self, batch: int, size: int) -> Any:
+        """Return the same as a record of the problem."""
+        drawn = record(INSTANCES[self.deployment["service"]], self.draw(batch, size))
+        return over_slots(drawn) if self.problem == "ergodic-power" else drawn
+
+    def allocator(self, dtype: torch.dtype | None = None) -> Any:
+        """Return the policy as an allocator of the problem."""
+        return self.setup.serving(self.policy if dtype is None else copy.deepcopy(self.policy).to(dtype))
+
+
+def record(kind: Any, values: Mapping[str, Any]) -> Any:
+    """Return a record of arrays, the others left out."""
+    return kind(**{name: torch.as_tensor(values[name]) for name in axis_names(kind)})
+
+
+def over_slots(links: LinkInstance, slots: int = 4) -> ErgodicInstance:
+    """Return the links over slots of Rayleigh fading, each with a minimum rate."""
+    generator = torch.Generator().manual_seed(0)
+    batch, gain = links.active.shape[:-1], links.gain[..., None, :, :]
+    fading = torch.empty(*batch, slots, *links.gain.shape[-2:], dtype=gain.dtype).exponential_(
+        generator=generator
+    )
+    return ErgodicInstance(
+        gain=gain * fading,
+        mean_gain=links.gain,
+        noise_power_w=links.noise_power_w,
+        max_power_w=links.max_power_w,
+        min_rate_bps_hz=torch.full_like(links.weight, 0.5),
+        active=links.active,
+    )
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A solver of a problem."""
+
+    problem: str
+    name: str
+    files: Files = field(compare=False, repr=False)
+    fixed: None = None
+
+
+def sources(on: "Subject | Solver") -> tuple[str, list[str], list[str]]:
+    """Return what commands allocate, with its options, and the options of what they evaluate on."""
+    if on.problem in SOURCES:
+        return SOURCES[on.problem]
+    links = on.fixed or 3
+    path = on.files.folder / f"{links}-links.npz"
+    if not path.exists():
+        drawn = draw_links(1, links)
+        save_snapshot(path, Snapshot(gain=drawn["gain"], name="links", attribution="nobody"))
+    slots = ["--slots", "4"] if on.problem == "ergodic-power" else []
+    return str(path), slots, ["--scenario", "metagnn", "--links", str(links), *slots]
+
+
+def draw_links(batch: int, links: int) -> dict[str, Any]:
+    """Return random links as arrays."""
+    return SERVICES["links"]({"condition": None}).draw(batch, links, np.random.default_rng(0))
+
+
+def subjects(files: Files) -> Iterator[Subject]:
+    """Every bundled policy on every problem that it serves."""
+    for problem, setup in SETUPS.items():
+        for name in workbench.serving_policies(setup):
+            yield Subject(problem, name, files)
+
+
+def solvers(files: Files) -> Iterator[Solver]:
+    """Every solver of every problem."""
+    for problem, setup in SETUPS.items():
+        for name in setup.solvers:
+            yield Solver(problem, name, files)
+
+
+def link_allocators() -> Iterator[tuple[str, str]]:
+    """Problem and name of every allocator that decides one slot of links."""
+    for problem in ("sum-rate", "qos-sum-rate"):
+        for name in [*SETUPS[problem].solvers, *workbench.serving_policies(SETUPS[problem])]:
+            yield problem, name
