@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tests.matrix.subjects import (
     INSTANCES,
-    Solver,
+    LINK_PROBLEMS,
     Subject,
     draw_links,
     over_slots,
@@ -21,6 +21,7 @@ from tests.matrix.subjects import (
     run_command,
     sources,
 )
+from tests.testing.registered import CUT_SHORT
 from torch import Tensor
 
 from torchrrm.bench import Results
@@ -32,7 +33,7 @@ from torchrrm.problems.base import FEASIBLE_TO
 from torchrrm.records import axis_names, index, map_tensors
 from torchrrm.setups.registry import SETUPS
 
-__all__ = ["CONTROLLERS", "SOLVER_USES", "USES", "under"]
+__all__ = ["CONTROLLERS", "USES", "under"]
 
 CLOSE = 1e-4
 """Of a limit, or of an objective: what single precision may change of an action."""
@@ -77,9 +78,6 @@ def require(number: float, most: float = CLOSE) -> str:
     return yes(number)
 
 
-# Uses of a policy.
-
-
 def export(on: Subject) -> str:
     """Export the policy by the command; one that is not exported is refused in the words of its class."""
     reason = export_obstacle(on.exported)
@@ -113,7 +111,7 @@ def session(on: Subject) -> str:
     return require(worst)
 
 
-def allocate(on: "Subject | Solver") -> str:
+def allocate(on: Subject) -> str:
     """Allocate an instance by the command."""
     source, options, _ = sources(on)
     out, kept = on.files.folder / "allocated.csv", on.files.folder / "allocated.json"
@@ -121,7 +119,7 @@ def allocate(on: "Subject | Solver") -> str:
     return _row(on, *line, "--out", str(out), "--json", str(kept))
 
 
-def evaluate(on: "Subject | Solver") -> str:
+def evaluate(on: Subject) -> str:
     """Score the allocator on random instances by the command."""
     _, _, options = sources(on)
     kept = on.files.folder / "evaluated.json"
@@ -129,7 +127,7 @@ def evaluate(on: "Subject | Solver") -> str:
     return _row(on, *line, "--json", str(kept))
 
 
-def _row(on: "Subject | Solver", *line: str) -> str:
+def _row(on: Subject, *line: str) -> str:
     """Run a command, and return the optimality of the allocator that it wrote."""
     require_done(*line)
     (row,) = [row for row in Results.from_json(Path(line[-1])).rows if row.allocator == on.name]
@@ -167,13 +165,7 @@ def batch(on: Subject) -> str:
 def sizes(on: Subject) -> str:
     """Allocate instances of 2, 3 and many links or users; a policy of a fixed size refuses others."""
     if on.fixed is not None:
-        links = draw_links(2, on.fixed + 1)
-        instance = record(LinkInstance, links)
-        try:
-            on.allocator()(over_slots(instance) if on.problem == "ergodic-power" else instance)
-        except ValueError as error:
-            return refused(str(error))
-        raise AssertionError(f"serves {on.fixed + 1} links")
+        return refused("; ".join(dict.fromkeys(_refusal(on, size) for size in (2, 3, LARGE))))
     worst = 0.0
     for size in (2, 3, LARGE):
         instance = on.instances(4, size)
@@ -182,6 +174,16 @@ def sizes(on: Subject) -> str:
         assert score.objective.isfinite().all()
         worst = max(worst, _violation(on, instance, score))
     return require(worst, FEASIBLE_TO)
+
+
+def _refusal(on: Subject, links: int) -> str:
+    """Return in which words a policy of a fixed size refuses so many links."""
+    instance = record(LinkInstance, draw_links(2, links))
+    try:
+        on.allocator()(over_slots(instance) if on.problem == "ergodic-power" else instance)
+    except ValueError as error:
+        return str(error)
+    raise AssertionError(f"serves {links} links")
 
 
 def _violation(on: Subject, instance: Any, score: Any) -> float:
@@ -207,30 +209,23 @@ USES: Mapping[str, Callable[[Subject], str]] = {
 }
 
 
-# Uses of a solver, and controllers over allocators of links.
-
-
-SOLVER_USES: Mapping[str, Callable[[Solver], str]] = {"allocate": allocate, "evaluate": evaluate}
-
-
 def under(problem: str, name: str, controller: str) -> str:
-    """Put an allocator under a controller, over 4 slots: it works, or is refused for what it reads."""
+    """Put an allocator under a controller, over 4 slots of links: it works, or is refused for what it takes or reads."""
     setup = SETUPS[problem]
-    if problem not in ("sum-rate", "qos-sum-rate"):
-        return refused(f"controllers take allocators of links in one slot, not of {problem}")
-    allocator = setup.solvers[name]() if name in setup.solvers else setup.serving(load_pretrained(name))
-    fixed = getattr(allocator, "links", None)
-    drawn = draw_links(2, fixed or 3)
+    make = CUT_SHORT.get((problem, name), setup.solvers.get(name))
+    allocator = setup.serving(load_pretrained(name)) if make is None else make()
+    drawn = draw_links(2, getattr(allocator, "links", None) or 3)
     instance = over_slots(record(LinkInstance, drawn))
     try:
         loop = CONTROLLERS[controller](allocator)
+        with torch.no_grad():
+            power: Tensor = loop(instance).power_w
+            alone: Tensor = loop(map_tensors(lambda value: value[:1], instance)).power_w
     except ValueError as error:
-        if "reads" not in str(error):
+        if problem in LINK_PROBLEMS and "reads" not in str(error):
             raise
         return refused(str(error))
-    with torch.no_grad():
-        power: Tensor = loop(instance).power_w
-        alone = loop(map_tensors(lambda value: value[:1], instance)).power_w
+    assert problem in LINK_PROBLEMS
     limit = instance.max_power_w[:, None] * instance.active[:, None]
     assert power.shape == instance.gain.shape[:-1]
     assert ((power >= 0) & (power <= limit * (1 + FEASIBLE_TO))).all()

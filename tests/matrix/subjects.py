@@ -1,4 +1,4 @@
-"""What the matrix is about: bundled policies and solvers with the problems that they serve, and instances for them."""
+"""What the matrix is about: bundled policies and the problems that they serve, and instances for them."""
 
 import contextlib
 import copy
@@ -23,20 +23,21 @@ from torchrrm.setups.registry import SETUPS
 
 __all__ = [
     "INSTANCES",
+    "LINK_PROBLEMS",
     "Files",
-    "Solver",
     "Subject",
+    "allocators",
     "draw_links",
-    "link_allocators",
     "over_slots",
     "record",
     "require_done",
     "run_command",
-    "solvers",
     "sources",
     "subjects",
 ]
 
+LINK_PROBLEMS = ("sum-rate", "qos-sum-rate")
+"""Those whose allocators decide powers of links in one slot, which is what controllers take."""
 INSTANCES: Mapping[str, Any] = {
     "slicing": SliceInstance,
     "links": LinkInstance,
@@ -165,17 +166,7 @@ def over_slots(links: LinkInstance, slots: int = 4) -> ErgodicInstance:
     )
 
 
-@dataclass(frozen=True)
-class Solver:
-    """A solver of a problem."""
-
-    problem: str
-    name: str
-    files: Files = field(compare=False, repr=False)
-    fixed: None = None
-
-
-def sources(on: "Subject | Solver") -> tuple[str, list[str], list[str]]:
+def sources(on: Subject) -> tuple[str, list[str], list[str]]:
     """Return what commands allocate, with its options, and the options of what they evaluate on."""
     if on.problem in SOURCES:
         return SOURCES[on.problem]
@@ -200,15 +191,9 @@ def subjects(files: Files) -> Iterator[Subject]:
             yield Subject(problem, name, files)
 
 
-def solvers(files: Files) -> Iterator[Solver]:
-    """Every solver of every problem."""
+def allocators() -> Iterator[tuple[str, str]]:
+    """Problem and name of every solver of every problem, and of every policy that decides one slot of links."""
     for problem, setup in SETUPS.items():
-        for name in setup.solvers:
-            yield Solver(problem, name, files)
-
-
-def link_allocators() -> Iterator[tuple[str, str]]:
-    """Problem and name of every allocator that decides one slot of links."""
-    for problem in ("sum-rate", "qos-sum-rate"):
-        for name in [*SETUPS[problem].solvers, *workbench.serving_policies(SETUPS[problem])]:
+        policies = workbench.serving_policies(setup) if problem in LINK_PROBLEMS else []
+        for name in [*setup.solvers, *policies]:
             yield problem, name

@@ -12,8 +12,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.matrix.checks import CONTROLLERS, SOLVER_USES, USES, under  # noqa: E402
-from tests.matrix.subjects import Files, link_allocators, solvers, subjects  # noqa: E402
+from tests.matrix.checks import CONTROLLERS, USES, under  # noqa: E402
+from tests.matrix.subjects import Files, allocators, subjects  # noqa: E402
 
 from torchrrm.bench import source_commit  # noqa: E402
 from torchrrm.files import atomic_write_text, printable  # noqa: E402
@@ -34,15 +34,11 @@ largest relative difference of an objective from single precision, that of *othe
 the largest violation, that of *allocate* and *evaluate* the part of the bound or of the best known.
 
 """
-SOLVERS = """
-## Solvers
-
-"""
 LOOPS = """
-## Controllers over allocators of links
+## Controllers
 
-Over four slots of three links. The number is the largest difference of a power from the run alone, in parts of the \
-limit.
+Over four slots of three links, around solvers of every problem and policies of links. The number is the largest \
+difference of a power from the run alone, in parts of the limit.
 
 """
 
@@ -66,15 +62,11 @@ def matrix(folder: Path) -> str:
     """Return the page."""
     files = Files(folder, folder)
     policies = {(on.problem, on.name): [cell(use, on) for use in USES.values()] for on in subjects(files)}
-    classical = {
-        (on.problem, on.name): [cell(use, on) for use in SOLVER_USES.values()] for on in solvers(files)
-    }
-    loops = {pair: [cell(under, *pair, name) for name in CONTROLLERS] for pair in link_allocators()}
+    loops = {pair: [cell(under, *pair, name) for name in CONTROLLERS] for pair in allocators()}
     return "".join(
         [
             HEAD.format(commit=source_commit()),
             POLICIES + table(list(USES), policies),
-            SOLVERS + table(list(SOLVER_USES), classical),
             LOOPS + table(list(CONTROLLERS), loops),
         ]
     )

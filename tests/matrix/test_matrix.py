@@ -1,12 +1,12 @@
-"""Every bundled policy in every use, every solver of every problem, and every controller over what it takes."""
+"""Every bundled policy in every use, and every controller over every solver."""
 
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tests.matrix.checks import CONTROLLERS, SOLVER_USES, USES, under
-from tests.matrix.subjects import Files, Solver, Subject, link_allocators, solvers, subjects
+from tests.matrix.checks import CONTROLLERS, USES, under
+from tests.matrix.subjects import Files, Subject, allocators, subjects
 
 import torchrrm
 from torchrrm import policies
@@ -18,7 +18,6 @@ ROOT = Path(torchrrm.__file__).parent
 HERE = Files(Path(), Path())
 """In place of the files, where tests are listed."""
 POLICIES = [(on.problem, on.name) for on in subjects(HERE)]
-SOLVERS = [(on.problem, on.name) for on in solvers(HERE)]
 
 
 def _is_policy(kind: object) -> bool:
@@ -68,13 +67,7 @@ def test_policies(files: Files, problem: str, name: str, use: str) -> None:
     assert USES[use](Subject(problem, name, files))
 
 
-@pytest.mark.parametrize("use", SOLVER_USES)
-@pytest.mark.parametrize(("problem", "name"), SOLVERS)
-def test_solvers(files: Files, problem: str, name: str, use: str) -> None:
-    assert SOLVER_USES[use](Solver(problem, name, files))
-
-
 @pytest.mark.parametrize("controller", CONTROLLERS)
-@pytest.mark.parametrize(("problem", "name"), list(link_allocators()))
+@pytest.mark.parametrize(("problem", "name"), list(allocators()))
 def test_controllers(problem: str, name: str, controller: str) -> None:
     assert under(problem, name, controller)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from torchrrm.problems.base import Reads
 from torchrrm.problems.links import LinkInstance, PowerAction
 from torchrrm.problems.links.qos_sum_rate import (
     QosSumRate,
@@ -63,6 +64,8 @@ class MinimumPower:
         min_rate_bps_hz: a number for all links, or a tensor that broadcasts to `[*batch tx]`, in bit/s/Hz.
     """
 
+    reads: Reads = "nothing"
+
     def __init__(self, min_rate_bps_hz: float | Tensor = 0.0):
         require_min_rate(min_rate_bps_hz)
         self.min_rate_bps_hz = min_rate_bps_hz
@@ -93,6 +96,7 @@ class RaisedPower:
     """
 
     kind = "trivial"
+    reads: Reads = "nothing"
 
     def __init__(self, min_rate_bps_hz: float | Tensor = 0.0):
         self.minimum = MinimumPower(min_rate_bps_hz)
