@@ -210,7 +210,7 @@ USES: Mapping[str, Callable[[Subject], str]] = {
 
 
 def under(problem: str, name: str, controller: str) -> str:
-    """Put an allocator under a controller, over 4 slots of links: it works, or is refused for what it takes or reads."""
+    """Put an allocator under a controller, over 4 slots: it works, or is refused for what it takes or reads."""
     setup = SETUPS[problem]
     make = CUT_SHORT.get((problem, name), setup.solvers.get(name))
     allocator = setup.serving(load_pretrained(name)) if make is None else make()

@@ -11,8 +11,8 @@ from tests.testing.links import LINKS, sample
 from torchrrm.policies import LocalPower
 from torchrrm.policies.local_power import LocalMemory
 from torchrrm.policies.weights import read_tensors, write_tensors
-from torchrrm.problems import WeightedSumRate, ergodic_instance, link_instance
-from torchrrm.records import index, pad, replace
+from torchrrm.problems import WeightedSumRate, ergodic_instance, link_instance, relative_gain
+from torchrrm.records import index, pad, replace, to
 from torchrrm.testing import check_policy
 
 PROBLEM = WeightedSumRate()
@@ -51,6 +51,23 @@ def some_memory(policy, links, generator):
 def test_it_conforms(weighted):
     torch.manual_seed(0)
     check_policy(LocalPower(rounds=2, weighted=weighted), PROBLEM, sample, expected=LINKS)
+
+
+@pytest.mark.parametrize("links", [1, 3, 5, 9])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_core_decides_as_the_policy_does(weighted, links):
+    torch.manual_seed(2)
+    policy = LocalPower(rounds=3, weighted=weighted).double().eval()
+    generator = torch.Generator().manual_seed(links)
+    drawn = to(sample(6, generator=generator, links=links), dtype=torch.float64)
+    active = torch.rand(6, links, generator=generator) > 0.3
+    drawn = replace(drawn, active=active, weight=0.5 + torch.rand(6, links, generator=generator).double())
+    given = [drawn.weight] if weighted else []
+    with torch.no_grad():
+        found = policy.core(relative_gain(drawn), *given, drawn.max_power_w, active).power_w
+        wanted = policy(drawn).power_w
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=0.0)
+    assert found[active].std() > 0 or links == 1
 
 
 class Slot:
