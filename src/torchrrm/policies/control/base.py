@@ -55,11 +55,13 @@ def require_reads(allocator: Any, allowed: Collection[Reads], loop: str) -> Read
     """Return what an allocator reads, if a control loop can work with it.
 
     Raises:
-        ValueError: if the loop gives it nothing that it reads.
+        ValueError: if the loop gives it nothing that it reads, or if it is a loop itself.
     """
+    name = type(allocator).__name__
+    if isinstance(allocator, Controller | EachSlot):
+        raise ValueError(f"allocator: must decide one slot under {loop}, received {name}, which decides many")
     reads = reads_of(allocator)
     if reads not in allowed:
-        name = type(allocator).__name__
         raise ValueError(
             f"allocator: must read {' or '.join(allowed)} under {loop}, received {name}, which reads {reads}"
         )
