@@ -165,7 +165,7 @@ def batch(on: Subject) -> str:
 def sizes(on: Subject) -> str:
     """Allocate instances of 2, 3 and many links or users; a policy of a fixed size refuses others."""
     if on.fixed is not None:
-        return refused("; ".join(dict.fromkeys(_refusal(on, size) for size in (2, 3, LARGE))))
+        return refused([_refusal(on, size) for size in (2, 3, LARGE)][-1])
     worst = 0.0
     for size in (2, 3, LARGE):
         instance = on.instances(4, size)
