@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tests.fuzz import commands, readers, sessions
+from tests.fuzz import commands, readers, sessions, sizes
 from tests.fuzz.readers import BREAK, Run
 from tests.fuzz.samples import RESULTS
 
@@ -68,8 +68,8 @@ def _weights(folder: Path) -> list[bytes]:
 TARGETS = {
     "archive-bytes": Target(readers.archive_bytes, 15_000, _archives),
     "archive-members": Target(readers.archive_members, 8_000, _members),
-    "archive-sizes": Target(readers.archive_sizes, 300),
-    "text-sizes": Target(readers.text_sizes, 300),
+    "archive-sizes": Target(sizes.archive_sizes, 300),
+    "text-sizes": Target(sizes.text_sizes, 300),
     "snapshot-arrays": Target(readers.snapshot_arrays, 5_000),
     "munich-arrays": Target(readers.munich_arrays, 2_000),
     "gain-table": Target(
