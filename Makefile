@@ -89,6 +89,7 @@ matrix: $(VENV)/.kernels
 bench: $(VENV)/.kernels
 	$(BIN)/python benchmarks/bench_plain.py
 	$(BIN)/python benchmarks/bench_start.py
+	$(BIN)/python benchmarks/bench_compile.py
 	$(BIN)/python benchmarks/bench_slicing.py
 	$(BIN)/python benchmarks/bench_links.py
 	$(BIN)/python benchmarks/bench_links_gnn.py

@@ -200,11 +200,15 @@ def test_the_command_goes_on_too(tmp_path: Path) -> None:
     assert cli.run([*line, "--slots", "300", "--resume"]) == 0  # which is over
 
 
-@pytest.mark.parametrize(("signalled", "done"), [(True, 275), (False, 175)])
+@pytest.mark.parametrize(
+    ("number", "signalled", "done"),
+    [(signal.SIGINT, True, 275), (signal.SIGTERM, True, 275), (signal.SIGINT, False, 175)],
+)
 def test_an_interrupt_shows_and_saves_what_is_done(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
     signalled: bool,
     done: int,
 ) -> None:
@@ -214,16 +218,16 @@ def test_an_interrupt_shows_and_saves_what_is_done(
 
     def interrupted(*arguments: Any) -> None:
         if next(calls) == 3:  # after 1, 2 and 4 blocks
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
             if not signalled:
                 raise KeyboardInterrupt
         write(*arguments)
 
     monkeypatch.setattr(History, "write", interrupted)
     line = [*FEW, "--state", str(state)]
-    assert cli.run([*line, "--figure", str(figure), "--json", str(results)]) == 130
+    assert cli.run([*line, "--figure", str(figure), "--json", str(results)]) == 128 + number
     shown = capsys.readouterr()
-    assert shown.err == "interrupted\n"
+    assert shown.err == f"interrupted; --resume goes on from {state}\n"
     assert f"slot {done} of 300" in shown.out
     assert figure.exists()
     assert Results.from_json(results).rows[0].measures["slots"].value == done
@@ -250,7 +254,7 @@ def test_an_interrupt_in_compiled_code_is_one(
 def test_a_terminal_is_kept_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_SECONDS_A_FRAME", 0.0)
     screen = Console(file=io.StringIO(), force_terminal=True, width=100, height=20)
-    assert command.watch(made("1,0.5", 200), screen) is False
+    assert command.watch(made("1,0.5", 200), screen, lambda: None) is None
     shown = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert "slot 25 of 200" in shown
     assert re.search(r"slots/s, 0:00 left", shown)

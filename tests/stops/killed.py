@@ -71,7 +71,7 @@ def run_demands(slots: int) -> LongCommand:
 
 def train(steps: int, batch_size: int) -> LongCommand:
     def line(folder: Path, going_on: bool) -> list[str]:
-        sizes = ["--users", "8", "--steps", str(steps), "--batch-size", str(batch_size)]
+        sizes = ["--scenario", "hml", "--users", "8", "--steps", str(steps), "--batch-size", str(batch_size)]
         return ["train", *sizes, "--out", str(folder / "weights.safetensors")]
 
     return LongCommand(

@@ -6,6 +6,7 @@ actions on random instances, and their objectives.
 """
 
 import copy
+import dataclasses
 import math
 import typing
 from collections.abc import Mapping
@@ -152,7 +153,8 @@ def _difference(found: Array, target: Array) -> tuple[float, float]:
 def _service(policy: Any) -> Service | None:
     """Return what surrounds the policy in a session, None if its instances or actions are not known."""
     try:
-        _record_types(policy)
+        if not all(dataclasses.is_dataclass(record) for record in _record_types(policy)):
+            return None  # generic, such as `Refined`
         return SERVICES[policy.deployment["service"]](policy.deployment)
     except (AttributeError, KeyError):  # of a problem that no session serves
         return None

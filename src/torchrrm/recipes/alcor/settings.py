@@ -80,7 +80,7 @@ SCALES: dict[str, AlcorSettings] = {
         draws=20,
         any_sizes=(2, 5),
         any_draws=4,
-        loops=LoopSettings(runs=2, settle=25, slots=75, chunk=50, timed=5),
+        loops=LoopSettings(runs=2, settle=25, slots=275, chunk=100, timed=5),
         reference=LoopSettings(runs=1, settle=25, slots=275, chunk=100, timed=5),
         certified_slots=4,
         program_draws=50,
