@@ -19,8 +19,8 @@ from torchrrm.problems import CellInstance, LinkInstance, PowerAction, SumRateAs
 from torchrrm.problems.association import AssociationAction, relative_snr
 
 
-class Loudest(nn.Module):
-    """Users choose the station that they hear best, stations that are heard well by many are quiet."""
+class StrongestStation(nn.Module):
+    """Each user takes its strongest station; stations that are strong at many users lower their power."""
 
     arguments: ClassVar[dict[str, Any]] = {}
     problem = SumRateAssociation()
@@ -76,7 +76,7 @@ class Faint(nn.Module):
 
 @pytest.fixture(scope="module")
 def loudest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return export(Loudest(), tmp_path_factory.mktemp("loudest") / "policy.onnx").read_bytes()
+    return export(StrongestStation(), tmp_path_factory.mktemp("loudest") / "policy.onnx").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def judge(policy: Any, model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize("factor", [1.0, 1 + 2.0**-22, 1.0005])
 def test_scores_that_choose_the_same_stations_are_accepted(loudest: bytes, factor: float) -> None:
     """The last factor is far above rounding, and changes no choice."""
-    judge(Loudest(), scale_output(onnx.load_from_string(loudest), factor))
+    judge(StrongestStation(), scale_output(onnx.load_from_string(loudest), factor))
 
 
 def in_steps(model: onnx.ModelProto, step: float) -> onnx.ModelProto:
@@ -119,7 +119,7 @@ def in_steps(model: onnx.ModelProto, step: float) -> onnx.ModelProto:
 
 def test_scores_that_choose_other_stations_are_refused(tmp_path: Path) -> None:
     """Scores are 1 and little more: half a thousandth decides."""
-    policy = Loudest(slope=1e-4, offset=1.0)
+    policy = StrongestStation(slope=1e-4, offset=1.0)
     data = export(policy, tmp_path / "policy.onnx").read_bytes()
     with pytest.raises(ValueError, match=r"^policy: must decide the same .*, received another station at"):
         judge(policy, in_steps(onnx.load_from_string(data), 5e-4))
@@ -131,7 +131,7 @@ def test_powers_that_differ_by_more_than_rounding_are_refused(loudest: bytes, wr
     with pytest.raises(
         ValueError, match=r"^policy: must decide the same .*, received power_w that differs by"
     ):
-        judge(Loudest(), model)
+        judge(StrongestStation(), model)
 
 
 def test_powers_within_rounding_of_the_limit_that_change_the_objective_are_refused(faint: bytes) -> None:
@@ -146,4 +146,4 @@ def test_outputs_that_differ_by_more_than_any_rounding_are_refused_whatever_is_d
 ) -> None:
     model = scale_output(onnx.load_from_string(loudest), 1.01)
     with pytest.raises(ValueError, match=r"^policy: must give the same score .*, received a difference of"):
-        judge(Loudest(), model)
+        judge(StrongestStation(), model)

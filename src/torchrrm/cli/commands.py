@@ -214,7 +214,7 @@ class Train(Generic[TrainingCase]):
     learning_rate: float = 1e-3
     """Of Adam; the loss is in bit/s/Hz, of urllc in nat."""
     checkpoint: FileOrNone = None
-    """Where the run keeps its state, and goes on from; if not given, beside the weights until they are written."""
+    """Where the run keeps its state, and goes on from; if not given, beside the weights, until the command ends."""
     tensorboard: FolderOrNone = None
     """Write the loss for TensorBoard."""
     case: TrainingCase
@@ -244,10 +244,10 @@ class Train(Generic[TrainingCase]):
         loss = workbench.trainable(setup).loss(policy)
         learning.train(loss, [task for _, task in tasks], how, generator=generator, run=traces)
         save_weights(self.out, policy, workbench.provenance(line, self.run.seed, given))
-        if self.checkpoint is None:
-            self._state.unlink(missing_ok=True)
         rows = workbench.judge_on(tasks, {"trained": policy}, self.case.setting, generator)
         self.run.show(Results(command=line, seed=self.run.seed, rows=rows, settings=given), setup.display)
+        if self.checkpoint is None:
+            self._state.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,9 +93,9 @@ def _terminations_raised() -> Iterator[None]:
 
 @contextmanager
 def compilation_shown(screen: TextIO) -> Iterator[None]:
-    """Show which kernel is compiled, on a line of its own that goes away; a screen that is no terminal is told once.
+    """Show the progress of compilation on one line that is erased at the end; write a single line if not a terminal.
 
-    Warnings of the cache of compiled code are shown as one line each.
+    Warnings about the cache of compiled code take one line each.
     """
     line = _Line(screen)
     with compilation_reported(line), warnings.catch_warnings():

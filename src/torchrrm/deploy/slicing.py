@@ -155,7 +155,7 @@ class SliceService:
         }
 
     def draw(self, batch: int, size: int, rng: np.random.Generator) -> dict[str, Any]:
-        """Return random slices of users over 40 dB, some better heard by an eavesdropper; not all fit always."""
+        """Return random slices: SNRs over 40 dB, some eavesdroppers stronger than the user, some users unscheduled."""
         users = (batch, size)
         cn0 = 10 ** (7 + 4 * rng.random(users))
         return {

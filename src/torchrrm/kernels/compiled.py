@@ -32,6 +32,8 @@ from torchrrm.kernels.progress import report_begin, report_end
 
 __all__ = ["CacheWarning", "kernel"]
 
+_OPTIONS = {"error_model": "numpy", "nogil": True}
+_AROUND = {"compiled", "progress", "rows"}  # modules that no compiled code depends on
 _SOURCES = Path(__file__).resolve().parent
 _IMPORT = re.compile(r"^from torchrrm\.kernels(?:\.(\w+))? import (\([^)]*\)|.*)$", re.MULTILINE)
 
@@ -49,7 +51,7 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """
     if function is None:
         return functools.partial(kernel, **options)
-    compiled = numba.njit(error_model="numpy", nogil=True, **options)(function)
+    compiled = numba.njit(**_OPTIONS, **options)(function)
     # A function that is inlined always is compiled as a part of others only.
     if isinstance(compiled, registry.CPUDispatcher) and options.get("inline") != "always":
         compiled._cache = _Cache(function)  # pyright: ignore[reportAttributeAccessIssue]
@@ -100,7 +102,8 @@ class _Cache(NullCache):
 
     def _file(self, signature: Any, codegen: Any) -> str:
         """Return the file's name: kernel, digest of what was compiled for whom, digest of the sources."""
-        what = repr((signature, codegen.magic_tuple(), numba.__version__, sys.version_info[:2], _CHECKED))
+        versions = numba.__version__, sys.version_info[:2]
+        what = repr((signature, _OPTIONS, codegen.magic_tuple(), versions, _CHECKED))
         return f"{self._name}.{_digest(what.encode())}.{_sources_digest(self._module)}.kernel"
 
     def _remove_outdated(self, folder: Path, name: str) -> None:
@@ -134,14 +137,15 @@ def _imported(module: str) -> set[str]:
     found = set[str]()
     for source, names in _IMPORT.findall((_SOURCES / f"{module}.py").read_text()):
         found.update([source] if source else re.findall(r"\w+", names))
-    return {name for name in found if (_SOURCES / f"{name}.py").is_file()}
+    return {name for name in found - _AROUND if (_SOURCES / f"{name}.py").is_file()}
 
 
 @functools.cache
 def _folders() -> tuple[Path, ...]:
-    """Return where compiled code is looked for and kept, best first."""
-    folders = [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []  # pyright: ignore
-    folders.append(_SOURCES / "__pycache__")
+    """Return where compiled code is looked for and kept, best first: only `NUMBA_CACHE_DIR` if that is set."""
+    if numba.config.CACHE_DIR:  # pyright: ignore
+        return (Path(numba.config.CACHE_DIR),)  # pyright: ignore
+    folders = [_SOURCES / "__pycache__"]
     name = f"kernels-{_digest(bytes(_SOURCES))}"
     with contextlib.suppress(RuntimeError):  # there is no home
         folders.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "torchrrm", name))
@@ -151,9 +155,10 @@ def _folders() -> tuple[Path, ...]:
 
 
 def _is_safe(folder: Path) -> bool:
-    """Return whether nobody else can have put files there: loading one runs what it holds.
+    """Return whether only this user can write to a folder; to load a file is to run its content.
 
-    Sources and homes are as safe as the program itself. In a folder for temporary files anybody may make another.
+    The sources and the home directory are as safe as the program itself. A folder for temporary files must belong to
+    this user and be closed to others.
     """
     if folder.parent != Path(tempfile.gettempdir()):
         return True

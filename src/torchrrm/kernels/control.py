@@ -105,23 +105,9 @@ def dual_batch(rule, gain, noise, limit, active, least, multiplier, settings):
     Returns powers in W, rates in bit/s/Hz and multipliers, each `[run slot tx]`.
     """
     power = np.zeros(gain.shape[:2] + limit.shape[1:], limit.dtype)
-    rate, history = np.zeros_like(power), np.zeros_like(power)
-    over_rows(
-        _dual_rows,
-        gain.shape[0],
-        rule,
-        gain,
-        noise,
-        limit,
-        active,
-        least,
-        multiplier,
-        settings,
-        power,
-        rate,
-        history,
-    )
-    return power, rate, history
+    links, out = (gain, noise, limit, active), (power, np.zeros_like(power), np.zeros_like(power))
+    over_rows(_dual_rows, gain.shape[0], rule, *links, least, multiplier, settings, *out)
+    return out
 
 
 @kernel
@@ -197,21 +183,6 @@ def sharing_batch(rule, gain, noise, limit, active, demand, state, clock, settin
     Returns powers in W, rates in bit/s/Hz and multipliers, each `[run slot tx]`.
     """
     power = np.zeros(gain.shape[:2] + limit.shape[1:], limit.dtype)
-    rate, history = np.zeros_like(power), np.zeros_like(power)
-    over_rows(
-        _sharing_rows,
-        gain.shape[0],
-        rule,
-        gain,
-        noise,
-        limit,
-        active,
-        demand,
-        state,
-        clock,
-        settings,
-        power,
-        rate,
-        history,
-    )
-    return power, rate, history
+    links, out = (gain, noise, limit, active), (power, np.zeros_like(power), np.zeros_like(power))
+    over_rows(_sharing_rows, gain.shape[0], rule, *links, demand, state, clock, settings, *out)
+    return out

@@ -184,17 +184,6 @@ def _solve_rows(first, last, gain, noise_power, max_power, weight, active, bread
 def solve_batch(gain, noise_power, max_power, weight, active, breadth, starts, steps):
     """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers out."""
     result = np.empty_like(max_power)
-    over_rows(
-        _solve_rows,
-        gain.shape[0],
-        gain,
-        noise_power,
-        max_power,
-        weight,
-        active,
-        breadth,
-        starts,
-        steps,
-        result,
-    )
+    links = gain, noise_power, max_power, weight, active
+    over_rows(_solve_rows, gain.shape[0], *links, breadth, starts, steps, result)
     return result

@@ -143,19 +143,6 @@ def solve_batch(direct_gain, neighbour, gain, noise_power, max_power, weight, ac
     """`solve` for each row: `[batch link]` and `[batch link degree]` arrays in, powers, steps and changes out."""
     batch = max_power.shape[0]
     out = np.empty_like(max_power), np.empty(batch, np.int64), np.empty(batch)
-    over_rows(
-        _solve_rows,
-        batch,
-        direct_gain,
-        neighbour,
-        gain,
-        noise_power,
-        max_power,
-        weight,
-        active,
-        steps,
-        tol,
-        safeguard,
-        *out,
-    )
+    links = direct_gain, neighbour, gain, noise_power, max_power, weight, active
+    over_rows(_solve_rows, batch, *links, steps, tol, safeguard, *out)
     return out

@@ -98,19 +98,6 @@ def _solve_rows(
 def solve_batch(gain, noise_power, max_power, weight, active, net, price, breadth, starts, steps):
     """`solve` for each row: `[batch rx tx]` and `[batch tx]` arrays in, powers out."""
     result = np.empty_like(max_power)
-    over_rows(
-        _solve_rows,
-        gain.shape[0],
-        gain,
-        noise_power,
-        max_power,
-        weight,
-        active,
-        net,
-        price,
-        breadth,
-        starts,
-        steps,
-        result,
-    )
+    links = gain, noise_power, max_power, weight, active
+    over_rows(_solve_rows, gain.shape[0], *links, net, price, breadth, starts, steps, result)
     return result

@@ -84,8 +84,8 @@ _checkpoints: ContextVar[Iterator[Path] | None] = ContextVar("checkpoints", defa
 def quiet_run(**options: Any) -> RunSettings:
     """Return the settings of a training without a progress bar, which keeps a checkpoint if it is part of a job.
 
-    A stopped job is begun anew, and its trainings go on from their checkpoints. They are told apart by their order: a
-    job must always do the same ones one after the other.
+    A stopped job starts again, and its trainings continue from their checkpoints. A checkpoint belongs to the n-th
+    training of a job, so a job must run its trainings in a fixed order.
 
     Args:
         options: of `RunSettings`, such as `history`.

@@ -95,7 +95,7 @@ LAYOUTS = {
 }
 FIELDS = [(layout, name) for layout, make in LAYOUTS.items() for name in make()]
 MARKS = {"gain_bs_db", "bs_type", "ant_pos", "tx_pos"}
-"""Arrays by which a layout is told."""
+"""Arrays that identify a layout."""
 
 
 def write(folder: Path, arrays: dict[str, Any]) -> Path:

@@ -85,7 +85,7 @@ def converted_bytes(declared: Mapping[str, Declared], wanted: Mapping[str, Any])
 def adopted(value: Any, kind: Any) -> Any:
     """Return an array of the wanted type as a tensor that shares its memory, and others as they are.
 
-    For arrays that nobody else has: a snapshot copies arrays, and not tensors of the right type.
+    Only for arrays without another owner: a snapshot copies arrays, but not tensors of the right type.
     """
     return (
         torch.from_numpy(value) if isinstance(value, np.ndarray) and value.dtype == np.dtype(kind) else value
