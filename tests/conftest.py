@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 from tests.bench.browsers import NO_BROWSER
+from tests.exports import Exports, digest
 
 from torchrrm.kernels import set_threads
 
@@ -16,6 +17,15 @@ settings.register_profile("torchrrm", deadline=None, derandomize=True, max_examp
 settings.load_profile("torchrrm")
 
 
+@pytest.fixture(scope="session")
+def exports(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    """Exported files of the policies that ship. They take minutes: they are kept until a source changes."""
+    cache = pytestconfig.cache
+    return Exports(
+        tmp_path_factory.mktemp("exports") if cache is None else cache.mkdir(f"exported-{digest()}")
+    )
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     """A generator with a fixed seed, new for each test."""
@@ -23,7 +33,11 @@ def generator() -> torch.Generator:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests begin first, so that no process is left with one at the end."""
+    """Long tests begin first, so that no process is left with one at the end; those that export are neighbours.
+
+    One worker then makes the files of exported policies while the others run other tests.
+    """
+    items.sort(key=lambda item: "exports" not in getattr(item, "fixturenames", ()))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from torchrrm.deploy import InferenceSession, export
 from torchrrm.deploy.association import AssociationService
-from torchrrm.policies.hbgnn import HBGNN, NOT_REACHABLE, AssociationScores
+from torchrrm.policies import load_pretrained
+from torchrrm.policies.hbgnn import NOT_REACHABLE, AssociationScores
 from torchrrm.problems import CellInstance, SumRateAssociation, cell_instance
 from torchrrm.problems.association import AssociationAction, in_reach, relative_snr
 from torchrrm.records import index, map_tensors, replace
@@ -270,10 +271,8 @@ def test_ratios_above_150_db_saturate_as_in_the_problem():
 
 
 @pytest.mark.slow
-def test_the_network_itself_is_exported_for_networks_of_other_sizes(tmp_path):
-    torch.manual_seed(0)
-    policy = HBGNN(width=8, heads=2, hidden=4, layers=1, steps=1).eval()
-    session = InferenceSession(export(policy, tmp_path / "hbgnn.onnx"))
+def test_the_network_itself_is_exported_for_networks_of_other_sizes(exports):
+    policy, session = load_pretrained("hbgnn"), InferenceSession(exports("hbgnn", "association"))
     for users, stations in ((9, 5), (4, 7)):
         instance = network(1, users, stations, generator=torch.Generator().manual_seed(users))
         with torch.no_grad():

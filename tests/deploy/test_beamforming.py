@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.deploy.exported import read, scale_output, write
 
-from torchrrm.deploy import export
-from torchrrm.policies import USRMNet
+from torchrrm.policies import USRMNet, load_pretrained
 from torchrrm.problems import MisoInstance, UrllcBeamforming
 from torchrrm.problems.beamforming import miso_instance, to_downlink
 from torchrrm.records import index, map_tensors, replace, to
@@ -29,22 +28,16 @@ GOOD = {
 
 
 def beam_policy() -> USRMNet:
-    """One layer of random weights, larger than at first, so that powers differ."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        policy = USRMNet(depth=1).eval()
-    with torch.no_grad():
-        for name, value in policy.named_parameters():
-            if "outer" in name:
-                value.mul_(30.0)
+    """The policy that ships."""
+    policy = load_pretrained("usrmnet")
+    assert isinstance(policy, USRMNet)
     return policy
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """Bytes of an exported policy, any number of users and antennas; tracing takes half a minute."""
-    path = tmp_path_factory.mktemp("beams") / "policy.onnx"
-    return export(beam_policy(), path, provenance={"recipe": "none"}).read_bytes()
+def model(exports):
+    """Bytes of the exported policy that ships, any number of users and antennas."""
+    return exports("usrmnet", "urllc").read_bytes()
 
 
 def arrays(instance: MisoInstance) -> dict:
@@ -230,11 +223,10 @@ def test_bad_input_gets_one_line(opened, change, message):
 def test_the_header_tells_what_the_file_is(model):
     header = read(onnx.load_from_string(model))
     assert header["policy"] == "USRMNet"
-    assert header["arguments"]["depth"] == 1
     assert header["problem"] == {"class": "UrllcBeamforming", "unit": "nat"}
     assert header["inputs"]["channel_real"] == ["batch", "user", "ant"]
-    assert header["provenance"] == {"recipe": "none"}
-    assert USRMNet(**header["arguments"]).depth == 1
+    assert header["provenance"]["settings"]["policy"] == "usrmnet"
+    assert USRMNet(**header["arguments"]).depth == beam_policy().depth
 
 
 def test_a_policy_made_for_a_number_of_users_refuses_others(altered):

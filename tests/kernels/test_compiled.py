@@ -107,7 +107,7 @@ def test_a_changed_callee_is_noticed(
 
 def test_checked_code_is_told_from_unchecked(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     package.call()
-    monkeypatch.setattr(compiled, "_CHECKED", True)
+    monkeypatch.setattr(compiled, "_CHECKED", not compiled._CHECKED)
     assert package.call()[1] == BOTH
     assert len(kept(package.sources)) == 4
 

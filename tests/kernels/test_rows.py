@@ -69,7 +69,7 @@ def test_an_error_reaches_the_caller_and_ends_the_work(processors: int) -> None:
 def test_numbers_do_not_depend_on_the_number_of_threads(processors: int, dtype: type) -> None:
     draws = np.random.default_rng(0)
     gain, ones = draws.exponential(size=(64, 8, 8)).astype(dtype), np.ones((64, 8), dtype)
-    start = np.ones((1, 8))
+    start = np.ones((8, 1))
     results = []
     for threads in (1, 4):
         with kernels.use_threads(threads):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.exports import Exports
 
 from torchrrm import cli
 from torchrrm.channels.snapshot import Snapshot, save_snapshot
@@ -82,18 +83,11 @@ class Files:
 
     Attributes:
         folder: of those of one run.
-        kept: of exported policies, each made once, by the command, of the weights that ship.
+        exported: exported policies of the weights that ship.
     """
 
     folder: Path
-    kept: Path
-
-    def exported(self, policy: str, problem: str) -> Path:
-        """Return the file of a policy; what a session runs of it is the same for all problems."""
-        path = self.kept / f"{policy}.onnx"
-        if not path.exists():
-            require_done("export", policy, "--problem", problem, "--out", str(path))
-        return path
+    exported: Exports
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.exports import Exports  # noqa: E402
 from tests.matrix.checks import CONTROLLERS, USES, under  # noqa: E402
 from tests.matrix.subjects import Files, allocators, subjects  # noqa: E402
 
@@ -60,7 +61,7 @@ def table(columns: list[str], rows: Mapping[tuple[str, str], list[str]]) -> str:
 
 def matrix(folder: Path) -> str:
     """Return the page."""
-    files = Files(folder, folder)
+    files = Files(folder, Exports(folder))
     policies = {(on.problem, on.name): [cell(use, on) for use in USES.values()] for on in subjects(files)}
     loops = {pair: [cell(under, *pair, name) for name in CONTROLLERS] for pair in allocators()}
     return "".join(

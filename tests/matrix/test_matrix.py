@@ -1,21 +1,18 @@
 """Every bundled policy in every use, and every controller over every solver."""
 
-import hashlib
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from tests.exports import Exports
 from tests.matrix.checks import CONTROLLERS, USES, under
 from tests.matrix.subjects import Files, Subject, allocators, subjects
 
-import torchrrm
 from torchrrm import policies
 from torchrrm.deploy.contract import export_obstacle
 from torchrrm.policies import Policy, list_pretrained
 from torchrrm.setups.registry import names
 
-ROOT = Path(torchrrm.__file__).parent
-HERE = Files(Path(), Path())
+HERE = Files(Path(), Exports(Path()))
 """In place of the files, where tests are listed."""
 POLICIES = [(on.problem, on.name) for on in subjects(HERE)]
 
@@ -24,24 +21,10 @@ def _is_policy(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Policy) and kind is not Policy
 
 
-def _digest() -> str:
-    """Return what exported files depend on, in a few letters: sources, weights and exporters."""
-    digest = hashlib.sha256()
-    for name in ("torch", "onnx", "onnxscript", "onnxruntime"):
-        digest.update(f"{name} {version(name)}".encode())
-    for path in sorted(ROOT.rglob("*")):
-        if path.suffix in (".py", ".safetensors"):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 @pytest.fixture(scope="session")
-def files(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Return where files lie. Exported ones take minutes: they are kept until a source changes."""
-    cache = pytestconfig.cache
-    kept = None if cache is None else cache.mkdir(f"exported-{_digest()}")
-    folder = tmp_path_factory.mktemp("matrix")
-    return Files(folder, kept or folder)
+def files(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Where files lie that the checks make."""
+    return Files(tmp_path_factory.mktemp("matrix"), exports)
 
 
 def test_every_bundled_policy_serves_a_problem() -> None:
