@@ -2,7 +2,7 @@
 
 python benchmarks/bench_commits.py OLD [--new COMMIT] [--runs 9] [--only NAME ...] [--json FILE]
 
-Both commits are checked out below `out/commits` and their kernels compiled once; without `--new` the working tree
+Both commits are checked out below `out/commits`, where compiled kernels are kept; without `--new` the working tree
 takes the place of the second. Then processes of the two take turns, each of which measures every case with the same
 code, that of this file, on one thread. The ratio of a case is the median over the runs of new / old, run by run, so
 that slow phases of the machine cancel. A case is over its limit if that median is above 1.05, or 1.15 where the
@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numba
 import torch
 
 from suite import milliseconds
-from torchrrm.kernels import set_threads
 
 SEED = 5_300_000
 INSTANCES = 20
@@ -190,9 +190,18 @@ CASES: dict[str, tuple[Callable[[], Calls], float]] = {
 @torch.no_grad()
 def measure(only: Sequence[str]) -> dict[str, float]:
     """Median microseconds of a call of each case, with the package that Python finds."""
-    set_threads(1)
-    torch.set_num_threads(1)
+    _use_one_thread()
     return {name: 1e3 * float(statistics.median(milliseconds(CASES[name][0](), BUDGET_S))) for name in only}
+
+
+def _use_one_thread() -> None:
+    """One thread for everything, also in commits whose batches are split by numba."""
+    from torchrrm import kernels
+
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)
+    if hasattr(kernels, "set_threads"):
+        kernels.set_threads(1)
 
 
 def checkout(commit: str) -> Path:
@@ -256,8 +265,6 @@ def main() -> None:
     if options.old is None:
         parser.error("old: name a commit to compare with")
     old, new = checkout(options.old), checkout(options.new) if options.new else ROOT
-    for folder in (old, new):
-        run_in(folder, "-m", "torchrrm.kernels.warm")
     rows = compare(old, new, options.only, options.runs)
     print(
         f"{'us a call, median of ' + str(options.runs) + ' runs':44}{'old':>12}{'new':>12}{'ratio':>8}{'limit':>8}"

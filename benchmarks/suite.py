@@ -8,10 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchrrm.bench import source_commit
-from torchrrm.files import atomic_write_text, to_json
-from torchrrm.kernels import set_threads
-
 Section = Callable[[], dict[str, Any]]
 
 
@@ -35,6 +31,10 @@ def growth_exponent(times: Mapping[int, float]) -> float:
 
 def run(name: str, about: str | None, sections: Mapping[str, Section], seed: int) -> None:
     """Print the numbers of the sections that are asked for beside what is asked of them, on one thread."""
+    from torchrrm.bench import source_commit  # here: `bench_commits.py` imports this file beside old packages
+    from torchrrm.files import atomic_write_text, to_json
+    from torchrrm.kernels import set_threads
+
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="write the numbers")
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections), help="sections to run")

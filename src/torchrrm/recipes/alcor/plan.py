@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from torchrrm.policies import SharingSettings
-from torchrrm.recipes.alcor.cases import CASES, TABLE2, TABLE3, TABLE4, Case
+from torchrrm.recipes.alcor.cases import TABLE2, TABLE3, TABLE4, Case
 from torchrrm.recipes.alcor.loops import Control, LoopScore
 from torchrrm.recipes.alcor.settings import AlcorSettings
 from torchrrm.recipes.jobs import Start
@@ -74,9 +74,8 @@ def loops_of(links: int) -> Iterator[Loop]:
 def scores(settings: AlcorSettings, weights: Mapping[str, Start]) -> list[LoopScore]:
     """The jobs of all loops, the longest first."""
     found = []
-    for case in CASES.values():
-        if case.links not in (5, *settings.sizes):
-            continue
+    sized = (case for table in (TABLE2, TABLE3) for links, case in table.items() if links in settings.sizes)
+    for case in (*(TABLE4[number] for number in settings.scored), *sized):
         wanted = [loop for loop in loops_of(case.links) if loop.everywhere or case in BEYOND]
         found += [_score(case, loop, settings, weights) for loop in wanted]
         if case in BEYOND:
