@@ -279,7 +279,14 @@ def main() -> None:
         from torchrrm.files import atomic_write_text, to_json
 
         result = {"schema": 1, "command": f"python benchmarks/bench_commits.py {options.old}"}
-        result |= {"old": old.name, "commit": source_commit(), "device": "cpu", "threads": 1, "seed": SEED}
+        result |= {
+            "old": old.name,
+            "commit": source_commit(),
+            "device": "cpu",
+            "threads": 1,
+            "seed": SEED,
+            "runs": options.runs,
+        }
         atomic_write_text(options.json, to_json({**result, "rows": rows}, indent=1) + "\n")
 
 

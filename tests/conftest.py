@@ -19,7 +19,7 @@ settings.load_profile("torchrrm")
 
 @pytest.fixture(scope="session")
 def exports(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Exports:
-    """Exported files of the policies that ship. They take minutes: they are kept until a source changes."""
+    """Exported files of the bundled policies; exporting takes minutes, so they are kept until a source changes."""
     cache = pytestconfig.cache
     return Exports(
         tmp_path_factory.mktemp("exports") if cache is None else cache.mkdir(f"exported-{digest()}")
@@ -33,9 +33,9 @@ def generator() -> torch.Generator:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests begin first, so that no process is left with one at the end; those that export are neighbours.
+    """Run slow tests first, so that none is left for the end, and tests that share exported files in one sequence.
 
-    One worker then makes the files of exported policies while the others run other tests.
+    Workers take sequences of tests: one worker exports, and no other waits for its files.
     """
     items.sort(key=lambda item: "exports" not in getattr(item, "fixturenames", ()))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

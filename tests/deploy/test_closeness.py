@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchrrm.deploy import export
 from torchrrm.deploy.closeness import require_close
 from torchrrm.deploy.contract import Contract
+from torchrrm.deploy.session import open_runtime
 from torchrrm.policies.hbgnn import NOT_REACHABLE, AssociationScores
 from torchrrm.problems import CellInstance, LinkInstance, PowerAction, SumRateAssociation, WeightedSumRate
 from torchrrm.problems.association import AssociationAction, relative_snr
@@ -75,8 +76,8 @@ class Faint(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def loudest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return export(StrongestStation(), tmp_path_factory.mktemp("loudest") / "policy.onnx").read_bytes()
+def strongest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return export(StrongestStation(), tmp_path_factory.mktemp("strongest") / "policy.onnx").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +102,20 @@ def judge(policy: Any, model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("factor", [1.0, 1 + 2.0**-22, 1.0005])
-def test_scores_that_choose_the_same_stations_are_accepted(loudest: bytes, factor: float) -> None:
+def test_scores_that_choose_the_same_stations_are_accepted(strongest: bytes, factor: float) -> None:
     """The last factor is far above rounding, and changes no choice."""
-    judge(StrongestStation(), scale_output(onnx.load_from_string(loudest), factor))
+    policy: Any = StrongestStation()
+    model = scale_output(onnx.load_from_string(strongest), factor)
+    judge(policy, model)
+    contract = Contract.of(policy)
+    sizes = {name: size for size, name in enumerate(contract.free_axes, start=2)}
+    drawn = contract.draw(sizes, torch.Generator().manual_seed(0))
+    feed = {name: value.numpy() for name, value in zip(contract.inputs, drawn, strict=True)}
+    score, other = (
+        open_runtime(data, 1).run(None, feed)[0] for data in (strongest, model.SerializeToString())
+    )
+    assert (score != other).any() == (factor != 1.0)
+    np.testing.assert_array_equal(score.argmax(-1), other.argmax(-1))
 
 
 def in_steps(model: onnx.ModelProto, step: float) -> onnx.ModelProto:
@@ -126,8 +138,8 @@ def test_scores_that_choose_other_stations_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [3e-5, -3e-5])
-def test_powers_that_differ_by_more_than_rounding_are_refused(loudest: bytes, wrong: float) -> None:
-    model = add(onnx.load_from_string(loudest), 1, wrong)
+def test_powers_that_differ_by_more_than_rounding_are_refused(strongest: bytes, wrong: float) -> None:
+    model = add(onnx.load_from_string(strongest), 1, wrong)
     with pytest.raises(
         ValueError, match=r"^policy: must decide the same .*, received power_w that differs by"
     ):
@@ -142,8 +154,8 @@ def test_powers_within_rounding_of_the_limit_that_change_the_objective_are_refus
 
 
 def test_outputs_that_differ_by_more_than_any_rounding_are_refused_whatever_is_decided(
-    loudest: bytes,
+    strongest: bytes,
 ) -> None:
-    model = scale_output(onnx.load_from_string(loudest), 1.01)
+    model = scale_output(onnx.load_from_string(strongest), 1.01)
     with pytest.raises(ValueError, match=r"^policy: must give the same score .*, received a difference of"):
         judge(StrongestStation(), model)

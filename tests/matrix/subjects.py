@@ -82,8 +82,8 @@ class Files:
     """Where files lie that the checks make.
 
     Attributes:
-        folder: of those of one run.
-        exported: exported policies of the weights that ship.
+        folder: of the files of one run.
+        exported: the bundled policies as ONNX files.
     """
 
     folder: Path

@@ -23,7 +23,7 @@ def _is_policy(kind: object) -> bool:
 
 @pytest.fixture(scope="session")
 def files(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """Where files lie that the checks make."""
+    """Files that the checks write and read."""
     return Files(tmp_path_factory.mktemp("matrix"), exports)
 
 

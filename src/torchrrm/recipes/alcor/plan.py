@@ -9,7 +9,7 @@ from torchrrm.recipes.alcor.loops import Control, LoopScore
 from torchrrm.recipes.alcor.settings import AlcorSettings
 from torchrrm.recipes.jobs import Start
 
-__all__ = ["BEYOND", "REFERENCE", "UPDATES", "Loop", "loops_of", "scores"]
+__all__ = ["BEYOND", "REFERENCE", "UPDATES", "Loop", "cases_of", "loops_of", "scores"]
 
 ALCOR, DUAL = Control(SharingSettings()), Control(step=0.02)
 UPDATES = {
@@ -71,11 +71,16 @@ def loops_of(links: int) -> Iterator[Loop]:
     yield Loop("OnlineDual, local", DUAL, "local, weights", "local-weighted", everywhere=True)
 
 
+def cases_of(settings: AlcorSettings) -> list[Case]:
+    """Return the cases of Tables IV, II and III that loops are scored on."""
+    sized = [case for table in (TABLE2, TABLE3) for links, case in table.items() if links in settings.sizes]
+    return [*(TABLE4[number] for number in settings.table4), *sized]
+
+
 def scores(settings: AlcorSettings, weights: Mapping[str, Start]) -> list[LoopScore]:
     """The jobs of all loops, the longest first."""
     found = []
-    sized = (case for table in (TABLE2, TABLE3) for links, case in table.items() if links in settings.sizes)
-    for case in (*(TABLE4[number] for number in settings.scored), *sized):
+    for case in cases_of(settings):
         wanted = [loop for loop in loops_of(case.links) if loop.everywhere or case in BEYOND]
         found += [_score(case, loop, settings, weights) for loop in wanted]
         if case in BEYOND:

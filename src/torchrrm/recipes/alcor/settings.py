@@ -33,7 +33,7 @@ class AlcorSettings:
         infeasible_slots: of Fig. 4.
         front_sizes, front_draws: of the front of sum rate against latency.
         sizes: numbers of links of Tables II and III.
-        scored: demands of Table IV that loops are scored on.
+        table4: cases of Table IV that loops are scored on.
         processes: worker processes.
     """
 
@@ -63,7 +63,7 @@ class AlcorSettings:
     front_sizes: tuple[int, ...] = (10, 20, 50, 100, 200)
     front_draws: int = 100
     sizes: tuple[int, ...] = (10, 20, 50)
-    scored: tuple[int, ...] = (1, 2, 3)
+    table4: tuple[int, ...] = (1, 2, 3)
     processes: int = 2
 
 
@@ -92,7 +92,7 @@ SCALES: dict[str, AlcorSettings] = {
         front_sizes=(5,),
         front_draws=2,
         sizes=(10,),
-        scored=(2,),
+        table4=(2,),
         processes=0,
     ),
     "quick": AlcorSettings(),

@@ -14,7 +14,7 @@ from torchrrm.recipes.alcor.bounds import DualCertificate
 from torchrrm.recipes.alcor.cases import CASES, TABLE2, TABLE3, TABLE4, Case
 from torchrrm.recipes.alcor.local_study import LocalStudy, local_exhibit
 from torchrrm.recipes.alcor.loops import latency_us
-from torchrrm.recipes.alcor.plan import BEYOND, REFERENCE, scores
+from torchrrm.recipes.alcor.plan import BEYOND, REFERENCE, cases_of, scores
 from torchrrm.recipes.alcor.programs import FeasiblePrograms
 from torchrrm.recipes.alcor.settings import AlcorSettings
 from torchrrm.recipes.alcor.tables import Found, blocks_text, meets_demands, score_cells
@@ -113,8 +113,8 @@ def certificates(settings: AlcorSettings, workers: Workers) -> dict[str, Tensor]
     """Certified dual values by the name of the case, of at most ten links."""
     jobs = [
         DualCertificate(case, settings.certified_slots)
-        for case in CASES.values()
-        if case.links <= _MOST_CERTIFIED and case.links in (5, *settings.sizes)
+        for case in cases_of(settings)
+        if case.links <= _MOST_CERTIFIED
     ]
     found = run_jobs("certificates", jobs, workers)
     return {job.case.name: found[job]["bound"] for job in jobs}
